@@ -1,0 +1,167 @@
+"""The vocabulary: what travels between the stages. Imports nothing of ours and is imported by all.
+
+A batch is a piece of one file: the byte range `[start, end)` in decompressed bytes, its lines, and the columns that were
+parsed from them. The position travels with the data, so committing is only about positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+from msgspec import UNSET
+
+MISSING: Final = UNSET
+"""Stands in a column where the line has no such field (a field that is null has None)."""
+
+Column = Sequence[Any]
+"""One value a line: str, int, float, bool, None, list, dict, or MISSING."""
+
+Columns = Mapping[str, Column]
+"""Columns by field name; a dotted name (`user.id`) is a nested field, or a field whose own name has the dots."""
+
+
+class Problem(NamedTuple):
+    """What was wrong with one line; `tag` is what its document carries."""
+
+    tag: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Whole lines of one file, `[start, end)` in decompressed bytes, in file order.
+
+    `lines` are raw, without line ending; a line that was joined from parts (docker, cri) is the text that the
+    application wrote, and `offsets` has that of its first part. `checksums_of` differs from `lines` only there.
+    Blank lines are left out, so `len(lines)` may be less than the newlines in the range.
+    """
+
+    source: str
+    path: str
+    identity: str
+    start: int
+    end: int
+    lines: list[bytes]
+    offsets: Sequence[int]
+    columns: dict[str, Column] = field(default_factory=dict)
+    problems: dict[int, list[Problem]] = field(default_factory=dict)
+    """By position in `lines`; absent where the line is an ordinary JSON object."""
+    raw_lines: list[bytes] | None = None
+    """The lines as they stand in the file, where those differ from `lines`; checksums are made of them."""
+    handle: Any = None
+    """Whose batch it is, for the stage that gave it out; not owned, not looked into by others."""
+
+    @property
+    def count(self) -> int:
+        return len(self.lines)
+
+
+class Frame(NamedTuple):
+    """What an output wants around the parts of a document: `before INDEX middle ID after SOURCE end`."""
+
+    before_index: bytes
+    before_id: bytes
+    before_source: bytes
+    end: bytes
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """A line that could not become the document that it should have been. Written before its batch is done."""
+
+    id: str
+    index: str
+    source: str
+    file: str
+    offset: int
+    reason: str
+    """One word for the metric and for `dead-letter list`: time_in_future, or the server's error type."""
+    line: bytes
+    server: str = ""
+    """What the server said, shortened; may repeat the line's text, so it never goes to our own log."""
+    reduced: bool = False
+    """True where a reduced document was delivered under the same id."""
+
+
+@dataclass(slots=True)
+class Documents:
+    """What enrichment made of a batch: `count` framed documents one after another in `body`, in file order.
+
+    Document `i` is of line `batch.lines[line_numbers[i]]`. The output calls `done(documents)` once, from any thread,
+    when every document is durable: accepted, set aside or spooled, and synced.
+    """
+
+    batch: Batch
+    body: bytes
+    count: int
+    line_numbers: Sequence[int]
+    dead_letters: list[DeadLetter]
+    done: Callable[[Documents], None]
+
+
+class Mark(NamedTuple):
+    """The hash of the bytes that stand before `position`: says whether a file is still the one that was read."""
+
+    position: int
+    digest: int
+
+
+class Content(Protocol):
+    """A file's content as the local output's ledger must know it to say what it already has."""
+
+    @property
+    def identity(self) -> str: ...
+
+    def has(self, marks: Sequence[Mark]) -> bool | None:
+        """True if the content agrees with all marks that lie within it, False if one differs, None if none does."""
+
+    def marks_at(self, position: int) -> Sequence[Mark]:
+        """The marks of everything before `position`, which must be where a batch ended; the last is at it."""
+
+
+class Output(Protocol):
+    """Where documents go. Everything but `done` is called by the pipeline's thread alone."""
+
+    frame: Frame
+
+    def start(self) -> None:
+        """Starts threads. Raises InUseError or OutputError where it can never work; waits for nobody."""
+
+    def has_room(self) -> bool:
+        """False while enough is under way; the pipeline then reads on for metrics only."""
+
+    def submit(self, documents: Documents) -> None:
+        """Takes documents over; never blocks. Also takes those with `count` 0 that carry dead letters."""
+
+    def flush(self) -> None:
+        """Sends what was gathered without waiting for more."""
+
+    def covered(self, content: Content) -> Sequence[tuple[int, int]]:
+        """Offset ranges `[start, end)` of this content that the output itself knows to have; none for a server."""
+
+    def close(self, *, deadline: float) -> bool:
+        """Delivers what is under way until `deadline` (monotonic seconds), then stops; True if all was delivered."""
+
+    def status(self) -> OutputStatus:
+        """How it goes; cheap, from any thread."""
+
+
+@dataclass(slots=True, frozen=True)
+class OutputStatus:
+    """How an output does. Times are monotonic seconds."""
+
+    name: str
+    """For people: the hosts without credentials, or the directory."""
+    is_up: bool
+    error: str
+    """The last failure that still stands, '' if none; holds no secrets and no document text."""
+    progress_at: float
+    """When documents were last accepted or refused one by one (or the output was started)."""
+    refused_since: float | None
+    """Since when the server has said nothing but 401, or 403 security_exception."""
+    pending: int
+    """Documents taken over and not done."""
+    spooled: int = 0
+    """Documents waiting on disk for an index that is blocked."""

@@ -1,0 +1,69 @@
+"""The catalogue of the daemon's own metrics: every name, label and help text in one place.
+
+Constructed with a registry, handed to the stages by constructor. Children are bound once by who counts, and added to per
+batch: `.labels()` per line would cost more than the line. `exporter.selfmetrics` renders the registry.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shipper import __version__
+
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Telemetry:
+    """One instance a daemon; attributes are the metrics, without the `shipper_` prefix."""
+
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"shipper_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"shipper_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(f"shipper_{name}", text, buckets=LATENCY_BUCKETS, registry=registry)
+
+        gauge("build_info", "Version of the running shipper.", "version").labels(__version__).set(1)
+        self.files = gauge("files", "Files by source and state.", "source", "state")
+        self.lines = counter("lines", "Lines read, each once, whether shipped, dropped or set aside.", "source")
+        self.bytes = counter("bytes", "Bytes of the lines read, decompressed.", "source")
+        self.documents = counter("documents", "Documents by what became of them.", "source", "result")
+        self.parse_failures = counter("parse_failures", "Lines that are not what their format says.", "source", "reason")
+        self.unread_lost_bytes = counter(
+            "unread_lost_bytes", "Bytes that went away before they could be read.", "source", "reason"
+        )
+        self.lag_bytes = gauge("lag_bytes", "Bytes on disk that the cursor has not passed.", "source", "cursor")
+        self.lag_seconds = gauge(
+            "lag_seconds", "Age of the oldest line that the cursor has not passed.", "source", "cursor"
+        )
+        self.catching_up = gauge("catching_up", "1 while shipping reads again what metrics have read.", "source")
+        self.unexpected_conflicts = counter(
+            "unexpected_conflicts", "Documents that the server had on the first attempt: state was lost, or ids collide."
+        )
+        self.bulk_requests = counter("bulk_requests", "Bulk requests by outcome.", "result")
+        self.bulk_duration = histogram("bulk_duration_seconds", "Time from sending a bulk request to its answer.")
+        self.bulk_retries = counter("bulk_retries", "Documents sent again, by reason.", "reason")
+        self.output_up = gauge("output_up", "1 if the last request to the output was answered.")
+        self.dead_letter_records = counter("dead_letter_records", "Lines set aside, by reason.", "reason")
+        self.redactions = counter("redactions", "Values redacted, by rule.", "rule")
+        self.rule_errors = counter("rule_errors", "Lines that a rule could not count, by reason.", "rule", "reason")
+        self.label_overflow = counter(
+            "label_overflow", "Label values replaced because the label's budget was used up.", "rule", "label"
+        )
+        self.series = gauge("series", "Series by rule.", "rule")
+        self.state_commit_age = gauge("state_commit_age_seconds", "Seconds since the state was last committed.")
+        self.state_commit_duration = histogram("state_commit_duration_seconds", "Time that a commit took.")
+        self.unexpected_tails = counter(
+            "unexpected_tails", "Unterminated last lines that were shipped and continued later."
+        )
+        self.config_last_reload_successful = gauge(
+            "config_last_reload_successful", "1 if the last load of the configuration succeeded."
+        )
+        self.config_last_reload_timestamp = gauge(
+            "config_last_reload_timestamp_seconds", "When the configuration was last loaded successfully."
+        )
