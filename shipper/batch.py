@@ -34,7 +34,7 @@ class Batch:
     """Whole lines of one file, `[start, end)` in decompressed bytes, in file order.
 
     `lines` are raw, without line ending; a line that was joined from parts (docker, cri) is the text that the
-    application wrote, and `offsets` has that of its first part. `checksums_of` differs from `lines` only there.
+    application wrote, and `offsets` has that of its first part (`raw_lines` has the parts as they stand in the file).
     Blank lines are left out, so `len(lines)` may be less than the newlines in the range.
     """
 
@@ -50,8 +50,8 @@ class Batch:
     """By position in `lines`; absent where the line is an ordinary JSON object."""
     raw_lines: list[bytes] | None = None
     """The lines as they stand in the file, where those differ from `lines`; checksums are made of them."""
-    handle: Any = None
-    """Whose batch it is, for the stage that gave it out; not owned, not looked into by others."""
+    handle: Content | None = None
+    """The file's content that this is a piece of; not owned."""
 
     @property
     def count(self) -> int:
@@ -96,6 +96,8 @@ class Documents:
     batch: Batch
     body: bytes
     count: int
+    segments: Sequence[tuple[str, int, int]]
+    """Index name and byte range `[from, to)` in `body` of documents of one index that stand together."""
     line_numbers: Sequence[int]
     dead_letters: list[DeadLetter]
     done: Callable[[Documents], None]
@@ -109,7 +111,7 @@ class Mark(NamedTuple):
 
 
 class Content(Protocol):
-    """A file's content as the local output's ledger must know it to say what it already has."""
+    """A file's content, as far as an output's ledger must know it to say what it already has."""
 
     @property
     def identity(self) -> str: ...
