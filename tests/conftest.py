@@ -1,0 +1,3 @@
+"""Fixtures for all tests: the real counterparts come from the `harness` package."""
+
+pytest_plugins = ["harness.fixtures"]
