@@ -1,13 +1,14 @@
 """What can be configured: the structs that the stages are constructed from, with every default.
 
-Plain data, checked by `config` (which reads the YAML). Each field's comment is its line in docs/configuration.md. Secrets
-are `Secret`, so that no `repr`, traceback or status shows them.
+Plain data, read from YAML and checked by `config`. The comment of a field (behind it, or above it where it is long) is
+its line in docs/configuration.md. Secrets are `Secret`, so that no `repr`, traceback or status shows them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -71,81 +72,139 @@ class Coercion(Enum):
     STRING = "string"
 
 
-class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base: immutable, by keyword."""
+class Kind(Enum):
+    """What a text or a number means beyond its type; `config` reads and checks each in its own way."""
+
+    NAME = "name"
+    FIELD = "field name"
+    EXPRESSION = "expression"
+    PATH = "path"
+    GLOB = "path or glob"
+    EXCLUDE = "pattern"
+    SIZE = "size"
+    DURATION = "duration"
+    INDEX = "index pattern"
+    LISTEN = "host:port"
+    URL = "URL"
+    FINGERPRINT = "hex"
+    HEADER_NAME = "header name"
+    HEADER_VALUE = "header value"
 
 
-class SourceSettings(_Settings):
-    name: str  # label of the source in metrics and dead letters; unique
-    paths: tuple[str, ...]  # files, globs (`**` too) or directories; a file belongs to the first source that matches it
-    exclude: tuple[str, ...] = ()  # patterns of base names or paths that are left alone
-    format: Format = Format.JSON  # json | docker | cri
-    time: tuple[str, ...] = DEFAULT_TIME_FIELDS  # the first field that holds a usable time; without zone: UTC
-    start: Start = Start.BEGINNING  # shipping of a file that was there at the very first start: beginning | end
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The bounds of a number, both allowed."""
+
+    low: float
+    high: float
+
+
+Name = Annotated[str, Kind.NAME]
+Field = Annotated[str, Kind.FIELD]
+Expression = Annotated[str, Kind.EXPRESSION]
+FilePath = Annotated[str, Kind.PATH]
+Glob = Annotated[str, Kind.GLOB]
+Exclude = Annotated[str, Kind.EXCLUDE]
+IndexPattern = Annotated[str, Kind.INDEX]
+Listen = Annotated[str, Kind.LISTEN]
+Url = Annotated[str, Kind.URL]
+Fingerprint = Annotated[str, Kind.FINGERPRINT]
+HeaderName = Annotated[str, Kind.HEADER_NAME]
+HeaderValue = Annotated[str, Kind.HEADER_VALUE]
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Base of all sections. (`kw_only` is not inherited, and mypy wants `frozen` said again.)"""
+
+
+class SourceSettings(Config, frozen=True, kw_only=True):
+    name: Name  # label of the source in metrics and dead letters; unique
+    # files, globs (`**` too) or directories; a file belongs to the first source that matches it
+    paths: tuple[Glob, ...]
+    exclude: tuple[Exclude, ...] = ()  # patterns of base names or paths that are left alone
+    # how a line is packed: `json` is one object a line; `docker` (json-file) and `cri` (Kubernetes) wrap such a line,
+    # and their partial lines are joined
+    format: Format = Format.JSON
+    # the first field that holds a usable time decides; a time without zone is UTC; numbers are s, ms, µs or ns by size
+    time: tuple[Field, ...] = DEFAULT_TIME_FIELDS
+    start: Start = Start.BEGINNING  # where shipping begins in a file that was there at the very first start
     metrics: bool = True  # do its lines feed the rules?
     ship: bool = True  # do its lines go to the output?
-    errors_too: bool = False  # follow Winston's errors-* beside combined-* as well, although it repeats them
-    fields: dict[str, Any] = {}  # added to every document; a dotted name makes nested objects
-    copy: dict[str, str] = {}  # new field: name of the field whose value it gets; nothing is renamed
-    coerce: dict[str, Coercion] = {}  # field: number | string; rewrites that field in the document
-    placement: Placement = Placement.ECS  # ecs: host.name, log.file.path, log.offset; shipper: all of it below `shipper`
-    max_line_bytes: int = MAX_LINE_BYTES  # a longer line becomes its prefix, tagged line_too_long
+    errors_too: bool = False  # follow Winston's `errors-*` beside `combined-*` as well, although it repeats them
+    fields: dict[Field, Any] = {}  # added to every document; a dotted name makes nested objects
+    copy: dict[Field, Field] = {}  # new field: name of the field whose value it gets; nothing is renamed
+    # rewrites that field in the document, for servers whose mapping insists; without it only expressions convert
+    coerce: dict[Field, Coercion] = {}
+    # where our own fields go: `ecs` (`host.name`, `log.file.path`, `log.offset`), or `shipper` (all of it below
+    # `shipper.`)
+    placement: Placement = Placement.ECS
+    # a longer line becomes its prefix, tagged `line_too_long`
+    max_line_bytes: Annotated[int, Kind.SIZE, Within(1, 64 << 20)] = MAX_LINE_BYTES
 
 
-class DropSettings(_Settings):
-    when: str  # expression: lines that are not shipped (the rules still count them)
-    keep: float = 0.0  # share from 0 to 1 that is shipped all the same, chosen by the id: the same lines every time
+class DropSettings(Config, frozen=True, kw_only=True):
+    when: Expression  # lines for which it is true are not shipped (the rules still count them)
+    # share of them that is shipped all the same, chosen by the id: the same lines every time
+    keep: Annotated[float, Within(0, 1)] = 0.0
 
 
-class ElasticsearchSettings(_Settings):
-    hosts: tuple[str, ...]  # http(s)://[user:password@]host:port[/prefix], tried in turn
-    index: str = DEFAULT_INDEX  # strftime pattern of the event's UTC day
-    allow_data_stream: bool = False  # accept an index name that the server's own logs-*-* template makes a data stream
+class ElasticsearchSettings(Config, frozen=True, kw_only=True):
+    hosts: tuple[Url, ...]  # `http(s)://[user:password@]host:port[/prefix]`, tried in turn
+    index: IndexPattern = DEFAULT_INDEX  # strftime pattern of the event's UTC day
+    # accept an index name that the server's own `logs-*-*` template makes a data stream
+    allow_data_stream: bool = False
     username: str = ""  # basic authentication
-    password: Secret | None = None  # (or password_file)
-    password_file: str = ""  # read again when it changes
-    api_key: Secret | None = None  # base64 form, as the server gives it (or api_key_file)
-    api_key_file: str = ""  # read again when it changes
-    ca_file: str = ""  # PEM; default: the system's
-    fingerprint: str = ""  # SHA-256 of the server's certificate, hex, instead of a CA
-    client_certificate: str = ""  # PEM file
-    client_key: str = ""  # PEM file
+    password: Secret | None = None  # (or `password_file`)
+    password_file: FilePath = ""  # file that holds it; read again when it changes
+    api_key: Secret | None = None  # base64 form, as the server gives it (or `api_key_file`)
+    api_key_file: FilePath = ""  # file that holds it; read again when it changes
+    ca_file: FilePath = ""  # PEM of the authority that signed the server's certificate; default: the system's
+    fingerprint: Fingerprint = ""  # SHA-256 of the server's certificate, instead of an authority
+    client_certificate: FilePath = ""  # PEM file, for servers that ask for one
+    client_key: FilePath = ""  # PEM file; default: the key is in `client_certificate`
     verify: bool = True  # false accepts any certificate; said at every start
-    proxy: str = ""  # http://[user:password@]host:port
-    headers: dict[str, str] = {}  # sent with every request
+    proxy: Url = ""  # `http://[user:password@]host:port`
+    headers: dict[HeaderName, HeaderValue] = {}  # sent with every request
     pipeline: str = ""  # ingest pipeline
     compression: Literal["gzip", "none"] = "gzip"  # of the bulk requests
-    bulk_bytes: int = 2 << 20  # size of a bulk request before compression
-    bulk_seconds: float = 0.5  # how long lines wait for company
-    concurrency: int = 2  # bulk requests in flight, 1 to 8
-    request_seconds: float = 90.0  # how long an answer is waited for
+    # size of a bulk request before compression; gives way where the server asks for it
+    bulk_bytes: Annotated[int, Kind.SIZE, Within(1 << 10, 100 << 20)] = 2 << 20
+    bulk_seconds: Annotated[float, Kind.DURATION, Within(0, 60)] = 0.5  # how long lines wait for company
+    concurrency: Annotated[int, Within(1, 8)] = 2  # bulk requests in flight
+    request_seconds: Annotated[float, Kind.DURATION, Within(0.1, 3600)] = 90.0  # how long an answer is waited for
 
 
-class LocalSettings(_Settings):
-    directory: str = "./shipped"  # one NDJSON file a day
-    index: str = DEFAULT_INDEX  # strftime pattern of the event's UTC day; the file is INDEX.ndjson
-    keep_days: int = 0  # files whose last write is longer ago are deleted; 0: never
-    max_bytes: int = 0  # oldest files are deleted beyond this size (10GB); 0: never
+class LocalSettings(Config, frozen=True, kw_only=True):
+    directory: FilePath = "./shipped"  # one NDJSON file a day
+    index: IndexPattern = DEFAULT_INDEX  # strftime pattern of the event's UTC day; the file is `INDEX.ndjson`
+    # files whose last write is longer ago are deleted; 0: never
+    keep_days: Annotated[int, Within(0, 36500)] = 0
+    # the oldest files are deleted beyond this size in all; 0: never
+    max_bytes: Annotated[int, Kind.SIZE, Within(0, (1 << 63) - 1)] = 0
 
 
-class OutputSettings(_Settings):
-    elasticsearch: ElasticsearchSettings | None = None  # one of the two
-    local: LocalSettings | None = None  # the default
+class OutputSettings(Config, frozen=True, kw_only=True):
+    elasticsearch: ElasticsearchSettings | None = None  # Elasticsearch 8.11+ and 9, OpenSearch 2 and 3
+    local: LocalSettings | None = None  # files in a directory; the default
 
 
-class MetricsSettings(_Settings):
-    listen: str = DEFAULT_LISTEN  # host:port of page and metrics; "" for none
-    start: MetricsStart = MetricsStart.NOW  # files there at the very first start are counted from: now | beginning
-    rules: tuple[str, ...] = ()  # rule files or globs; none: the two HTTP rules
+class MetricsSettings(Config, frozen=True, kw_only=True):
+    listen: Listen = DEFAULT_LISTEN  # address of page and metrics; `""` for none
+    # where counting begins in files that are there at the very first start; files met later, and `--once`, count from
+    # their beginning
+    start: MetricsStart = MetricsStart.NOW
+    rules: tuple[Glob, ...] = ()  # rule files; none: the two HTTP rules
 
 
-class Settings(_Settings):
-    sources: tuple[SourceSettings, ...]
-    host: str = "auto"  # host.name of the documents; auto: this machine's; not part of any id
+class Settings(Config, frozen=True, kw_only=True):
+    sources: tuple[SourceSettings, ...]  # what is read, at least one
+    host: str = "auto"  # `host.name` of the documents; `auto`: this machine's; not part of any id
     identity_scope: str = ""  # part of every id; only for fleets whose lines carry neither time nor request id
-    state: str = ""  # directory; default: DIR/.shipper of a local output, else ./.shipper
-    tags: dict[str, str] = msgspec.field(default_factory=lambda: dict(DEFAULT_TAGS))  # name: expression; the order is that in the document
+    state: FilePath = ""  # directory; default: `DIR/.shipper` of a local output, else `./.shipper`
+    # tag: when a line gets it; the order here is that in the document; giving any replaces the default ones
+    tags: dict[Name, Expression] = msgspec.field(default_factory=lambda: dict(DEFAULT_TAGS))
     drop: tuple[DropSettings, ...] = ()  # lines that are counted, not shipped; the first rule that matches decides
-    output: OutputSettings = OutputSettings(local=LocalSettings())  # elasticsearch or local
+    output: OutputSettings = OutputSettings(local=LocalSettings())  # exactly one of the two
     metrics: MetricsSettings = MetricsSettings()  # page, exposition and rules
-    drain_seconds: float = 5.0  # how long a stop goes on delivering (--drain)
+    # how long a stop goes on delivering (`--drain`)
+    drain_seconds: Annotated[float, Kind.DURATION, Within(0, 86400)] = 5.0
