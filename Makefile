@@ -1,0 +1,88 @@
+# `make help` lists the targets. Paths are relative throughout, so a checkout below a directory with spaces works.
+# An installed script is started through its environment's python: its own first line would break when the tree is moved.
+
+VENV := .venv
+TEST_VENV := .venv-test
+MINDEPS_VENV := .venv-mindeps
+LOCK_VENV := .venv-lock
+
+PIP := -m pip --disable-pip-version-check --quiet
+CODE := $(wildcard shipper/*.py shipper/*/* exporter/*.py exporter/*/*)
+METADATA := setup.cfg pyproject.toml $(wildcard MANIFEST.in)
+CHECKED := shipper exporter tests requirements
+
+YAML_RULES := {extends: default, rules: {line-length: {max: 140}, document-start: disable, comments: {min-spaces-from-content: 1}}}
+
+# More for the program behind a target: make test ARGS="-k identity", make run ARGS="--rate 100"
+ARGS :=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check bench bench-quick lock mindeps clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+run: $(VENV)/.installed ## Install into .venv and show it at work: shipper demo
+	@$(VENV)/bin/python $(VENV)/bin/shipper demo $(ARGS)
+
+test: $(TEST_VENV)/.installed ## Run all tests
+	$(TEST_VENV)/bin/python -m pytest $(ARGS)
+
+check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, import contracts, container and unit files
+	$(TEST_VENV)/bin/python -m ruff check $(CHECKED)
+	$(TEST_VENV)/bin/python -m ruff format --check $(CHECKED)
+	$(TEST_VENV)/bin/python -m mypy shipper exporter tests requirements/lowest.py
+	PYTHONPATH=. $(TEST_VENV)/bin/python $(TEST_VENV)/bin/lint-imports
+	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/yamllint --strict --config-data '$(YAML_RULES)' conf docker
+	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yml
+	$(TEST_VENV)/bin/hadolint docker/Dockerfile docker/sample-app/Dockerfile
+	$(TEST_VENV)/bin/shellcheck .ci/run requirements/venv
+
+bench: $(TEST_VENV)/.installed ## Measure: a million lines, the numbers of the README
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench $(ARGS)
+
+bench-quick: $(TEST_VENV)/.installed ## The same with fewer lines, in seconds
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench --quick $(ARGS)
+
+mindeps: $(MINDEPS_VENV)/.installed ## Run the unit tests with the oldest dependencies that setup.cfg allows
+	$(MINDEPS_VENV)/bin/python -m pytest tests/unit $(ARGS)
+
+lock: $(LOCK_VENV)/.installed ## Renew the lock files from the bounds in setup.cfg
+	$(LOCK_VENV)/bin/uv pip compile $(COMPILE) --output-file requirements/run.lock setup.cfg
+	$(LOCK_VENV)/bin/uv pip compile $(COMPILE) --constraint requirements/run.lock --extra test \
+		--output-file requirements/ci.lock setup.cfg requirements/ci.in
+
+clean: ## Remove the environments, caches and build output
+	rm -rf $(VENV) $(TEST_VENV) $(MINDEPS_VENV) $(LOCK_VENV) build dist *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find shipper exporter tests requirements -name __pycache__ -prune -exec rm -rf {} +
+
+# One file for all supported versions (markers inside), hashes, and no word about where it came from.
+COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
+
+# A build directory that is left over would bring deleted modules into the wheel.
+$(VENV)/.installed: requirements/venv $(METADATA) $(CODE)
+	@test -x $(VENV)/bin/python || requirements/venv $(VENV)
+	@echo "Installing shipper and its dependencies ..."
+	@rm -rf build
+	@$(VENV)/bin/python $(PIP) install .
+	@touch $@
+
+$(TEST_VENV)/.installed: requirements/venv requirements/ci.lock $(METADATA)
+	@test -x $(TEST_VENV)/bin/python || requirements/venv $(TEST_VENV)
+	@echo "Installing what the tests need ..."
+	@$(TEST_VENV)/bin/python $(PIP) install --require-hashes --requirement requirements/ci.lock
+	@$(TEST_VENV)/bin/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(MINDEPS_VENV)/.installed: requirements/venv requirements/lowest.py requirements/ci.lock $(METADATA)
+	@PYTHONS="$${PYTHONS:-python3.11 python3 python3.12 python3.13}" requirements/venv $(MINDEPS_VENV)
+	@$(MINDEPS_VENV)/bin/python requirements/lowest.py setup.cfg requirements/ci.lock > $(MINDEPS_VENV)/constraints.txt
+	@$(MINDEPS_VENV)/bin/python $(PIP) install --constraint $(MINDEPS_VENV)/constraints.txt --editable '.[test]'
+	@touch $@
+
+$(LOCK_VENV)/.installed: requirements/venv
+	@requirements/venv $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python $(PIP) install uv
+	@touch $@
