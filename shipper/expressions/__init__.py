@@ -1,0 +1,20 @@
+"""The expression language of tags, drops and metric rules: text compiles once, to a function over columns.
+
+`syntax` reads the text, `functions` is the catalogue, `values` says what values mean, `compiler` makes the code.
+"""
+
+from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value
+from shipper.expressions.functions import FUNCTIONS, Function
+from shipper.expressions.values import Kind, label_text, number_of
+
+__all__ = [
+    "FUNCTIONS",
+    "Function",
+    "Kind",
+    "Predicate",
+    "Value",
+    "compile_predicate",
+    "compile_value",
+    "label_text",
+    "number_of",
+]

@@ -1,0 +1,171 @@
+"""The catalogue of functions that an expression may call; the documentation's table is made from it.
+
+A function gets one value for each parameter: as it is (MISSING where there is none), or as a number (NaN where there is
+none). `route` is the exception: it works on whole columns, because that is several times faster.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shipper.batch import MISSING
+from shipper.expressions.values import NAN, Kind, Number, has_value, label_text
+from shipper.route import routes
+
+_STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """One entry; `parameters` are kinds, of which the last repeats if the function is variadic."""
+
+    name: str
+    signature: str
+    help: str
+    kind: Kind
+    parameters: tuple[Kind, ...]
+    is_variadic: bool = False
+    has_bounds: bool = False  # the last argument is a list of ascending numbers, given to `call` as a tuple
+    call: Callable[..., Any] | None = None
+    column: Callable[..., Any] | None = None
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if value.__class__ is str else MISSING
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if value.__class__ is str else MISSING
+
+
+def _status_class(status: Number) -> Any:
+    return _STATUS_CLASSES[int(status) // 100] if 100 <= status < 600 else MISSING
+
+
+def _coalesce(*values: Any) -> Any:
+    return next((value for value in values if has_value(value)), MISSING)
+
+
+def _bucket(value: Number, bounds: tuple[Number, ...]) -> Any:
+    if value != value:
+        return MISSING
+    position = bisect_left(bounds, value)
+    return label_text(bounds[position]) if position < len(bounds) else "+Inf"
+
+
+def _length(value: Any) -> Number:
+    return len(value) if value.__class__ in {str, list, dict} else NAN
+
+
+def _startswith(value: Any, prefix: Any) -> bool:
+    return value.__class__ is str and prefix.__class__ is str and value.startswith(prefix)
+
+
+def _endswith(value: Any, suffix: Any) -> bool:
+    return value.__class__ is str and suffix.__class__ is str and value.endswith(suffix)
+
+
+def _contains(value: Any, part: Any) -> bool:
+    if value.__class__ is list:
+        return any(item.__class__ is part.__class__ and item == part for item in value)
+    return value.__class__ is str and part.__class__ is str and part in value
+
+
+_ENTRIES: Final = (
+    Function(
+        name="exists",
+        signature="exists(field)",
+        help="True if the line has the field and it is not null.",
+        kind=Kind.BOOLEAN,
+        parameters=(Kind.ANY,),
+        call=has_value,
+    ),
+    Function(
+        name="coalesce",
+        signature="coalesce(value, value, ...)",
+        help="The first of the values that is neither missing nor null.",
+        kind=Kind.ANY,
+        parameters=(Kind.ANY, Kind.ANY),
+        is_variadic=True,
+        call=_coalesce,
+    ),
+    Function(
+        name="route",
+        signature="route(url)",
+        help="The route of a URL: no query, and :id for each segment that is an identifier (/api/patients/:id).",
+        kind=Kind.STRING,
+        parameters=(Kind.ANY,),
+        column=routes,
+    ),
+    Function(
+        name="status_class",
+        signature="status_class(status)",
+        help='The class of an HTTP status: "2xx" for 204; missing for what is not 100 to 599.',
+        kind=Kind.STRING,
+        parameters=(Kind.NUMBER,),
+        call=_status_class,
+    ),
+    Function(
+        name="bucket",
+        signature="bucket(value, [bound, ...])",
+        help='The first of the ascending bounds that is not below the value, as text; "+Inf" beyond the last.',
+        kind=Kind.STRING,
+        parameters=(Kind.NUMBER,),
+        has_bounds=True,
+        call=_bucket,
+    ),
+    Function(
+        name="lower",
+        signature="lower(text)",
+        help="The text in lower case; missing for what is not text.",
+        kind=Kind.STRING,
+        parameters=(Kind.ANY,),
+        call=_lower,
+    ),
+    Function(
+        name="upper",
+        signature="upper(text)",
+        help="The text in upper case; missing for what is not text.",
+        kind=Kind.STRING,
+        parameters=(Kind.ANY,),
+        call=_upper,
+    ),
+    Function(
+        name="length",
+        signature="length(value)",
+        help="Characters of a text, or entries of a list or object.",
+        kind=Kind.NUMBER,
+        parameters=(Kind.ANY,),
+        call=_length,
+    ),
+    Function(
+        name="startswith",
+        signature='startswith(text, "prefix")',
+        help="True if the text begins so.",
+        kind=Kind.BOOLEAN,
+        parameters=(Kind.ANY, Kind.ANY),
+        call=_startswith,
+    ),
+    Function(
+        name="endswith",
+        signature='endswith(text, "suffix")',
+        help="True if the text ends so.",
+        kind=Kind.BOOLEAN,
+        parameters=(Kind.ANY, Kind.ANY),
+        call=_endswith,
+    ),
+    Function(
+        name="contains",
+        signature='contains(text, "part")',
+        help="True if the text has the part in it, or the list has it as an entry.",
+        kind=Kind.BOOLEAN,
+        parameters=(Kind.ANY, Kind.ANY),
+        call=_contains,
+    ),
+)
+
+FUNCTIONS: Final[dict[str, Function]] = {entry.name: entry for entry in _ENTRIES}
+"""Every function by name, in the order of the documentation."""

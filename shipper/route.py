@@ -1,0 +1,242 @@
+"""Turns URLs into routes: `/api/patients/17?full=1` becomes `/api/patients/:id`.
+
+The route is a function of the URL alone; nothing is learned, so that history is labelled like the present. Columns go
+through `str.translate`, which makes every digit a 0: few forms remain, and a dictionary of bounded size knows the route
+of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import unquote
+
+from shipper.batch import MISSING
+
+ID: Final = ":id"
+MAX_URL_CHARACTERS: Final = 2_048  # what stands behind them does not count
+MAX_SEGMENTS: Final = 10  # a deeper path ends in /*
+MAX_SEGMENT_CHARACTERS: Final = 40
+MAX_WORDS: Final = 4  # a segment of more words is a title, not a name
+MAX_FORMS: Final = 4_096
+_MAX_FORM_CHARACTERS: Final = 256
+_MAX_DIGIT_NAME_CHARACTERS: Final = 18  # of `v100.100.100beta10`
+_MAX_JOINED_CHARACTERS: Final = 1 << 18
+
+_ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_CUT: Final = re.compile(r"[?#]")
+_SEGMENT: Final = re.compile(r"[^/]+")
+_DIGIT: Final = re.compile(r"[0-9]")
+_VERSION: Final = re.compile(r"[vV][0-9]{1,3}(?:\.[0-9]{1,3}){0,2}(?:(?:alpha|beta|rc)[0-9]{0,2})?")
+_NAME: Final = re.compile(r"[A-Za-z._~:*$-]+")
+_WORD_BREAK: Final = re.compile(r"[._~:*$-]+")
+_HEX_WORD: Final = re.compile(r"[a-fA-F]{8,}")
+_CONSONANTS: Final = re.compile(r"[b-df-hj-np-tv-xzB-DF-HJ-NP-TV-XZ]{5}")
+_VOWELS: Final = re.compile(r"[aeiouyAEIOUY]")
+# fmt: off
+_NAMES_WITH_DIGITS: Final = frozenset({
+    "2fa", "a11y", "auth0", "b2b", "b2c", "base64", "co2", "covid19", "ec2", "h264", "h265", "hba1c", "hl7",
+    "http2", "i18n", "icd10", "icd11", "icd9", "ipv4", "ipv6", "k8s", "l10n", "log4j", "md5", "mp3", "mp4", "o365",
+    "oauth1", "oauth2", "p2p", "r4", "r4b", "r5", "s3", "sha1", "sha256", "sha512", "stu3", "utf8", "web3", "x509",
+})
+# fmt: on
+
+_ZERO_DIGITS: Final = str.maketrans("123456789#", "000000000?")
+_LONG_ID: Final = re.compile(r"/(?![vV])(?=[^/\n]{8})[^/\n%;]*0[^/\n%;]*(?![^/\n])")
+"""In joined forms: a segment with a digit that is too long for any name with digits."""
+_AMBIGUOUS_NAMES: Final = frozenset(name.translate(_ZERO_DIGITS) for name in _NAMES_WITH_DIGITS)
+
+Form = str | tuple[str, int, int, str] | None
+"""What is known of all URLs that differ in their digits only: their route; or its parts before and after the one piece
+of the URL that is kept as it is (`v1`); or None where each URL must be looked at."""
+
+
+def route(url: Any) -> Any:
+    """The route of one URL; MISSING for what is not text."""
+    if url.__class__ is not str:
+        return MISSING
+    return _path_route([_segment_route(url[start:end]) for start, end in _spans(url)])
+
+
+def routes(urls: Sequence[Any]) -> list[Any]:
+    """The routes of a column of URLs, each as `route` gives it, in a fraction of the time."""
+    return _forms.routes(urls)
+
+
+def _path_route(segments: Sequence[str]) -> str:
+    named = [segment for segment in segments if segment]
+    if len(named) > MAX_SEGMENTS:
+        named[MAX_SEGMENTS:] = ["*"]
+    return "/" + "/".join(named)
+
+
+def _spans(url: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the segments of the path, one more than are shown, without matrix parameters (`;a=b`)."""
+    origin = _ORIGIN.match(url, 0, MAX_URL_CHARACTERS)
+    start = origin.end() if origin else 0
+    cut = _CUT.search(url, start, MAX_URL_CHARACTERS)
+    end = cut.start() if cut else min(len(url), MAX_URL_CHARACTERS)
+    for number, match in enumerate(_SEGMENT.finditer(url, start, end)):
+        if number > MAX_SEGMENTS:
+            return
+        parameters = url.find(";", match.start(), match.end())
+        yield match.start(), match.end() if parameters < 0 else parameters
+
+
+def _segment_route(segment: str) -> str:
+    if "%" in segment:
+        segment = unquote(segment[: 3 * MAX_SEGMENT_CHARACTERS + 1])
+    if not _DIGIT.search(segment):
+        return segment if not segment or _is_name(segment) else ID
+    if len(segment) > _MAX_DIGIT_NAME_CHARACTERS:
+        return ID
+    return segment if _VERSION.fullmatch(segment) or segment.lower() in _NAMES_WITH_DIGITS else ID
+
+
+def _is_name(segment: str) -> bool:
+    """Whether a segment without digits is a name that somebody gave: short, few words, none of them random letters."""
+    if len(segment) > MAX_SEGMENT_CHARACTERS or not _NAME.fullmatch(segment):
+        return False
+    words = [word for word in _WORD_BREAK.split(segment) if word]
+    return len(words) <= MAX_WORDS and not any(map(_is_random, words))
+
+
+def _is_random(word: str) -> bool:
+    if len(word) < 8:
+        return False
+    vowels = len(_VOWELS.findall(word))
+    if not vowels or _HEX_WORD.fullmatch(word):
+        return True
+    return len(word) >= 16 and (vowels * 4 < len(word) or _CONSONANTS.search(word) is not None)
+
+
+def _form_of(form: str) -> Form | bool:
+    """What holds for every URL that becomes `form` when its digits become 0 (which changes no length); False where
+    random letters make it a form that hardly comes again."""
+    kept: list[tuple[int, int, int]] = []
+    segments: list[str] = []
+    for start, end in _spans(form):
+        segment = form[start:end]
+        if "%" in segment or segment.lower() in _AMBIGUOUS_NAMES:
+            return None
+        named = _segment_route(segment)
+        has_digit = _DIGIT.search(segment)
+        if named is ID and not has_digit:
+            return False
+        if named is not ID and has_digit:
+            kept.append((start, end, len(segments)))
+        segments.append(named)
+    if not kept or kept[0][2] >= MAX_SEGMENTS:
+        return _path_route(segments)
+    if len(kept) > 1:
+        return None
+    start, end, number = kept[0]
+    segments[number] = "\n"  # stands in no form
+    before, _, after = _path_route(segments).partition("\n")
+    return before, start, end, after
+
+
+class _Forms:
+    """Routes by form, at most MAX_FORMS; when that is full, it is emptied and fills with what comes then."""
+
+    def __init__(self) -> None:
+        self._plain: dict[str, str] = {}
+        self._other: dict[str, Form] = {}
+        self._once: set[str] = set()
+        self._names: dict[str, str] = {}
+
+    def routes(self, urls: Sequence[Any]) -> list[Any]:
+        if not urls:
+            return []
+        try:
+            joined = "\n".join(urls)
+        except TypeError:
+            return self._mixed_routes(urls)
+        if not joined.isascii() or len(joined) > _MAX_JOINED_CHARACTERS:
+            return self._mixed_routes(urls)
+        forms = joined.translate(_ZERO_DIGITS).split("\n")
+        if len(forms) != len(urls):
+            return self._mixed_routes(urls)
+        if "?" in joined or "#" in joined:
+            forms = [form[: form.index("?")] if "?" in form else form for form in forms]
+        found: list[Any] = list(map(self._plain.get, forms))
+        if None in found:
+            self._fill(found, forms, urls)
+        return found
+
+    def _fill(self, found: list[Any], forms: list[str], urls: Sequence[str]) -> None:
+        """Puts in the routes that are not known by form: of those with a part to copy, then of those with long ids."""
+        unknown = [number for number, known in enumerate(found) if known is None]
+        if self._other:
+            for number in unknown:
+                found[number] = self._other_route(forms[number], urls[number])
+            unknown = [number for number in unknown if found[number] is None]
+        if not unknown:
+            return
+        lines = "\n".join([forms[number] for number in unknown])
+        for number, short in zip(unknown, _LONG_ID.sub("/0", lines).split("\n"), strict=True):
+            known = self._plain.get(short)
+            if known is None or len(forms[number]) > MAX_URL_CHARACTERS:
+                known = self._path_route(urls[number][: len(forms[number])])
+                self._met(short)
+            found[number] = known
+        self._met(forms[unknown[0]])  # one is enough: forms that come often are soon met again
+
+    def _mixed_routes(self, urls: Sequence[Any]) -> list[Any]:
+        is_plain = [
+            url.__class__ is str and len(url) <= MAX_URL_CHARACTERS and url.isascii() and "\n" not in url
+            for url in urls
+        ]
+        plain = [url for url, is_one in zip(urls, is_plain, strict=True) if is_one]
+        half = len(plain) if len(plain) < 64 else len(plain) // 2  # each part stays below the limit of the joined text
+        found = iter(self.routes(plain[:half]) + self.routes(plain[half:]))
+        return [next(found) if is_one else route(url) for url, is_one in zip(urls, is_plain, strict=True)]
+
+    def _other_route(self, form: str, url: str) -> str | None:
+        known = self._other.get(form, False)
+        if known.__class__ is tuple:
+            before, start, end, after = known
+            return f"{before}{url[start:end]}{after}"
+        return self._path_route(url[: len(form)]) if known is None else None
+
+    def _met(self, form: str) -> None:
+        """Learns a form that is met again; forms with hex or random letters in them never are."""
+        if len(form) >= _MAX_FORM_CHARACTERS:
+            return
+        if form in self._once:
+            self._once.discard(form)
+            self._learn(form)
+        else:
+            if len(self._once) >= MAX_FORMS:
+                self._once.clear()
+            self._once.add(form)
+
+    def _path_route(self, path: str) -> str:
+        """As `route`, faster by remembering which segments are names."""
+        if ";" in path or "%" in path or "://" in path or len(path) > _MAX_FORM_CHARACTERS:
+            return str(route(path))
+        segments = []
+        for segment in path.split("/"):
+            named = self._names.get(segment)
+            if named is None:
+                named = _segment_route(segment)
+                if named is not ID:
+                    if len(self._names) >= MAX_FORMS:
+                        self._names.clear()
+                    self._names[segment] = named
+            segments.append(named)
+        return _path_route(segments)
+
+    def _learn(self, form: str) -> None:
+        known = _form_of(form)
+        if len(self._plain) + len(self._other) >= MAX_FORMS:
+            self._plain.clear()
+            self._other.clear()
+        if known.__class__ is str:
+            self._plain[form] = known
+        elif known is not False:
+            self._other[form] = known  # type: ignore[assignment]
+
+
+_forms: Final = _Forms()
