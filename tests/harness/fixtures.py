@@ -1,12 +1,158 @@
-"""Pytest fixtures for the real counterparts, loaded by `tests/conftest.py`."""
+"""Pytest fixtures for the real counterparts, loaded by `tests/conftest.py`; each is started at its first use.
+
+What is missing on this machine skips its tests, and the end of the run says loudly how many; where the environment
+variable `CI` is set it fails them, but for what is excused (servers that need a JDK 21 where there is none).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
+from harness.flavours import FLAVOURS
+from harness.missing import MissingError
+from harness.servers import Remote, Server
 from harness.sink import Sink
+
+_MISSED: pytest.StashKey[Counter[str]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start with nothing missed."""
+    config.stash[_MISSED] = Counter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """A fixture that raises MissingError skips the test, or fails it in CI."""
+    try:
+        return (yield)
+    except MissingError as error:
+        _absent(item, error)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """The same for a test that raises it itself."""
+    try:
+        return (yield)
+    except MissingError as error:
+        _absent(item, error)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was not tested for want of a counterpart."""
+    missed = config.stash[_MISSED]
+    if missed:
+        terminalreporter.section("NOT TESTED, counterparts are missing here", sep="!", red=True, bold=True)
+        for reason, count in missed.most_common():
+            terminalreporter.line(f"{count} tests: {reason}", red=True)
+
+
+def _absent(item: pytest.Item, error: MissingError) -> None:
+    item.config.stash[_MISSED][error.reason] += 1
+    if os.environ.get("CI", "").lower() not in ("", "0", "false") and not error.is_excused:
+        pytest.fail(f"a CI run must have it: {error.reason}", pytrace=False)
+    pytest.skip(error.reason)
+
+
+class Servers:
+    """The servers that the tests share, by flavour, until the run ends. A test that kills one uses `start_server`."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, Remote] = {}
+
+    def get(self, flavour: str) -> Remote:
+        """Return the shared server, started at the first call; `ES_URL` names one that stands for `elasticsearch-8`."""
+        if flavour not in self.started:
+            self.started[flavour] = _external(flavour) or Server(flavour)
+        return self.started[flavour]
+
+    def stop(self) -> None:
+        """End them all."""
+        for server in self.started.values():
+            server.stop()
+
+
+def _external(flavour: str) -> Remote | None:
+    url = os.environ.get("ES_URL")
+    if flavour != "elasticsearch-8" or not url:
+        return None
+    ca_file = os.environ.get("ES_CA_FILE")
+    return Remote(url, flavour=flavour, ca_file=Path(ca_file) if ca_file else None)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """All shared servers."""
+    shared = Servers()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(servers: Servers) -> Remote:
+    """Elasticsearch 8.19, plain HTTP, no security; the server of `ES_URL` if that is set."""
+    return servers.get("elasticsearch-8")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_secure(servers: Servers) -> Remote:
+    """Elasticsearch 8.19 with TLS, users, roles and API keys."""
+    return servers.get("elasticsearch-8-secure")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch9(servers: Servers) -> Remote:
+    """Elasticsearch 9.5, plain HTTP; needs a JDK 21."""
+    return servers.get("elasticsearch-9")
+
+
+@pytest.fixture(scope="session")
+def opensearch(servers: Servers) -> Remote:
+    """OpenSearch 2.19, plain HTTP."""
+    return servers.get("opensearch-2")
+
+
+@pytest.fixture(scope="session")
+def opensearch3(servers: Servers) -> Remote:
+    """OpenSearch 3.8, plain HTTP; needs a JDK 21."""
+    return servers.get("opensearch-3")
+
+
+@pytest.fixture(params=list(FLAVOURS))
+def any_server(request: pytest.FixtureRequest, servers: Servers) -> Remote:
+    """Each of the shared servers in turn."""
+    return servers.get(request.param)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Start servers for this test alone: `start_server("elasticsearch-8", extra_settings={…})`; for those who kill."""
+    started: list[Server] = []
+
+    def start(flavour: str, **options: object) -> Server:
+        started.append(Server(flavour, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def index_prefix(request: pytest.FixtureRequest, servers: Servers) -> Iterator[str]:
+    """A prefix for this test's indices, templates and pipelines; all shared servers delete them afterwards."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+    prefix = f"{name}-{os.urandom(3).hex()}-"
+    yield prefix
+    for server in servers.started.values():
+        server.delete_all(prefix)
 
 
 @pytest.fixture

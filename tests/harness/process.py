@@ -6,7 +6,9 @@ input closes: it is a pipe that only the test run holds, so even a killed run le
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,10 +31,17 @@ def wait_until(condition: Callable[[], bool], *, what: str, timeout_seconds: flo
 
 
 def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback TCP port that was free a moment ago.
+
+    Below the ports that the kernel hands out: while a server is down, clients that go on trying would otherwise take
+    its port for a connection of theirs (even to themselves), and it could not come back.
+    """
+    for port in random.SystemRandom().sample(range(18_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
 
 
 class Process:

@@ -72,11 +72,11 @@ def test_create_stores_and_a_repeat_conflicts(sink: Sink) -> None:
         "errors": True,
         "items": [{"create": error}, {"create": {"status": 201}}],
     }
-    assert ["1", "2", "3"] == ids(sink)
+    assert ids(sink) == ["1", "2", "3"]
     assert {"_index": "logs-a", "_id": "1", "_source": {"a": 1}}.items() <= sink.docs()[0].items()
     stats = sink.stats()
-    assert (3, 1, 2) == (stats["documents"], stats["duplicates"], stats["bulk_requests"])
-    assert {"201": 3, "409": 1} == stats["item_statuses"]
+    assert (stats["documents"], stats["duplicates"], stats["bulk_requests"]) == (3, 1, 2)
+    assert stats["item_statuses"] == {"201": 3, "409": 1}
 
 
 def test_filter_path_loses_positions_as_elasticsearch_does(sink: Sink) -> None:
@@ -85,9 +85,9 @@ def test_filter_path_loses_positions_as_elasticsearch_does(sink: Sink) -> None:
     assert sink.request("POST", path, bulk("1"))[1] == {"errors": False}
     assert len(sink.request("POST", path, bulk("1", "2"))[1]["items"]) == 1
     full = sink.request("POST", "/_bulk", bulk("3"))[1]
-    assert ["errors", "took", "items"] == list(full)
+    assert list(full) == ["errors", "took", "items"]
     item = full["items"][0]["create"]
-    assert ("logs-a", "3", "created", 201) == (item["_index"], item["_id"], item["result"], item["status"])
+    assert (item["_index"], item["_id"], item["result"], item["status"]) == ("logs-a", "3", "created", 201)
 
 
 @pytest.mark.parametrize(
@@ -106,21 +106,21 @@ def test_a_malformed_request_is_refused_whole(sink: Sink, body: bytes, error_typ
     """One bad action line is a 400 for the whole request, and nothing of it is applied."""
     status, answer = sink.request("POST", "/_bulk", body)
     assert (400, error_type) == (status, answer["error"]["type"])
-    assert [] == ids(sink)
+    assert ids(sink) == []
 
 
 def test_a_bad_document_is_refused_alone(sink: Sink) -> None:
     """A source that is no JSON object, or an impossible index name, is a 400 item; its neighbours are stored."""
     body = bulk("1") + bulk("2", source="[1]") + bulk("3", source="{a") + bulk("4", index="Upper") + bulk("5")
-    assert [201, 400, 400, 400, 201] == statuses(sink.request("POST", "/_bulk", body)[1])
+    assert statuses(sink.request("POST", "/_bulk", body)[1]) == [201, 400, 400, 400, 201]
 
 
 def test_gzip_is_read(sink: Sink) -> None:
     """A gzip body counts as the documents in it; one cut in half is refused whole for its missing newline."""
     packed = gzip.compress(bulk(*map(str, range(100))))
-    assert 200 == post(sink, SLIM, packed, {"content-encoding": "gzip"}).status
-    assert 100 == len(ids(sink))
-    assert 400 == post(sink, SLIM, packed[: len(packed) // 2], {"content-encoding": "gzip"}).status
+    assert post(sink, SLIM, packed, {"content-encoding": "gzip"}).status == 200
+    assert len(ids(sink)) == 100
+    assert post(sink, SLIM, packed[: len(packed) // 2], {"content-encoding": "gzip"}).status == 400
     assert len(packed) + len(packed) // 2 == sink.stats()["wire_bytes"]
 
 
@@ -131,8 +131,8 @@ def test_items_fault_refuses_single_documents(sink: Sink, status: int) -> None:
     answer = sink.request("POST", "/_bulk", bulk("1") + bulk("2", "3", "4", index="logs-b1"))[1]
     assert [201, status, status, 201] == statuses(answer)
     assert {"type": "some_exception", "reason": "because"}.items() <= answer["items"][1]["create"]["error"].items()
-    assert [2] == sink.fired()
-    assert ["1", "4"] == ids(sink)
+    assert sink.fired() == [2]
+    assert ids(sink) == ["1", "4"]
 
 
 def test_items_fault_by_rate_is_drawn_from_the_seed(sink: Sink) -> None:
@@ -151,7 +151,7 @@ def test_items_fault_by_content(sink: Sink) -> None:
     """A fault can meet only documents that contain a text, as a mapping conflict would."""
     sink.fault(Fault("items", status=400, contains='"a":'))
     body = bulk("1") + bulk("2", source='{"b":1}')
-    assert [400, 201] == statuses(sink.request("POST", SLIM, body)[1])
+    assert statuses(sink.request("POST", SLIM, body)[1]) == [400, 201]
 
 
 @pytest.mark.parametrize("status", [429, 503, 401, 403, 400, 404, 500])
@@ -161,22 +161,22 @@ def test_status_fault_refuses_the_whole_request(sink: Sink, status: int) -> None
     response = post(sink, SLIM, bulk("1"))
     assert (status, status) == (response.status, json.loads(response.text)["status"])
     assert (status == 401) == (response.headers["x-elastic-product"] is None)
-    assert [] == ids(sink)
-    assert 200 == post(sink, SLIM, bulk("1")).status
+    assert ids(sink) == []
+    assert post(sink, SLIM, bulk("1")).status == 200
 
 
 def test_status_fault_may_have_applied_a_part(sink: Sink) -> None:
     """With `applied` the first part is stored although the request fails, as Elasticsearch 9 does with big ones."""
     sink.fault(Fault("status", status=400, applied=0.5))
-    assert 400 == post(sink, SLIM, bulk("1", "2", "3", "4")).status
-    assert ["1", "2"] == ids(sink)
+    assert post(sink, SLIM, bulk("1", "2", "3", "4")).status == 400
+    assert ids(sink) == ["1", "2"]
 
 
 def test_status_fault_meets_only_its_path(sink: Sink) -> None:
     """Faults meet bulk requests unless they name another path."""
     sink.fault(Fault("status", status=401, path="/"))
-    assert 401 == sink.request("GET", "/")[0]
-    assert 200 == sink.request("POST", SLIM, bulk("1"))[0]
+    assert sink.request("GET", "/")[0] == 401
+    assert sink.request("POST", SLIM, bulk("1"))[0] == 200
 
 
 def test_too_large_counts_uncompressed_bytes(sink: Sink) -> None:
@@ -184,29 +184,29 @@ def test_too_large_counts_uncompressed_bytes(sink: Sink) -> None:
     body = bulk(*map(str, range(100)))
     sink.fault(Fault("too_large", bytes=len(body) - 1))
     response = post(sink, SLIM, gzip.compress(body), {"content-encoding": "gzip"})
-    assert (413, b"", None) == (response.status, response.text, response.headers["x-elastic-product"])
-    assert 200 == post(sink, SLIM, bulk("1")).status
+    assert (response.status, response.text, response.headers["x-elastic-product"]) == (413, b"", None)
+    assert post(sink, SLIM, bulk("1")).status == 200
 
 
 def test_html_and_redirect_come_from_a_proxy(sink: Sink) -> None:
     """A proxy's error is HTML without the product header; a redirect carries its location."""
     sink.fault(Fault("html", status=502, times=1), Fault("redirect", location="http://elsewhere/"))
     page, redirect = post(sink, SLIM, bulk("1")), post(sink, SLIM, bulk("1"))
-    assert (502, "text/html") == (page.status, page.headers["content-type"])
+    assert (page.status, page.headers["content-type"]) == (502, "text/html")
     assert page.text.startswith(b"<html>")
-    assert (302, "http://elsewhere/") == (redirect.status, redirect.headers["location"])
+    assert (redirect.status, redirect.headers["location"]) == (302, "http://elsewhere/")
 
 
 def test_garbage_and_half_items_are_200(sink: Sink) -> None:
     """Both look successful: one is no JSON, the other answers for (and stores) only the first half."""
     sink.fault(Fault("garbage", times=1, applied=0.0), Fault("half_items", times=1))
     garbage = post(sink, SLIM, bulk("1"))
-    assert 200 == garbage.status
+    assert garbage.status == 200
     with pytest.raises(ValueError, match=r"."):
         json.loads(garbage.text)
     half = post(sink, SLIM, bulk("1", "2", "3", "4"))
-    assert [201, 201] == statuses(json.loads(half.text))
-    assert ["1", "2"] == ids(sink)
+    assert statuses(json.loads(half.text)) == [201, 201]
+    assert ids(sink) == ["1", "2"]
 
 
 def test_cut_request_resets_the_connection(sink: Sink) -> None:
@@ -215,11 +215,11 @@ def test_cut_request_resets_the_connection(sink: Sink) -> None:
     sink.fault(Fault("cut_request", bytes=1000, times=1), Fault("cut_request", bytes=len(body) // 2, applied=1.0))
     with pytest.raises(ConnectionError):
         post(sink, SLIM, body)
-    assert [] == ids(sink)
+    assert ids(sink) == []
     with pytest.raises(ConnectionError):
         post(sink, SLIM, body)
     wait_until(lambda: 49_000 < len(ids(sink)) < 51_000, what="the first half is stored", timeout_seconds=10)
-    assert {"0": 2} == sink.stats()["statuses"]
+    assert sink.stats()["statuses"] == {"0": 2}
 
 
 def test_cut_answer_ends_in_the_middle(sink: Sink) -> None:
@@ -227,8 +227,8 @@ def test_cut_answer_ends_in_the_middle(sink: Sink) -> None:
     sink.fault(Fault("cut_answer", times=1))
     with pytest.raises(http.client.IncompleteRead):
         post(sink, SLIM, bulk("1", "2"))
-    assert ["1", "2"] == ids(sink)
-    assert 200 == post(sink, SLIM, bulk("3")).status
+    assert ids(sink) == ["1", "2"]
+    assert post(sink, SLIM, bulk("3")).status == 200
 
 
 def test_slow_answers_late(sink: Sink) -> None:
@@ -241,7 +241,7 @@ def test_slow_answers_late(sink: Sink) -> None:
     for thread in threads:
         thread.join()
     assert time.monotonic() - begin >= 0.3
-    assert 3 == sink.stats()["concurrent_requests_max"]
+    assert sink.stats()["concurrent_requests_max"] == 3
 
 
 def test_silent_never_answers(sink: Sink) -> None:
@@ -249,13 +249,13 @@ def test_silent_never_answers(sink: Sink) -> None:
     sink.fault(Fault("silent"))
     with pytest.raises(TimeoutError):
         post(sink, SLIM, bulk("1"), timeout=0.3)
-    assert ["1"] == ids(sink)
+    assert ids(sink) == ["1"]
 
 
 def test_after_spares_the_first_requests(sink: Sink) -> None:
     """`after` lets so many pass, `times` limits how many it meets."""
     sink.fault(Fault("status", status=503, after=2, times=1))
-    assert [200, 200, 503, 200] == [post(sink, SLIM, bulk(str(each))).status for each in range(4)]
+    assert [post(sink, SLIM, bulk(str(each))).status for each in range(4)] == [200, 200, 503, 200]
 
 
 def test_down_refuses_connections_and_up_remembers(sink: Sink) -> None:
@@ -265,18 +265,18 @@ def test_down_refuses_connections_and_up_remembers(sink: Sink) -> None:
     with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connected:
         connected.sendall(b"POST /_bulk HTTP/1.1\r\n")
         sink.down()
-        assert b"" == connected.recv(1)
+        assert connected.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         post(sink, SLIM, bulk("2"))
     sink.up()
-    assert 200 == post(sink, SLIM, bulk("2")).status
-    assert ["1", "2"] == ids(sink)
+    assert post(sink, SLIM, bulk("2")).status == 200
+    assert ids(sink) == ["1", "2"]
 
 
 def test_an_unknown_fault_is_refused(sink: Sink) -> None:
     """A misspelt kind or key is an error at once, not a test that passes by accident."""
-    assert 400 == sink.request("PUT", "/_sink/faults", {"faults": [{"kind": "itmes"}]})[0]
-    assert 400 == sink.request("PUT", "/_sink/faults", [{"kind": "items", "satus": 1}])[0]
+    assert sink.request("PUT", "/_sink/faults", {"faults": [{"kind": "itmes"}]})[0] == 400
+    assert sink.request("PUT", "/_sink/faults", [{"kind": "items", "satus": 1}])[0] == 400
 
 
 def test_root_and_health_look_like_elasticsearch(sink: Sink) -> None:
@@ -285,7 +285,7 @@ def test_root_and_health_look_like_elasticsearch(sink: Sink) -> None:
         assert client.ping()
         assert client.bulk(operations=[{"create": {"_index": "a", "_id": "1"}}, {"a": 1}])["items"]
     assert sink.request("GET", "/")[1]["version"]["number"].startswith("8.19.")
-    assert "green" == sink.request("GET", "/_cluster/health")[1]["status"]
+    assert sink.request("GET", "/_cluster/health")[1]["status"] == "green"
 
 
 def test_templates_and_policies_are_stored(sink: Sink) -> None:
@@ -293,7 +293,7 @@ def test_templates_and_policies_are_stored(sink: Sink) -> None:
     policy = {"policy": {"phases": {"delete": {"min_age": "30d", "actions": {"delete": {}}}}}}
     template = {"index_patterns": ["logs-*"], "priority": 501}
     component = {"template": {"settings": {}}}
-    assert {"acknowledged": True} == sink.request("PUT", "/_ilm/policy/p", policy)[1]
+    assert sink.request("PUT", "/_ilm/policy/p", policy)[1] == {"acknowledged": True}
     sink.request("PUT", "/_index_template/t", template)
     sink.request("PUT", "/_component_template/c", component)
     assert policy["policy"] == sink.request("GET", "/_ilm/policy/p")[1]["p"]["policy"]
@@ -301,24 +301,24 @@ def test_templates_and_policies_are_stored(sink: Sink) -> None:
     assert [{"name": "t", "index_template": template}] == found
     found = sink.request("GET", "/_component_template")[1]["component_templates"]
     assert [{"name": "c", "component_template": component}] == found
-    assert (404, "resource_not_found_exception") == (
+    assert (
         sink.request("GET", "/_index_template/none")[0],
         sink.request("GET", "/_index_template/none")[1]["error"]["type"],
-    )
-    assert "RUNNING" == sink.request("GET", "/_ilm/status")[1]["operation_mode"]
-    assert 200 == sink.request("DELETE", "/_index_template/t")[0]
-    assert 404 == sink.request("HEAD", "/_index_template/t")[0]
+    ) == (404, "resource_not_found_exception")
+    assert sink.request("GET", "/_ilm/status")[1]["operation_mode"] == "RUNNING"
+    assert sink.request("DELETE", "/_index_template/t")[0] == 200
+    assert sink.request("HEAD", "/_index_template/t")[0] == 404
 
 
 def test_discard_counts_and_answers_for_each_document() -> None:
     """The benchmark's mode stores nothing, but the number of items is right, under the filter and gzip too."""
     with Sink(discard=True) as sink:
         answer = sink.request("POST", SLIM, bulk("1", "2", "3"))[1]
-        assert {"errors": False, "items": [{"create": {"status": 201}}] * 3} == answer
+        assert answer == {"errors": False, "items": [{"create": {"status": 201}}] * 3}
         packed = gzip.compress(bulk("4", "5"))
-        assert 2 == len(json.loads(post(sink, "/_bulk", packed, {"content-encoding": "gzip"}).text)["items"])
-        assert 5 == sink.stats()["documents"]
-        assert [] == sink.docs()
+        assert len(json.loads(post(sink, "/_bulk", packed, {"content-encoding": "gzip"}).text)["items"]) == 2
+        assert sink.stats()["documents"] == 5
+        assert sink.docs() == []
 
 
 def test_the_process_ends_with_its_parent() -> None:
@@ -327,5 +327,5 @@ def test_the_process_ends_with_its_parent() -> None:
     process = sink._process
     assert process._child.stdin is not None
     process._child.stdin.close()
-    assert 0 == process.wait(timeout_seconds=10)
+    assert process.wait(timeout_seconds=10) == 0
     sink.stop()

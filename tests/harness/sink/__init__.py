@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.calls import Body, call
-from harness.process import Process
+from harness.process import Process, free_port
 from harness.sink.faults import Fault
 
 __all__ = ["Fault", "Sink"]
@@ -30,9 +30,9 @@ _TESTS = Path(__file__).parents[2]
 class Sink:
     """The process: started by the constructor, ended by `stop()` or as a context manager, and its documents with it."""
 
-    def __init__(self, *, port: int = 0, discard: bool = False, seed: int = 0) -> None:
+    def __init__(self, *, port: int | None = None, discard: bool = False, seed: int = 0) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="sink-")
-        command = [sys.executable, "-m", "harness.sink", "--port", str(port), "--seed", str(seed)]
+        command = [sys.executable, "-m", "harness.sink", "--port", str(port or free_port()), "--seed", str(seed)]
         command += ["--until-stdin-closes", *["--discard"] * discard]
         path = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH", "")]))
         self._process = Process(command, log=Path(self._directory.name, "log"), env={"PYTHONPATH": path})
