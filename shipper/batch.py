@@ -47,9 +47,11 @@ class Batch:
     offsets: Sequence[int]
     columns: dict[str, Column] = field(default_factory=dict)
     problems: dict[int, list[Problem]] = field(default_factory=dict)
-    """By position in `lines`; absent where the line is an ordinary JSON object."""
+    """By position in `lines`; absent where the line is an ordinary JSON object, empty where it is an empty one."""
     raw_lines: list[bytes] | None = None
     """The lines as they stand in the file, where those differ from `lines`; checksums are made of them."""
+    runtime_times: list[str] | None = None
+    """What the container runtime wrote as each line's time (docker, cri): used where the line has none of its own."""
     handle: Content | None = None
     """The file's content that this is a piece of; not owned."""
 
@@ -127,6 +129,8 @@ class Output(Protocol):
     """Where documents go. Everything but `done` is called by the pipeline's thread alone."""
 
     frame: Frame
+    has_ledger: bool
+    """Whether `covered` is the whole truth about what the output has, which the state then follows."""
 
     def start(self) -> None:
         """Starts threads. Raises InUseError or OutputError where it can never work; waits for nobody."""

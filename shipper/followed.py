@@ -1,0 +1,281 @@
+"""One content of one file while it is followed: descriptor, two cursors, marks, and what is under way of it.
+
+`attach` makes these, `pipeline` drives them, `state` keeps their records. Guarded by nothing: the pipeline's thread
+owns them; only `marks_at` is asked from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from shipper.batch import Mark
+from shipper.identity import MARK_BYTES, Trail, agrees, mark_of
+from shipper.settings import SourceSettings
+from shipper.state import FileRecord
+from shipper.tail import ByteReader, Chunk, Damaged, LineReader, PlainReader, bytes_before, open_log, reader_for
+
+NEVER = 1 << 62
+"""A cursor that has nothing to read: behind every end."""
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """A batch that was handed to the output. Acknowledged in any order, counted in file order."""
+
+    end: int
+    last_time: str
+    is_done: bool = False
+
+
+class Cursor:
+    """A place in a file, and the reader that gets on from there."""
+
+    __slots__ = ("before", "lines")
+
+    def __init__(self, lines: LineReader) -> None:
+        self.lines = lines
+        self.before: bytes | None = None  # the bytes that stand before the position, once they are known
+
+    @property
+    def position(self) -> int:
+        return self.lines.position
+
+    def passed(self, chunk: Chunk) -> None:
+        """Remembers what stands before the place to which `chunk` led."""
+        if len(chunk.data) >= MARK_BYTES and not chunk.is_cut:
+            self.before = chunk.data[-MARK_BYTES:]
+        elif self.before is not None and not chunk.is_cut and not chunk.leading_nuls:
+            self.before = (self.before + chunk.data)[-MARK_BYTES:]
+        else:
+            self.before = None
+
+
+@dataclass(slots=True)
+class Followed:
+    """A file that is read. Vanishes from memory when it is gone and everything of it is acknowledged."""
+
+    id: int
+    source: SourceSettings
+    path: str
+    device: int
+    inode: int
+    identity: str
+    observed: int
+    observed_from: int
+    shipped: int
+    shipped_from: int
+    last_time: str
+    """At `shipped`."""
+    trail: Trail
+    ship_time: str = ""
+    """At the shipping cursor, ahead of `last_time` by what is under way."""
+    size: int = 0
+    mtime_ns: int = 0
+    descriptor: int = -1
+    reader: ByteReader | None = None
+    ship: Cursor | None = None
+    observe: Cursor | None = None
+    under_way: deque[UnderWay] = field(default_factory=deque)
+    covered: Sequence[tuple[int, int]] = ()
+    tail_start: int | None = None
+    is_dirty: bool = True
+    is_gone: bool = False
+    """Deleted, truncated, or given up: nothing more will come, what is there is read to its end if it is open."""
+    is_moved: bool = False
+    """It has been renamed since it was met."""
+    is_damaged: bool = False
+    changed_at: float = 0.0
+    """When a look last found it changed (monotonic)."""
+    behind_since: dict[str, float] = field(default_factory=dict)
+    """By cursor: since when it has not been at the end (monotonic)."""
+    looked_at_size: int = -1
+    next_look: float = 0.0
+    interval: float = 0.0
+
+    # Opening
+
+    def open(self) -> None:
+        """Opens the file and places the cursors. Raises OSError, and Damaged for a broken archive."""
+        if self.descriptor >= 0:
+            return
+        self.adopt(open_log(self.path))
+
+    def adopt(self, descriptor: int) -> None:
+        """Takes over an open descriptor."""
+        self.descriptor = descriptor
+        self.reader = reader_for(descriptor)
+        limit = self.source.max_line_bytes
+        if self.source.ship:
+            self.ship = Cursor(LineReader(self._own_reader(), position=self.shipped, max_line_bytes=limit))
+        if self.source.metrics:
+            self.observe = Cursor(LineReader(self._own_reader(), position=self.observed, max_line_bytes=limit))
+
+    def _own_reader(self) -> ByteReader:
+        """A reader for one cursor: positions in a compressed stream cannot be shared."""
+        return self.reader if isinstance(self.reader, PlainReader) else reader_for(self.descriptor)
+
+    def close(self) -> None:
+        """Closes the descriptor; the cursors stay where they are for the next `open`."""
+        if self.descriptor >= 0:
+            self._keep_positions()
+            os.close(self.descriptor)
+        self.descriptor = -1
+        self.reader = self.ship = self.observe = None
+
+    def _keep_positions(self) -> None:
+        if self.observe is not None:
+            self.observed = self.observe.position
+
+    @property
+    def is_open(self) -> bool:
+        return self.descriptor >= 0
+
+    @property
+    def is_plain(self) -> bool:
+        return isinstance(self.reader, PlainReader)
+
+    # Positions
+
+    @property
+    def ship_position(self) -> int:
+        """Handed to the output up to here."""
+        if self.ship is not None:
+            return self.ship.position
+        return self.under_way[-1].end if self.under_way else self.shipped
+
+    @property
+    def observe_position(self) -> int:
+        return self.observe.position if self.observe is not None else self.observed
+
+    @property
+    def farthest(self) -> int:
+        """Everything before this was read by one of the cursors."""
+        observed = self.observe_position if self.source.metrics else 0
+        shipped = self.ship_position if self.source.ship else 0
+        return max(0 if observed >= NEVER else observed, 0 if shipped >= NEVER else shipped)
+
+    @property
+    def nearest(self) -> int:
+        """Everything before this was read by both."""
+        observed = self.observe_position if self.source.metrics else NEVER
+        shipped = self.ship_position if self.source.ship else NEVER
+        return min(observed, shipped)
+
+    def acknowledged(self) -> bool:
+        """Moves `shipped` over the longest acknowledged prefix; True if it moved."""
+        moved = False
+        while self.under_way and self.under_way[0].is_done:
+            batch = self.under_way.popleft()
+            self.shipped, self.last_time = batch.end, batch.last_time
+            moved = True
+        if moved:
+            self.is_dirty = True
+            self.trail.forget_ends_below(min(self.shipped, self.farthest))
+        return moved
+
+    # Marks
+
+    def note(self, chunk: Chunk, cursor: Cursor) -> None:
+        """Takes the marks of a chunk that `cursor` has passed."""
+        if chunk.is_cut or chunk.leading_nuls:
+            self._note_by_reading(chunk)
+        else:
+            self.trail.extend(chunk.start, chunk.data)
+        cursor.passed(chunk)
+        if chunk.end == self.trail.position:
+            self.trail.remember_here()
+        elif cursor.before is not None:
+            self.trail.remember_end(chunk.end, cursor.before)
+        else:
+            self.trail.remember_end(chunk.end, bytes_before(cursor.lines.reader, chunk.end))
+
+    def _note_by_reading(self, chunk: Chunk) -> None:
+        """For a line whose bytes were not all kept: reads what marks need of it."""
+        if self.reader is None or chunk.end <= self.trail.position:
+            return
+        self.trail.extend_by(self.reader.read, chunk.end)
+
+    @property
+    def looks_replaced(self) -> bool:
+        """Whether other bytes stand before the cursors than were read there: the content was replaced in place.
+
+        Asked after a read: a file that only grows still has them, so what was read was of the same content.
+        """
+        if not self.is_plain or self.reader is None:
+            return False
+        for cursor in (self.ship, self.observe):
+            if cursor is None or not 0 < cursor.position < NEVER:
+                continue
+            if cursor.before is None:
+                mark = self.trail.mark_at(cursor.position)
+                if mark is None:
+                    continue
+                return mark_of(mark.position, bytes_before(self.reader, mark.position)) != mark
+            start = cursor.position - len(cursor.before)
+            if self.reader.read(start, len(cursor.before)) != cursor.before:
+                return True
+        return False
+
+    def has(self, marks: Sequence[Mark]) -> bool | None:
+        """Whether the content agrees with marks that somebody else has of it (Content)."""
+        if self.reader is None:
+            return None
+        return content_agrees(self.reader, marks, os.fstat(self.descriptor).st_size)
+
+    def marks_at(self, position: int) -> Sequence[Mark]:
+        """The marks up to `position`, where a batch ended (Content)."""
+        return self.trail.marks_at(position)
+
+    def record(self, now: float) -> FileRecord:
+        """What the state keeps of it."""
+        observed = self.observe_position
+        high = max(position for position in (observed, self.shipped, 0) if position < NEVER)
+        marks = self.trail.marks_at(high) or self.trail.marks_at(self.trail.position)
+        return FileRecord(
+            self.id,
+            self.source.name,
+            self.path,
+            self.device,
+            self.inode,
+            self.identity,
+            self.size,
+            self.mtime_ns,
+            observed,
+            self.observed_from,
+            self.shipped,
+            self.shipped_from,
+            self.last_time,
+            self.tail_start,
+            marks,
+            self.is_gone,
+            int(now),
+        )
+
+
+def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool | None:
+    """Whether a file's content agrees with `marks`; None if it is too short to say. Raises OSError, Damaged.
+
+    A compressed stream is read once, forwards; `size` (in bytes on disk) matters only for a plain file.
+    """
+    if isinstance(reader, PlainReader):
+
+        def digest_at(position: int) -> int | None:
+            before = bytes_before(reader, position)
+            return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
+
+        return agrees(marks, size, digest_at)
+    answer: bool | None = None
+    for mark in sorted(marks):
+        try:
+            before = bytes_before(reader, mark.position)
+        except Damaged:
+            break
+        if len(before) < min(mark.position, MARK_BYTES):
+            break
+        answer = mark_of(mark.position, before) == mark
+        if not answer:
+            break
+    return answer

@@ -1,0 +1,247 @@
+"""Who a file is: which lines are the same line (identity, checksum, id), and whether it is still the one that was read.
+
+Pure functions over facts; `discover` and `pipeline` gather the facts and act. Nothing here knows of hosts, paths or the
+order of discovery, so that a copied archive gives the same ids on any machine.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Sequence
+from enum import Enum
+from hashlib import blake2b
+from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+from shipper.batch import Mark
+
+COMPRESSION_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
+FIRST_LINE_BYTES = 1 << 20
+"""A first line longer than this enters the identity with its prefix; a constant, so that no setting changes ids."""
+
+MARK_BYTES = 256
+FIRST_POWER = 1024
+
+_DATE = (
+    r"(?:\d{4}[-.]\d{2}[-.]\d{2}(?:[-T_]\d{2}(?:[-:.]?\d{2}){0,2}(?:[.,]\d{1,9})?)?"  # 2024-01-15, -10, T10-30-45.123
+    r"|\d{8}(?:[-T_]?\d{2}(?:\d{2}){0,2})?"  # 20240115, 20240115-103045, 2024011510
+    r"|1\d{9})"  # seconds since 1970, as logrotate's -%s
+)
+_TOKEN = re.compile(rf"(?:[-._]{_DATE}|\.\d{{1,9}})$")
+_ONLY_DATE = re.compile(rf"^{_DATE}$")
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
+_WINSTON_NUMBER = re.compile(r"(?<=[A-Za-z_])\d{1,4}$")
+
+
+def stem(name: str) -> str:
+    """The base name without compression suffix and rotation tokens: `combined-2024-01-15.log.1.gz` → `combined.log`.
+
+    Tokens stand at the end (`app.log.1`, `app.log-20240115`) or before the extension (`app-2024-01-15.log`,
+    `app.1.log`, and `app1.log` as Winston's File transport writes).
+    """
+    name = without_compression(name)
+    name = _without_tokens(name)
+    extension = _EXTENSION.search(name)
+    if extension is None:
+        return name
+    base = _without_tokens(name[: extension.start()])
+    return _WINSTON_NUMBER.sub("", base) + extension.group()
+
+
+def without_compression(name: str) -> str:
+    for suffix in COMPRESSION_SUFFIXES:
+        if name.endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _without_tokens(name: str) -> str:
+    while (shorter := _TOKEN.sub("", name)) not in ("", name):
+        name = shorter
+    return "" if _ONLY_DATE.match(name) else name
+
+
+def identity_of(*, scope: str, stem_name: str, first_line: bytes) -> str:
+    """12 hex digits for a file's lines; `first_line` without its line ending and leading NULs."""
+    digest = blake2b(digest_size=6, person=b"shipper-file-1")
+    for part in (scope.encode(), stem_name.encode(errors="surrogateescape"), first_line[:FIRST_LINE_BYTES]):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def checksum(line: bytes) -> int:
+    """32 bits of a line without its line ending; the last part of its id."""
+    return xxh3_64_intdigest(line) & 0xFFFFFFFF
+
+
+def line_id(identity: str, offset: int, line: bytes) -> str:
+    """The `_id`: identity, offset in decompressed bytes, checksum."""
+    return f"{identity}-{offset:010d}-{checksum(line):08x}"
+
+
+# Marks -----------------------------------------------------------------------------------------------
+
+
+def mark_of(position: int, before: bytes) -> Mark:
+    """The mark at `position`; `before` ends there and has at least MARK_BYTES, or everything from the file's start."""
+    return Mark(position, xxh3_64_intdigest(before[-MARK_BYTES:]))
+
+
+def power_positions(start: int, end: int) -> list[int]:
+    """The positions 1, 2, 4, 8 KiB … in `(start, end]` at which marks are kept."""
+    positions = []
+    position = FIRST_POWER
+    while position <= end:
+        if position > start:
+            positions.append(position)
+        position *= 2
+    return positions
+
+
+def pack_marks(marks: Sequence[Mark]) -> bytes:
+    return b"".join(struct.pack("<QQ", mark.position, mark.digest) for mark in marks)
+
+
+def unpack_marks(packed: bytes) -> list[Mark]:
+    return [Mark(*pair) for pair in struct.iter_unpack("<QQ", packed[: len(packed) // 16 * 16])]
+
+
+class Trail:
+    """The marks of one content as far as it has been read, made from the bytes that pass.
+
+    `extend` is called with consecutive pieces; a piece that lies before `position` has passed already and is ignored.
+    """
+
+    __slots__ = ("_ends", "_tail", "position", "powers")
+
+    def __init__(self, *, position: int = 0, tail: bytes = b"", powers: Sequence[Mark] = ()) -> None:
+        self.position = position
+        self.powers: list[Mark] = list(powers)
+        self._tail = tail[-MARK_BYTES:]
+        self._ends: dict[int, Mark] = {position: mark_of(position, self._tail)} if position else {}
+
+    @classmethod
+    def of_marks(cls, marks: Sequence[Mark], position: int, tail: bytes) -> Trail:
+        """The trail of a content of which `marks` are known; `tail` stands before `position`."""
+        powers = [mark for mark in marks if mark.position in power_positions(0, mark.position)]
+        return cls(position=position, tail=tail, powers=[mark for mark in powers if mark.position <= position])
+
+    def extend(self, start: int, data: bytes) -> None:
+        """Takes note of `data`, which stands at `[start, start + len(data))`."""
+        end = start + len(data)
+        if end <= self.position:
+            return
+        if start != self.position:
+            data = data[self.position - start :]
+        passed = self._tail + data
+        base = end - len(passed)
+        self.powers += [
+            mark_of(position, passed[max(0, position - base - MARK_BYTES) : position - base])
+            for position in power_positions(self.position, end)
+        ]
+        self._tail = passed[-MARK_BYTES:]
+        self.position = end
+
+    def extend_by(self, read: Callable[[int, int], bytes], end: int) -> None:
+        """Takes note of everything up to `end`, reading only what marks need."""
+        for position in power_positions(self.position, end):
+            start = max(0, position - MARK_BYTES)
+            self.powers.append(mark_of(position, read(start, position - start)))
+        start = max(0, end - MARK_BYTES)
+        self._tail = read(start, end - start)
+        self.position = end
+
+    def mark_at(self, position: int) -> Mark | None:
+        """The mark of a batch's end that is still remembered."""
+        return self._ends.get(position)
+
+    def remember_end(self, position: int, before: bytes) -> None:
+        """Keeps the mark of a batch's end until `forget_ends_below`; `before` are the bytes that end there."""
+        self._ends[position] = mark_of(position, before)
+
+    def remember_here(self) -> None:
+        self._ends[self.position] = mark_of(self.position, self._tail)
+
+    def forget_ends_below(self, position: int) -> None:
+        for end in [end for end in self._ends if end < position]:
+            del self._ends[end]
+
+    def marks_at(self, position: int) -> list[Mark]:
+        """The powers before `position` and the mark at it (if it is the end of a batch that is still remembered)."""
+        marks = [mark for mark in self.powers if mark.position <= position]
+        end = self._ends.get(position)
+        if end is not None and end not in marks:
+            marks.append(end)
+        return marks
+
+
+def agrees(marks: Sequence[Mark], size: int, digest_at: Callable[[int], int | None]) -> bool | None:
+    """Whether a content of `size` bytes fits `marks`; None if it is too short to say.
+
+    `digest_at(position)` hashes the MARK_BYTES before a position, or returns None where it cannot be read. Looks at the
+    highest mark first: files that only append agree everywhere below it.
+    """
+    within = sorted((mark for mark in marks if mark.position <= size), reverse=True)
+    for mark in within[:3]:
+        digest = digest_at(mark.position)
+        if digest is None:
+            return None
+        if digest != mark.digest:
+            return False
+    return True if within else None
+
+
+# Attachment ------------------------------------------------------------------------------------------
+
+
+class Verdict(Enum):
+    """What a file is to what is known of an earlier one."""
+
+    SAME = "same"
+    """Go on at the cursors."""
+    OTHER = "other"
+    """Another content: from the beginning, as a file of its own."""
+    TRUNCATED = "truncated"
+    """The same file, emptied and perhaps written again: from the beginning; what was unread is lost."""
+    TWIN = "twin"
+    """A copy of a file that is being read: not read as long as that one lives."""
+    WAIT = "wait"
+    """A copy or archive in progress: too short yet, but equal as far as it goes."""
+
+
+class Known(NamedTuple):
+    """What is known of a content: where it was last seen and how far it was read."""
+
+    device: int
+    inode: int
+    identity: str
+    cursor: int
+    """The farther of both cursors: everything before it was read."""
+    is_alive: bool
+    """Its file was seen elsewhere in this scan (and is not the file in question)."""
+
+
+class Seen(NamedTuple):
+    """A file as it lies there now. `size` is in decompressed bytes as far as they can be read."""
+
+    device: int
+    inode: int
+    identity: str
+    """'' while it has no complete first line."""
+    size: int
+
+
+def compare(known: Known, seen: Seen, marks_agree: bool | None) -> Verdict:
+    """What `seen` is to `known`. `marks_agree` as `agrees` says of the known marks in the seen file."""
+    if (known.device, known.inode) == (seen.device, seen.inode):
+        if seen.size >= known.cursor and marks_agree is not False:
+            return Verdict.SAME
+        return Verdict.TRUNCATED
+    if not seen.identity or seen.identity != known.identity or marks_agree is False:
+        return Verdict.OTHER
+    if seen.size < known.cursor:
+        return Verdict.WAIT
+    return Verdict.TWIN if known.is_alive else Verdict.SAME
