@@ -1,0 +1,127 @@
+"""Which offsets of which content are delivered: ranges that merge, and the marks that tell contents apart.
+
+Pure. `ledger` keeps these, `local` asks them; two contents may have one identity (a file that was truncated and begun
+again with an equal first line), and only marks say which of them a file is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shipper.batch import Content, Mark
+
+Ranges = tuple[tuple[int, int], ...]
+REMEMBERED_IDENTITIES = 256
+
+
+class Coverage(NamedTuple):
+    """Offset ranges `[start, end)` of one content, ascending and apart, and the marks that say which content it is."""
+
+    ranges: Ranges = ()
+    marks: tuple[Mark, ...] = ()
+
+    def plus(self, start: int, end: int, marks: Iterable[Mark]) -> Coverage:
+        """The same with `[start, end)`. Of the marks, those at ends of ranges and at powers of two stay: few."""
+        if start >= end:
+            return self
+        ranges = merged((*self.ranges, (start, end)))
+        ends = {stop for _, stop in ranges}
+        known = {mark.position: mark for mark in (*self.marks, *marks)}
+        kept = [mark for at, mark in known.items() if at in ends or at & (at - 1) == 0]
+        return Coverage(ranges, tuple(sorted(kept)))
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """The same offsets as ascending ranges that neither overlap nor touch."""
+    result: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return tuple(result)
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """One content that the ledger has, or will have once `coverage` is `committed`."""
+
+    key: int
+    identity: str
+    coverage: Coverage
+    committed: Coverage | None
+    """None until its first commit."""
+    content: Content | None = None
+    """The object that last spoke for this content; the same object is not asked for its marks again. Not owned."""
+
+
+def agreeing(records: Iterable[Record], content: Content) -> list[Record]:
+    """The records whose marks `content` has, the one with the farthest mark last.
+
+    A file that is shorter than a record agrees if it has every mark that lies within it; one that is too short for any
+    mark does not agree (a line that is there twice can be found and mended, a missing one cannot).
+    """
+    found = [record for record in records if record.coverage.marks and content.has(record.coverage.marks)]
+    return sorted(found, key=_farthest)
+
+
+def _farthest(record: Record) -> int:
+    return record.coverage.marks[-1].position
+
+
+class Contents:
+    """The contents that a ledger has or will have, as far as they were asked for lately; used by one thread.
+
+    What is on its way counts as there: it is never forgotten before it is committed.
+    """
+
+    def __init__(self, *, load: Callable[[str], list[Record]], new: Callable[[str], Record]) -> None:
+        """`load` gives an identity's committed records, `new` one that is not in the ledger yet."""
+        self._load = load
+        self._new = new
+        self._records: dict[str, list[Record]] = {}
+
+    def covered(self, content: Content) -> Ranges:
+        """The ranges of all records that agree: each is of a content that begins as this one does."""
+        records = self._of(content.identity)
+        found = agreeing(records, content)
+        for record in records:
+            if record.content is content and record not in found:
+                record.content = None
+        return merged(piece for record in found for piece in record.coverage.ranges)
+
+    def extend(self, content: Content, start: int, end: int) -> Record:
+        """The content's record, with `[start, end)` in its coverage; a new one if none agrees."""
+        record = self._record_of(content)
+        record.coverage = record.coverage.plus(start, end, content.marks_at(end))
+        return record
+
+    def _record_of(self, content: Content) -> Record:
+        records = self._of(content.identity)
+        for record in records:
+            if record.content is content:
+                return record
+        if found := agreeing(records, content):
+            record = found[-1]
+        else:
+            record = self._new(content.identity)
+            records.append(record)
+        record.content = content
+        return record
+
+    def _of(self, identity: str) -> list[Record]:
+        records = self._records.pop(identity, None)
+        if records is None:
+            records = self._load(identity)
+            if len(self._records) >= REMEMBERED_IDENTITIES:
+                self._forget_one()
+        self._records[identity] = records  # the last used stands last
+        return records
+
+    def _forget_one(self) -> None:
+        for identity, records in self._records.items():
+            if all(record.committed is record.coverage for record in records):
+                del self._records[identity]
+                return

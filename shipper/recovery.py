@@ -1,0 +1,100 @@
+"""A lost ledger made anew from the day files: their `_id`s say which lines they hold.
+
+Certain: a line whose document is in a day file is not written again, for whole ids are compared (identity, offset,
+checksum), and no line is skipped that is not there. Not certain: of lines that made no document (dropped, set aside)
+and of day files that were deleted nothing is known; such lines are judged again, and come back if they are still in
+the logs. Every complete line counts as committed, a torn last one is cut.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from xxhash import xxh3_64_intdigest
+
+from shipper.batch import Documents
+from shipper.ledger import FileRow, Recovered
+from shipper.standing import marks_of
+
+log = logging.getLogger(__name__)
+
+_LONGEST_START = 1 << 16
+_START = re.compile(rb'\{"_index":"([^"\\\x00-\x1f]+)","_id":"(([0-9a-f]{12})-[0-9]{10,}-[0-9a-f]{8})","_source":\{')
+_ID = b'","_id":"'
+
+
+class KnownIds:
+    """Ids that are in day files already; 8 bytes each."""
+
+    def __init__(self, ascending: Sequence[array[int]]) -> None:
+        self._ascending = ascending
+
+    def has(self, document_id: bytes) -> bool:
+        wanted = xxh3_64_intdigest(document_id)
+        return any(_is_in(hashes, wanted) for hashes in self._ascending)
+
+    def without(self, documents: Documents) -> tuple[list[tuple[str, bytes]], int]:
+        """The segments as (index, body) without the documents that are known, and how many those are."""
+        kept: list[tuple[str, bytes]] = []
+        duplicates = 0
+        for index_name, start, end in documents.segments:
+            lines = documents.body[start:end].split(b"\n")[:-1]
+            new = [line for line in lines if not self.has(_id_of(line))]
+            duplicates += len(lines) - len(new)
+            if new:
+                kept.append((index_name, b"\n".join((*new, b""))))
+        return kept, duplicates
+
+
+def _is_in(hashes: array[int], wanted: int) -> bool:
+    at = bisect_left(hashes, wanted)
+    return at < len(hashes) and hashes[at] == wanted
+
+
+def _id_of(line: bytes) -> bytes:
+    start = line.index(_ID) + len(_ID)
+    return line[start : line.index(b'"', start)]
+
+
+def recovered(directory: Path) -> Iterator[Recovered]:
+    """What each day file of ours holds: named after the index of its first line, which has the form that we write.
+
+    Raises OSError, also for a file that may not be read: to pass by it would double its lines.
+    """
+    for path in sorted(directory.glob("*.ndjson")):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if stat.S_ISREG(path.lstat().st_mode) and (found := _read(path.name, descriptor)):
+                log.info("%r: %d ids found", str(path), sum(map(len, found.ids.values())))
+                yield found
+        finally:
+            os.close(descriptor)
+
+
+def _read(name: str, descriptor: int) -> Recovered | None:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        first = _START.match(file.readline(_LONGEST_START))
+        if first is None or not _is_named_after(name, index_name := first[1].decode(errors="replace")):
+            return None
+        file.seek(0)
+        ids: defaultdict[str, array[int]] = defaultdict(lambda: array("Q"))
+        length = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                length += len(line)
+                if start := _START.match(line):
+                    ids[start[3].decode()].append(xxh3_64_intdigest(start[2]))
+    row = FileRow(name, index_name, length, marks_of(descriptor, length))
+    return Recovered(row, {identity: array("Q", sorted(hashes)) for identity, hashes in ids.items()})
+
+
+def _is_named_after(name: str, index_name: str) -> bool:
+    return re.fullmatch(re.escape(index_name) + r"(-[0-9]+)?\.ndjson", name) is not None

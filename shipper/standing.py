@@ -1,0 +1,72 @@
+"""Is a day file still the one that was written, and where does it end? Decided from lengths and marks alone.
+
+Inodes are not asked, so that a copied or restored directory goes on as well. `dayfiles` acts on the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+
+from shipper.batch import Mark
+from shipper.identity import FIRST_POWER, MARK_BYTES, mark_of
+from shipper.ledger import FileRow
+
+
+class Standing(Enum):
+    """What a file is to the ledger's row of its name."""
+
+    OURS = "as long as the ledger says"
+    LONGER = "ours with a tail that no commit covers"
+    SHORTER = "ours, but committed bytes are gone"
+    OTHER = "not the file that was written"
+
+
+def standing(*, length: int, size: int, has_early_mark: bool, has_last_mark: bool) -> Standing:
+    """`length` is the committed one. An emptied file is ours: there is nothing in it that could be harmed."""
+    if size < length:
+        return Standing.SHORTER if size == 0 or has_early_mark else Standing.OTHER
+    if not has_last_mark:
+        return Standing.OTHER
+    return Standing.OURS if size == length else Standing.LONGER
+
+
+def standing_of(row: FileRow, descriptor: int, size: int) -> Standing:
+    """What the open file of `size` bytes is to `row`. Raises OSError."""
+
+    def has(mark: Mark) -> bool:
+        return mark.position <= size and _mark(descriptor, mark.position) == mark
+
+    return standing(
+        length=row.length,
+        size=size,
+        has_early_mark=bool(row.marks) and has(row.marks[0]),
+        has_last_mark=has(row.marks[-1]) if row.marks else _begins_as_ours(descriptor, row.index_name),
+    )
+
+
+def marks_of(descriptor: int, length: int) -> tuple[Mark, ...]:
+    """The marks of a file's first `length` bytes that its row keeps."""
+    return (_mark(descriptor, min(length, FIRST_POWER)), _mark(descriptor, length)) if length else ()
+
+
+def _mark(descriptor: int, position: int) -> Mark:
+    start = max(0, position - MARK_BYTES)
+    return mark_of(position, os.pread(descriptor, position - start, start))
+
+
+def _begins_as_ours(descriptor: int, index_name: str) -> bool:
+    """Is this what a first, uncommitted write leaves, whole or in part?"""
+    expected = b'{"_index":"%s","_id":"' % index_name.encode()
+    return expected.startswith(os.pread(descriptor, len(expected), 0))
+
+
+def end_of_last_line(descriptor: int, size: int) -> int:
+    """The offset behind the last newline before `size`."""
+    step = 1 << 16
+    for end in range(size, 0, -step):
+        start = max(0, end - step)
+        at = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+    return 0
