@@ -18,6 +18,7 @@ from harness.flavours import FLAVOURS
 from harness.missing import MissingError
 from harness.servers import Remote, Server
 from harness.sink import Sink
+from harness.winston import WinstonWriter
 
 _MISSED: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
@@ -160,3 +161,17 @@ def sink() -> Iterator[Sink]:
     """A bulk sink of its own for one test, keeping its documents, without faults."""
     with Sink(seed=1) as started:
         yield started
+
+
+@pytest.fixture
+def winston(tmp_path: Path) -> Iterator[Callable[..., WinstonWriter]]:
+    """Start real Winston writers, such as `winston(lines=5000, max_size="64k")`, into `tmp_path / "logs"`."""
+    started: list[WinstonWriter] = []
+
+    def start(directory: Path = tmp_path / "logs", **options: object) -> WinstonWriter:
+        started.append(WinstonWriter(directory, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for writer in started:
+        writer.kill()

@@ -292,7 +292,7 @@ def test_templates_and_policies_are_stored(sink: Sink) -> None:
     """What setup installs can be read back in Elasticsearch's shapes, and is 404 where it is not installed."""
     policy = {"policy": {"phases": {"delete": {"min_age": "30d", "actions": {"delete": {}}}}}}
     template = {"index_patterns": ["logs-*"], "priority": 501}
-    component = {"template": {"settings": {}}}
+    component: dict[str, Any] = {"template": {"settings": {}}}
     assert sink.request("PUT", "/_ilm/policy/p", policy)[1] == {"acknowledged": True}
     sink.request("PUT", "/_index_template/t", template)
     sink.request("PUT", "/_component_template/c", component)
