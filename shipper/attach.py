@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+import orjson
 
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, content_agrees
 from shipper.identity import MARK_BYTES, Known, Seen, Trail, Verdict, compare, identity_of, stem
+from shipper.parse import BOM
 from shipper.settings import MetricsStart, Start
 from shipper.state import FileRecord
 from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before, first_line, open_log, reader_for
@@ -22,6 +25,11 @@ log = logging.getLogger(__name__)
 
 NOT_COUNTED = -1
 """`observed` of a file whose lines have not fed the metrics so far."""
+TOMBSTONES = 20_000
+"""So many files that are gone are remembered; then the oldest tenth is forgotten."""
+
+
+Live = Callable[[str], Sequence[Followed]]
 
 
 class Outcome(Enum):
@@ -53,33 +61,53 @@ class Attacher:
         self._by_inode: dict[tuple[int, int], FileRecord] = {}
         self._by_identity: dict[str, list[FileRecord]] = {}
         self._next_id = 1
+        self._gone = 0
         for record in records:
             self.remember(record)
 
-    def remember(self, record: FileRecord) -> None:
-        """Keeps the record of a file that is not followed (any more)."""
+    def remember(self, record: FileRecord) -> list[int]:
+        """Keeps the record of a file that is not followed (any more); returns the ids of those forgotten for it."""
         self._next_id = max(self._next_id, record.id + 1)
         if not record.is_gone:
             self._by_inode[record.device, record.inode] = record
         self._by_identity.setdefault(record.identity, []).append(record)
+        self._gone += record.is_gone
+        if self._gone <= TOMBSTONES:
+            return []
+        oldest = sorted((other for other in self._all() if other.is_gone), key=lambda other: other.seen_at)
+        forgotten = oldest[: TOMBSTONES // 10]
+        for other in forgotten:
+            self._take(other)
+        return [other.id for other in forgotten]
 
     def _take(self, record: FileRecord) -> None:
-        self._by_inode.pop((record.device, record.inode), None)
-        self._by_identity[record.identity].remove(record)
+        if self._by_inode.get((record.device, record.inode)) is record:
+            del self._by_inode[record.device, record.inode]
+        records = self._by_identity[record.identity]
+        records.remove(record)
+        if not records:
+            del self._by_identity[record.identity]
+        self._gone -= record.is_gone
 
-    def remembered(self) -> list[FileRecord]:
-        return [record for records in self._by_identity.values() for record in records]
+    def _all(self) -> Iterator[FileRecord]:
+        for records in self._by_identity.values():
+            yield from records
 
-    def forget(self, record: FileRecord) -> None:
+    def unattached(self) -> list[FileRecord]:
+        """Records of files that were there when they were last seen, and that nothing has continued."""
+        return list(self._by_inode.values())
+
+    def retire(self, record: FileRecord) -> None:
+        """Its file is gone; it is kept so that a copy is not read again."""
         self._take(record)
+        record.is_gone = True
+        self.remember(record)
 
-    def attach(
-        self, found: Found, *, live: Sequence[Followed], is_first_start: bool, is_final: bool = False
-    ) -> Attachment:
-        """What `found` is. `live`: what is followed. Raises OSError and Damaged if it cannot be read.
+    def attach(self, found: Found, *, live: Live, is_first_start: bool, is_final: bool = False) -> Attachment:
+        """What `found` is. `live`: what is followed, by identity. Raises OSError and Damaged if it cannot be read.
 
-        `is_first_start`: the file lay there when this state began. `is_final`: it will not grow, so an unterminated only
-        line is its first line.
+        `is_first_start`: the file lay there when this state began. `is_final`: it will not grow, so an unterminated
+        only line is its first line.
         """
         descriptor = open_log(found.path)
         try:
@@ -91,20 +119,20 @@ class Attacher:
             os.close(descriptor)
         return attachment
 
-    def _attach(
-        self, found: Found, descriptor: int, live: Sequence[Followed], *, is_first_start: bool, is_final: bool
-    ) -> Attachment:
+    def _attach(self, found: Found, descriptor: int, live: Live, *, is_first_start: bool, is_final: bool) -> Attachment:
         facts = os.fstat(descriptor)
         found = found._replace(device=facts.st_dev, inode=facts.st_ino, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
         reader = reader_for(descriptor)
         line = first_line(reader, is_final=is_final)
         identity = "" if line is None else self._identity(found, line)
+        if is_final and line is not None and not has_complete_first_line(reader) and not is_json_object(line):
+            identity = ""
         record, verdict = self._same_inode(found, identity, reader)
         attachment = Attachment(Outcome.FOLLOW)
         if verdict is Verdict.TRUNCATED and record is not None:
             attachment.lost_bytes = max(0, record.size - _farthest(record))
             attachment.lost_reason = "truncated"
-            self._retire(record)
+            self.retire(record)
             record = None
         if record is None and identity:
             original = self._twin_of(found, identity, reader, live)
@@ -146,18 +174,13 @@ class Attacher:
             is_waited_for |= verdict is Verdict.WAIT
         return None, Verdict.WAIT if is_waited_for else None
 
-    def _twin_of(self, found: Found, identity: str, reader: ByteReader, live: Sequence[Followed]) -> Followed | None:
-        for other in live:
-            if other.identity != identity or (other.device, other.inode) == (found.device, found.inode):
+    def _twin_of(self, found: Found, identity: str, reader: ByteReader, live: Live) -> Followed | None:
+        for other in live(identity):
+            if (other.device, other.inode) == (found.device, found.inode):
                 continue
-            if content_agrees(reader, other.trail.marks_at(other.farthest), found.size) is not False:
+            if content_agrees(reader, other.trail.known_marks(), found.size) is not False:
                 return other
         return None
-
-    def _retire(self, record: FileRecord) -> None:
-        self._take(record)
-        record.is_gone = True
-        self.remember(record)
 
     def _new(self, found: Found, identity: str, reader: ByteReader, *, is_first_start: bool) -> Followed:
         source = found.source
@@ -211,6 +234,18 @@ class Attacher:
             mtime_ns=found.mtime_ns,
             tail_start=record.tail_start,
         )
+
+
+def has_complete_first_line(reader: ByteReader) -> bool:
+    return first_line(reader) is not None
+
+
+def is_json_object(line: bytes) -> bool:
+    """Whether an unterminated line can be taken as whole: it is a JSON object that is closed."""
+    try:
+        return isinstance(orjson.loads(line.lstrip(b"\0").removeprefix(BOM)), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _farthest(record: FileRecord) -> int:

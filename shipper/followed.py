@@ -81,7 +81,6 @@ class Followed:
     under_way: deque[UnderWay] = field(default_factory=deque)
     covered: Sequence[tuple[int, int]] = ()
     tail_start: int | None = None
-    is_dirty: bool = True
     is_gone: bool = False
     """Deleted, truncated, or given up: nothing more will come, what is there is read to its end if it is open."""
     is_moved: bool = False
@@ -89,10 +88,10 @@ class Followed:
     is_damaged: bool = False
     changed_at: float = 0.0
     """When a look last found it changed (monotonic)."""
-    behind_since: dict[str, float] = field(default_factory=dict)
-    """By cursor: since when it has not been at the end (monotonic)."""
+    caught_up_at: dict[str, float] = field(default_factory=dict)
+    """By cursor: when it was last at the end (monotonic)."""
     looked_at_size: int = -1
-    next_look: float = 0.0
+    next_look: float | None = None
     interval: float = 0.0
 
     # Opening
@@ -118,16 +117,37 @@ class Followed:
         return self.reader if isinstance(self.reader, PlainReader) else reader_for(self.descriptor)
 
     def close(self) -> None:
-        """Closes the descriptor; the cursors stay where they are for the next `open`."""
+        """Closes the descriptor; the cursors stay where they are for the next `open`.
+
+        (With batches under way only for a file that is gone: shipping would go on from what is acknowledged.)
+        """
         if self.descriptor >= 0:
-            self._keep_positions()
+            self.observed = self.observe_position
             os.close(self.descriptor)
         self.descriptor = -1
         self.reader = self.ship = self.observe = None
 
-    def _keep_positions(self) -> None:
-        if self.observe is not None:
-            self.observed = self.observe.position
+    def move_to(self, path: str, key: tuple[int, int]) -> bool:
+        """Goes on in another file that holds the same content at least as far as it was read; False if it does not.
+
+        Raises OSError, Damaged.
+        """
+        ship_position, farthest = self.ship_position, self.farthest
+        descriptor = open_log(path)
+        facts = os.fstat(descriptor)
+        reader = reader_for(descriptor)
+        is_whole = len(bytes_before(reader, farthest)) == min(farthest, MARK_BYTES)
+        if not is_whole or content_agrees(reader, self.trail.known_marks(), facts.st_size) is False:
+            os.close(descriptor)
+            return False
+        self.close()
+        self.path, (self.device, self.inode) = path, key
+        self.size, self.mtime_ns, self.looked_at_size = facts.st_size, facts.st_mtime_ns, -1
+        self.is_moved = False
+        self.adopt(descriptor)
+        if self.ship is not None:
+            self.ship.lines.jump(ship_position)
+        return True
 
     @property
     def is_open(self) -> bool:
@@ -136,6 +156,38 @@ class Followed:
     @property
     def is_plain(self) -> bool:
         return isinstance(self.reader, PlainReader)
+
+    @property
+    def is_compressed(self) -> bool:
+        return self.path.endswith((".gz", ".zst")) if self.reader is None else not self.is_plain
+
+    def ship_again(self) -> None:
+        """Ships from the beginning, for an output that lacks what was shipped."""
+        self.last_time = self.ship_time = ""
+        self._ship_from(self.shipped_from)
+
+    def _ship_from(self, position: int) -> None:
+        self.shipped = position
+        if self.ship is not None:
+            self.ship.lines.jump(position)
+            self.ship.before = None
+
+    def tail_was_continued(self) -> bool:
+        """Whether the unterminated line that was read as the last goes on. Then shipping stands at its beginning again.
+
+        To be asked before reading, as long as there is a `tail_start`. (The metrics have counted the line.)
+        """
+        if self.tail_start is None or self.reader is None:
+            return False
+        if self.ship is not None and self.ship.position <= self.tail_start:
+            return False
+        following = self.reader.read(self.farthest, 1)
+        if following == b"\n":
+            self.tail_start = None
+        if following in (b"", b"\n"):
+            return False
+        self._ship_from(self.tail_start)
+        return True
 
     # Positions
 
@@ -164,17 +216,25 @@ class Followed:
         shipped = self.ship_position if self.source.ship else NEVER
         return min(observed, shipped)
 
-    def acknowledged(self) -> bool:
-        """Moves `shipped` over the longest acknowledged prefix; True if it moved."""
-        moved = False
+    def acknowledge(self) -> None:
+        """Moves `shipped` over the longest acknowledged prefix of what is under way."""
         while self.under_way and self.under_way[0].is_done:
             batch = self.under_way.popleft()
             self.shipped, self.last_time = batch.end, batch.last_time
-            moved = True
-        if moved:
-            self.is_dirty = True
-            self.trail.forget_ends_below(min(self.shipped, self.farthest))
-        return moved
+        self.trail.forget_ends_below(min(self.shipped, self.farthest))
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether no cursor lags behind the other."""
+        observed = self.observe_position if self.source.metrics else NEVER
+        shipped = self.ship_position if self.source.ship else NEVER
+        return observed == shipped or NEVER in (observed, shipped)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is a compressed file that was read to its footer."""
+        cursors = [cursor for cursor in (self.ship, self.observe) if cursor is not None]
+        return any(cursor.lines.reader.is_complete for cursor in cursors)
 
     # Marks
 
