@@ -1,0 +1,241 @@
+"""What a bulk request's answer means: decisions only, no sockets, no threads.
+
+`judge_request` says what becomes of the whole request, `judge_item` of one document. `elastic` does what they say;
+`reduce` makes a document that the server takes of one that it refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import NamedTuple
+
+import msgspec
+
+from shipper.batch import Frame
+
+FRAME = Frame(b'{"create":{"_index":"', b'","_id":"', b'"}}\n', b"\n")
+"""A document is two lines, action and source. `create` of an id that is there already answers 409: delivered."""
+
+FILTER = "errors,items.*.status,items.*.error.type"
+FILTER_WITH_REASONS = FILTER + ",items.*.error.reason,items.*.error.caused_by.reason"
+FILTER_FAILURE_STORE = ",items.*.failure_store"  # of data streams; an unknown name in a filter finds nothing
+_REASON_CHARS = 4000
+_ITEM_IS_GOOD = b'{"create":{"status":20'
+
+
+class Verdict(Enum):
+    """What becomes of one document."""
+
+    CREATED = "created"
+    DUPLICATE = "duplicate"
+    RETRY = auto()  # the server is busy or ill: the same again, later
+    HOLD = auto()  # an operator can mend it: the same again, from disk if it takes long
+    REDUCE = auto()  # refused for its content: another form of it
+    IN_FAILURE_STORE = auto()  # the server has it, but not where it should be: delivered, with a dead letter
+    SET_ASIDE = auto()  # no form of it can ever be accepted
+
+
+class Outcome(Enum):
+    """What becomes of a whole request."""
+
+    ANSWERED = auto()  # every document has its own answer
+    WAIT = auto()  # the same again, later, for ever
+    UNAUTHORIZED = auto()  # as WAIT, and the operator must know
+    REJECTED = auto()  # as WAIT, and less at once
+    TOO_LARGE = auto()  # in halves; a single document is reduced
+    MALFORMED = auto()  # in halves; a single document is set aside
+
+
+class ItemError(NamedTuple):
+    """Why a document was refused; `reason` is empty unless it was asked for, and may repeat the document's text."""
+
+    type: str
+    reason: str
+
+
+class Results(NamedTuple):
+    """The answer's items, in the order of the documents. `statuses` is empty where all were created."""
+
+    documents: int
+    statuses: Sequence[int]
+    errors: Mapping[int, ItemError]
+
+
+class RequestVerdict(NamedTuple):
+    """`reason` is one word for metrics and status; `results` only with ANSWERED."""
+
+    outcome: Outcome
+    reason: str
+    results: Results | None = None
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    reason: str | None = None
+    caused_by: _Error | None = None
+
+
+class _Result(msgspec.Struct):
+    status: int
+    error: _Error | None = None
+    failure_store: str = ""
+
+
+class _Item(msgspec.Struct):
+    create: _Result
+
+
+class _Answer(msgspec.Struct):
+    items: list[_Item]
+
+
+class _Refusal(msgspec.Struct):
+    error: _Error
+
+
+_answers = msgspec.json.Decoder(_Answer)
+_refusals = msgspec.json.Decoder(_Refusal)
+
+_MENDABLE_TYPES = frozenset(
+    {
+        "index_closed_exception",
+        "cluster_block_exception",
+        "index_create_block_exception",
+        "index_not_found_exception",
+        "resource_not_found_exception",
+        "alias_not_found_exception",
+        "validation_exception",  # the limit of shards in the cluster
+        "security_exception",
+        "authorization_exception",
+        "settings_exception",
+    }
+)
+_AMBIGUOUS_TYPES = frozenset({"illegal_argument_exception", "mapper_parsing_exception", "illegal_state_exception"})
+_MENDABLE_PHRASES = (
+    "pipeline with id [",  # … does not exist
+    "no write index is defined for alias [",
+    "maximum normal shards open",
+    "this action would add [",
+    "Failed to parse mapping",  # of the template that the new index takes
+    "please check that any required plugins are installed",
+    "no matching index template found for data stream",
+    "matches with template [",  # … that creates data streams only
+    "does not match pattern '^.*-(",  # index.lifecycle.parse_origination_date
+)
+_HOPELESS_TYPES = frozenset({"invalid_index_name_exception", "action_request_validation_exception"})
+_MALFORMED_TYPES = frozenset(
+    {
+        "illegal_argument_exception",
+        "x_content_parse_exception",
+        "json_parse_exception",
+        "parse_exception",
+        "parsing_exception",
+        "not_x_content_exception",
+        "action_request_validation_exception",
+    }
+)
+_NOT_THE_BODY = ("unrecognized parameter", "no handler found", "Content-Type", "request [/_bulk]")
+FAILURE_STORE = "failure_store"
+
+
+def judge_item(status: int, error: ItemError | None) -> Verdict:
+    """Return what becomes of a document that got this answer.
+
+    Without a reason an ambiguous type is taken for a refusal of the content; `reduce` asks for the reason first.
+    """
+    kind, reason = error or ItemError("", "")
+    if kind == FAILURE_STORE:
+        return Verdict.IN_FAILURE_STORE
+    if 200 <= status < 300:
+        return Verdict.CREATED
+    if status == 409:
+        return Verdict.DUPLICATE if not kind or kind.startswith("version_conflict") else Verdict.RETRY
+    if kind in _HOPELESS_TYPES:
+        return Verdict.SET_ASIDE
+    if kind in _MENDABLE_TYPES or status in (401, 403, 404):
+        return Verdict.HOLD
+    if kind in _AMBIGUOUS_TYPES and any(phrase in reason for phrase in _MENDABLE_PHRASES):
+        return Verdict.HOLD
+    if kind == "not_x_content_exception":  # 8.14 says 500
+        return Verdict.REDUCE
+    if status == 429 or status >= 500 or status < 400:
+        return Verdict.RETRY
+    return Verdict.REDUCE
+
+
+def judge_request(status: int, body: bytes, *, count: int) -> RequestVerdict:
+    """Return what becomes of a request of `count` documents that got this answer, which may come from a proxy."""
+    if status == 200:
+        results = read_results(body, count=count)
+        if isinstance(results, str):
+            return RequestVerdict(Outcome.WAIT, results)
+        is_good = not results.statuses
+        return RequestVerdict(Outcome.ANSWERED, "ok" if is_good else "partial", results)
+    if status in (400, 403):
+        return _judge_refusal(status, body)
+    outcome, reason = _BY_STATUS.get(status, (Outcome.WAIT, ""))
+    return RequestVerdict(outcome, reason or _class_of(status))
+
+
+_BY_STATUS = {
+    401: (Outcome.UNAUTHORIZED, "unauthorized"),
+    404: (Outcome.WAIT, "not_found"),
+    407: (Outcome.WAIT, "proxy_unauthorized"),
+    408: (Outcome.WAIT, "timeout"),
+    413: (Outcome.TOO_LARGE, "too_large"),
+    429: (Outcome.REJECTED, "rejected"),
+}
+
+
+def _class_of(status: int) -> str:
+    if status >= 500:
+        return "server_error"
+    if status >= 400:
+        return "refused"
+    return "redirect" if status >= 300 else "garbage"
+
+
+def _judge_refusal(status: int, body: bytes) -> RequestVerdict:
+    """400 and 403 are said by servers and proxies alike: only what is surely about the body may cost a document."""
+    try:
+        error = _refusals.decode(body).error
+    except msgspec.MsgspecError:
+        return RequestVerdict(Outcome.WAIT, _class_of(status))
+    if status == 403:
+        is_security = error.type in ("security_exception", "authorization_exception")
+        return RequestVerdict(Outcome.UNAUTHORIZED if is_security else Outcome.WAIT, "forbidden")
+    said = error.reason or ""
+    if error.type in _MALFORMED_TYPES and not any(phrase in said for phrase in _NOT_THE_BODY):
+        return RequestVerdict(Outcome.MALFORMED, "malformed")
+    return RequestVerdict(Outcome.WAIT, "refused")
+
+
+def read_results(body: bytes, *, count: int) -> Results | str:
+    """Return the items of a 200; a word where it is no whole answer for `count` documents: `garbage` or `incomplete`.
+
+    9.x answers half a body with 200 and half the items. That all is well is seen without parsing.
+    """
+    if (
+        b'"errors":false' in body[:64]
+        and body.count(_ITEM_IS_GOOD) == count
+        and b'"failure_store"' not in body
+        and body.endswith(b"}")
+    ):
+        return Results(count, (), {})
+    try:
+        items = [item.create for item in _answers.decode(body).items]
+    except msgspec.MsgspecError:
+        return "garbage"
+    if len(items) != count:
+        return "incomplete"
+    errors = {i: _item_error(item) for i, item in enumerate(items) if item.error is not None}
+    errors |= {i: ItemError(FAILURE_STORE, "") for i, item in enumerate(items) if item.failure_store == "used"}
+    return Results(count, [item.status for item in items], errors)
+
+
+def _item_error(item: _Result) -> ItemError:
+    error = item.error or _Error()
+    cause = error.caused_by.reason if error.caused_by is not None else None
+    said = [text[:_REASON_CHARS] for text in (error.reason, cause) if text]
+    return ItemError(error.type, "; ".join(said))

@@ -1,0 +1,245 @@
+"""The output into Elasticsearch or OpenSearch: `create` with our own ids, so that what is sent twice is there once.
+
+Senders take bulks from the queue and send them; `settle` does what the answer says of each document. Only what failed
+goes again, what one blocked index holds up goes to the spool, what is refused for its content goes in another form.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import tenacity
+
+from shipper.batch import Content, Documents, OutputStatus
+from shipper.bulk import FRAME, Outcome, Verdict
+from shipper.deadletter import DeadLetterWriter
+from shipper.exchange import Exchange, Health
+from shipper.gather import Pace, Queue
+from shipper.items import Bulk, Item, Settled, items_of
+from shipper.settings import ElasticsearchSettings
+from shipper.settle import Counts, Patience, Settler
+from shipper.spool import MAX_BYTES, Spool
+from shipper.telemetry import Telemetry
+from shipper.transport import Cluster
+from shipper.triage import alone
+from shipper.unspool import SpoolRunner
+
+log = logging.getLogger(__name__)
+
+_JOIN_SECONDS = 1.0
+_CLOSING_REQUEST_SECONDS = 0.5
+
+Backoff = Callable[[int], float]
+"""Seconds to wait after the n-th failure in a row, n from 1."""
+
+
+def full_jitter(*, first_seconds: float, most_seconds: float) -> Backoff:
+    """Return waits drawn evenly from 0 to a bound that doubles from `first_seconds` to `most_seconds`."""
+    strategy = tenacity.wait_random_exponential(multiplier=first_seconds, max=most_seconds)
+
+    def wait(failures: int) -> float:
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = failures
+        return strategy(state)
+
+    return wait
+
+
+def end_process(_error: BaseException) -> None:
+    """End the process at once: a thread that the daemon needs has died, and a restart loses and doubles nothing."""
+    os._exit(70)
+
+
+class ElasticsearchOutput:
+    """An Output. Between `start` and `close` its threads deliver what `submit` took over, for ever.
+
+    It loses nothing: what is not on the server, in the spool or in a dead letter is not done, and is read again by the
+    next process. It repeats what an ended process had sent; the ids make that harmless (`duplicate`).
+    """
+
+    frame = FRAME
+
+    def __init__(
+        self,
+        *,
+        settings: ElasticsearchSettings,
+        telemetry: Telemetry,
+        dead_letters: DeadLetterWriter,
+        spool_directory: Path,
+        version: str,
+        host: str = "",
+        spool_bytes: int = MAX_BYTES,
+        backoff: Backoff | None = None,
+        spool_backoff: Backoff | None = None,
+        patience: Patience | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        on_crash: Callable[[BaseException], None] = end_process,
+    ) -> None:
+        self._monotonic = monotonic
+        self._on_crash = on_crash
+        self._backoff = backoff or full_jitter(first_seconds=0.5, most_seconds=30.0)
+        host = host or socket.gethostname()
+        agent = f"shipper/{version}"
+        self._cluster = Cluster(settings=settings, user_agent=agent, opaque_id=f"{agent} {host}", monotonic=monotonic)
+        self._health = Health(name=str(self._cluster), telemetry=telemetry, monotonic=monotonic)
+        self._exchange = Exchange(
+            cluster=self._cluster, settings=settings, telemetry=telemetry, health=self._health, monotonic=monotonic
+        )
+        self._queue = Queue(
+            pace=Pace(bulk_bytes=settings.bulk_bytes, concurrency=settings.concurrency),
+            linger_seconds=settings.bulk_seconds,
+            room_bytes=(settings.concurrency + 1) * settings.bulk_bytes,
+            monotonic=monotonic,
+        )
+        self._spool = Spool(directory=spool_directory, max_bytes=spool_bytes)
+        self._retries = cache(telemetry.bulk_retries.labels)
+        counts = Counts(telemetry=telemetry, monotonic=monotonic)
+        self._spool_runner = SpoolRunner(
+            spool=self._spool,
+            exchange=self._exchange,
+            dead_letters=dead_letters,
+            delivered=counts.single,
+            backoff=spool_backoff or full_jitter(first_seconds=2.0, most_seconds=60.0),
+            monotonic=monotonic,
+        )
+        self._settler = Settler(
+            queue=self._queue,
+            spool=self._spool,
+            dead_letters=dead_letters,
+            counts=counts,
+            retries=self._retries,
+            spooled=self._spool_runner.added,
+            backoff=self._backoff,
+            patience=patience or Patience(),
+            monotonic=monotonic,
+        )
+        self._senders = [
+            threading.Thread(target=self._guarded, args=(self._send,), name=f"elastic-{i}", daemon=True)
+            for i in range(settings.concurrency)
+        ]
+        self._spool_thread = threading.Thread(
+            target=self._guarded, args=(self._spool_runner.run,), name="elastic-spool", daemon=True
+        )
+        self._deadline: float | None = None
+
+    # The Output
+
+    def start(self) -> None:
+        """Start the threads; the server may be down. Raises OSError if the spool of an earlier run cannot be listed."""
+        self._spool.open()
+        for thread in (*self._senders, self._spool_thread):
+            thread.start()
+
+    def has_room(self) -> bool:
+        """False while (concurrency + 1) * bulk_bytes are under way."""
+        return self._queue.has_room()
+
+    def submit(self, documents: Documents) -> None:
+        """Take documents over."""
+        self._queue.put(documents)
+
+    def flush(self) -> None:
+        """Send what was gathered without waiting for more."""
+        self._queue.flush()
+
+    def covered(self, content: Content) -> Sequence[tuple[int, int]]:  # noqa: ARG002  a server tells nothing in advance
+        """Nothing: a server says by 409 what it has."""
+        return ()
+
+    def close(self, *, deadline: float) -> bool:
+        """Deliver until `deadline`, ending all waits; True if nothing is left, nor spooled. No `done` after it."""
+        self._deadline = deadline
+        self._queue.close()
+        self._spool_runner.stop()
+        is_empty = self._queue.wait_empty(deadline)
+        self._queue.stop()
+        self._settler.abandon()
+        for thread in (*self._senders, self._spool_thread):
+            if is_empty and thread.is_alive():
+                thread.join(_JOIN_SECONDS)
+        self._cluster.close()
+        return is_empty and not self._spool.count
+
+    def status(self) -> OutputStatus:
+        """How it goes."""
+        health = self._health
+        return OutputStatus(
+            name=str(self._cluster),
+            is_up=health.is_up,
+            error=health.error,
+            progress_at=health.progress_at,
+            refused_since=health.refused_since,
+            pending=self._queue.documents_under_way,
+            spooled=self._spool.count,
+        )
+
+    # Threads
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            log.critical("a thread of the Elasticsearch output failed", exc_info=True)
+            self._on_crash(error)
+
+    def _send(self) -> None:
+        while (work := self._queue.take()) is not None:
+            if isinstance(work, Settled):
+                self._settler.finish(work)
+                continue
+            try:
+                self._deliver(work)
+            finally:
+                self._queue.release()
+
+    def _deliver(self, bulk: Bulk) -> None:
+        verdict = self._exchange.send(bulk, timeout_seconds=self._timeout_seconds())
+        match verdict.outcome:
+            case Outcome.ANSWERED if verdict.results is not None:
+                self._queue.resume()
+                self._health.progressed()
+                self._settler.settle_bulk(bulk, verdict.results)
+            case Outcome.TOO_LARGE if bulk.count > 1:
+                self._queue.pace.too_large(bulk.size)
+                self._return(bulk.halves(), verdict.reason)
+            case Outcome.MALFORMED if bulk.count > 1:
+                self._return(bulk.halves(), verdict.reason)
+            case Outcome.TOO_LARGE | Outcome.MALFORMED:
+                self._queue.resume()
+                self._health.progressed()
+                self._settler.settle_round(alone(_single(bulk), verdict.outcome))
+            case Outcome.REJECTED:
+                self._give_way(bulk)
+            case _:
+                self._queue.pause(self._backoff(self._health.failures))
+                self._return([bulk], verdict.reason)
+
+    def _give_way(self, bulk: Bulk) -> None:
+        """The whole request was too much at this moment (429): less at once, later."""
+        pace = self._queue.pace
+        pace.rejected()
+        if bulk.count == 1:
+            self._settler.put_off([(item, Verdict.RETRY) for item in _single(bulk)])
+            return
+        self._queue.pause(self._backoff(pace.rejections))
+        self._return(bulk.halves() if bulk.size > pace.bulk_bytes else [bulk], "rejected")
+
+    def _return(self, bulks: list[Bulk], reason: str) -> None:
+        self._retries(reason).inc(sum(bulk.count for bulk in bulks))
+        self._queue.give_back(bulks)
+
+    def _timeout_seconds(self) -> float | None:
+        if self._deadline is None:
+            return None
+        return max(self._deadline - self._monotonic(), _CLOSING_REQUEST_SECONDS)
+
+
+def _single(bulk: Bulk) -> list[Item]:
+    return [*bulk.items, *(item for part in bulk.parts for item in items_of(part))]

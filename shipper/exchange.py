@@ -1,0 +1,153 @@
+"""One bulk request to the server and what it means; and how the server does, said once per change.
+
+Compresses in the calling thread (`isal` leaves the interpreter to the others meanwhile). Retries nothing: that is
+decided by `elastic`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from urllib.parse import urlencode
+
+from isal import isal_zlib
+
+from shipper.bulk import FILTER, FILTER_FAILURE_STORE, FILTER_WITH_REASONS, Outcome, RequestVerdict, judge_request
+from shipper.items import Bulk
+from shipper.settings import ElasticsearchSettings
+from shipper.telemetry import Telemetry
+from shipper.transport import Cluster, NotAnsweredError
+
+log = logging.getLogger(__name__)
+
+_GZIP_LEVEL = 1
+_GZIP_WINDOW = 31  # zlib's way to say: gzip, not zlib
+_DOWN = frozenset({Outcome.WAIT, Outcome.UNAUTHORIZED})
+_ADVICE = {
+    "unauthorized": "check the credentials",
+    "forbidden": "check the credentials' privileges, or what blocks the cluster",
+    "not_found": "check the path in hosts",
+    "redirect": "hosts must name the server itself",
+    "proxy_unauthorized": "check the credentials of the proxy",
+    "tls": "check ca_file, fingerprint and the server's name",
+    "refused": "check the version of the server and the output's settings",
+}
+"""Reasons that need a person, and what to look at."""
+
+
+class Health:
+    """How the server does; a change is logged once, with what an operator can do. Safe to use from many threads."""
+
+    def __init__(self, *, name: str, telemetry: Telemetry, monotonic: Callable[[], float]) -> None:
+        self._name = name
+        self._gauge = telemetry.output_up
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._reason = ""
+        self.is_up = False
+        self.error = ""
+        self.failures = 0
+        self.progress_at = monotonic()
+        self.refused_since: float | None = None
+        self._gauge.set(0)
+
+    def answered(self) -> None:
+        """The server did its work."""
+        with self._lock:
+            was_up, self.is_up = self.is_up, True
+            self._reason = self.error = ""
+            self.failures = 0
+            self.refused_since = None
+        self._gauge.set(1)
+        if not was_up:
+            log.info("%s takes documents", self._name)
+
+    def progressed(self) -> None:
+        """Documents were accepted or refused one by one."""
+        self.progress_at = self._monotonic()
+
+    def failed(self, reason: str, message: str, *, is_refusal: bool | None) -> None:
+        """The server did not do its work. `is_refusal`: whether it said that we may not; None if it said nothing."""
+        with self._lock:
+            is_news = self._reason != reason
+            self._reason = reason
+            self.is_up = False
+            self.error = message
+            self.failures += 1
+            if is_refusal:
+                self.refused_since = self._monotonic() if self.refused_since is None else self.refused_since
+            elif is_refusal is not None:
+                self.refused_since = None
+        self._gauge.set(0)
+        if is_news:
+            advice = _ADVICE.get(reason, "")
+            level = logging.ERROR if advice else logging.WARNING
+            detail = f"; {advice}" if advice else ""
+            log.log(level, "%s does not take documents: %s%s; they wait in their files", self._name, message, detail)
+
+
+class Exchange:
+    """Sends bulks. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        settings: ElasticsearchSettings,
+        telemetry: Telemetry,
+        health: Health,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._telemetry = telemetry
+        self._health = health
+        self._monotonic = monotonic
+        self._is_compressing = settings.compression == "gzip"
+        self._headers = {"content-type": "application/x-ndjson"}
+        if self._is_compressing:
+            self._headers["content-encoding"] = "gzip"
+        store = FILTER_FAILURE_STORE if settings.allow_data_stream else ""
+        pipeline = {"pipeline": settings.pipeline} if settings.pipeline else {}
+        self._target = _target(FILTER + store, pipeline)
+        self._asking_target = _target(FILTER_WITH_REASONS + store, pipeline)
+
+    def send(self, bulk: Bulk, *, timeout_seconds: float | None = None) -> RequestVerdict:
+        """Send a bulk once, and return what its answer means; the bulk notes whether it can have been applied."""
+        body = compressed(bulk.pieces) if self._is_compressing else bulk.pieces
+        target = self._asking_target if bulk.is_asking else self._target
+        started_at = self._monotonic()
+        try:
+            answer = self._cluster.request("POST", target, body, headers=self._headers, timeout_seconds=timeout_seconds)
+        except NotAnsweredError as error:
+            verdict = RequestVerdict(Outcome.WAIT, error.reason)
+            if error.may_be_applied:
+                bulk.mark_applied()
+            self._health.failed(error.reason, str(error), is_refusal=None)
+        else:
+            verdict = judge_request(answer.status, answer.body, count=bulk.count)
+            self._telemetry.bulk_duration.observe(self._monotonic() - started_at)
+            self._note(bulk, verdict, answer.status)
+        self._telemetry.bulk_requests.labels(verdict.reason).inc()
+        return verdict
+
+    def _note(self, bulk: Bulk, verdict: RequestVerdict, status: int) -> None:
+        is_refusal = verdict.outcome is Outcome.UNAUTHORIZED
+        if verdict.outcome is not Outcome.ANSWERED and not is_refusal:
+            bulk.mark_applied()
+        if verdict.outcome in _DOWN:
+            self._health.failed(verdict.reason, f"{verdict.reason} (status {status})", is_refusal=is_refusal)
+        else:
+            self._health.answered()
+
+
+def _target(filter_path: str, parameters: dict[str, str]) -> str:
+    return "/_bulk?" + urlencode({"filter_path": filter_path, **parameters}, safe=",*")
+
+
+def compressed(pieces: Iterable[bytes]) -> list[bytes]:
+    """Return one gzip stream of all the pieces, as pieces."""
+    compressor = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=_GZIP_WINDOW)
+    out = [compressor.compress(piece) for piece in pieces]
+    out.append(compressor.flush())
+    return [piece for piece in out if piece]

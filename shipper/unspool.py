@@ -1,0 +1,158 @@
+"""Delivers what waits in the spool, by itself, until each index takes its documents; also after a restart.
+
+A thread of its own, so that a blocked index holds up nobody. It reads from `spool`, sends by `exchange`, and keeps dead
+letters as `elastic` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Sequence
+
+from shipper.bulk import Outcome
+from shipper.deadletter import DeadLetterWriter
+from shipper.exchange import Exchange
+from shipper.items import ASKING_BYTES, Bulk, Item
+from shipper.spool import Spool
+from shipper.triage import Delivered, Round, alone, sort_out
+
+log = logging.getLogger(__name__)
+
+PROBE_BYTES = 64 * 1024
+GROUP_BYTES = 512 * 1024
+
+
+class SpoolRunner:
+    """Tries each index on its own, after a pause that grows while nothing of it is taken, for ever.
+
+    `run` is a thread's body and ends after `stop`. What it delivered just before a crash is delivered again, and
+    answered as known.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        exchange: Exchange,
+        dead_letters: DeadLetterWriter,
+        delivered: Callable[[Delivered], None],
+        backoff: Callable[[int], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._spool = spool
+        self._exchange = exchange
+        self._dead_letters = dead_letters
+        self._delivered = delivered
+        self._backoff = backoff
+        self._monotonic = monotonic
+        self._changed = threading.Condition()  # guards _is_stopped and _due
+        self._is_stopped = False
+        self._due: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+
+    def added(self, index: str) -> None:
+        """Note that something waits for this index."""
+        with self._changed:
+            if index not in self._due:
+                self._due[index] = self._monotonic() + self._backoff(1)
+                self._changed.notify()
+
+    def run(self) -> None:
+        """Work until stopped."""
+        for known in self._spool.indices():
+            self.added(known)
+        while (index := self._next()) is not None:
+            self._try(index)
+
+    def stop(self) -> None:
+        """End `run` as soon as its request is answered."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+
+    def _next(self) -> str | None:
+        with self._changed:
+            while not self._is_stopped:
+                due, index = min(((due, index) for index, due in self._due.items()), default=(math.inf, ""))
+                if due <= (now := self._monotonic()):
+                    return index
+                self._changed.wait(None if due == math.inf else due - now)
+            return None
+
+    def _try(self, index: str) -> None:
+        is_better = False
+        try:
+            found = self._spool.oldest(index)
+            if found is None:
+                self._forget(index)
+                return
+            segment, items = found
+            left = self._deliver(items)
+            is_better = len(left) < len(items)
+            if is_better:
+                self._spool.replace(segment, left)
+        except OSError as error:  # what was delivered and is still there will be sent again, and answered as known
+            log.warning("the spool of index %r cannot be read or written: %s", index, error.strerror)
+            is_better = False
+        self._failures[index] = 0 if is_better else self._failures.get(index, 0) + 1
+        with self._changed:
+            pause = self._backoff(self._failures[index]) if self._failures[index] else 0.0
+            self._due[index] = self._monotonic() + pause
+
+    def _forget(self, index: str) -> None:
+        with self._changed:
+            if self._spool.has(index):  # something came in between
+                return
+            self._due.pop(index, None)
+            self._failures.pop(index, None)
+        log.info("the index %r takes documents again, its spool is empty", index)
+
+    def _deliver(self, items: list[Item]) -> list[Item]:
+        """Send items; return those that must stay. The first request is small, and the last if none of it is taken."""
+        groups = grouped(items, first_bytes=PROBE_BYTES, bytes_each=GROUP_BYTES)
+        left: list[Item] = []
+        while groups and not self._is_stopped:
+            bulk = Bulk(items=groups.pop(0))
+            round_ = self._sent(bulk)
+            if round_ is None:
+                left += bulk.items
+                break
+            if isinstance(round_, list):
+                groups[:0] = round_
+                continue
+            self._dead_letters.write([done.letter for done in round_.delivered if done.letter is not None])
+            for done in round_.delivered:
+                self._delivered(done)
+            left += [item for item, _ in round_.waiting]
+            groups[:0] = grouped(round_.reduced, first_bytes=ASKING_BYTES, bytes_each=ASKING_BYTES)
+            if len(round_.waiting) == bulk.count:
+                break
+        return left + [item for group in groups for item in group]
+
+    def _sent(self, bulk: Bulk) -> Round | list[list[Item]] | None:
+        """What became of the items; or groups to send instead; or None if the server does not answer for them."""
+        verdict = self._exchange.send(bulk)
+        if verdict.results is not None:
+            statuses = verdict.results.statuses or [201] * bulk.count
+            errors = verdict.results.errors
+            return sort_out((item, statuses[i], errors.get(i)) for i, item in enumerate(bulk.items))
+        if verdict.outcome not in (Outcome.TOO_LARGE, Outcome.MALFORMED):
+            return None
+        if bulk.count > 1:
+            return [list(half.items) for half in bulk.halves()]
+        return alone(bulk.items, verdict.outcome)
+
+
+def grouped(items: Sequence[Item], *, first_bytes: int, bytes_each: int) -> list[list[Item]]:
+    """Return the items in groups of about so many bytes."""
+    groups: list[list[Item]] = []
+    size = 0
+    for item in items:
+        if not groups or size >= (first_bytes if len(groups) == 1 else bytes_each):
+            groups.append([])
+            size = 0
+        groups[-1].append(item)
+        size += len(item.form.source)
+    return groups
