@@ -150,13 +150,13 @@ class DropSettings(Config, frozen=True, kw_only=True):
 
 class ElasticsearchSettings(Config, frozen=True, kw_only=True):
     hosts: tuple[Url, ...]  # `http(s)://[user:password@]host:port[/prefix]`, tried in turn
-    index: IndexPattern = DEFAULT_INDEX  # strftime pattern of the event's UTC day
+    index: IndexPattern = DEFAULT_INDEX  # name with `%Y`, `%m`, `%d` of the event's UTC day
     # accept an index name that the server's own `logs-*-*` template makes a data stream
     allow_data_stream: bool = False
     username: str = ""  # basic authentication
-    password: Secret | None = None  # (or `password_file`)
+    password: Secret | None = None  # of `username`; or `password_file`
     password_file: FilePath = ""  # file that holds it; read again when it changes
-    api_key: Secret | None = None  # base64 form, as the server gives it (or `api_key_file`)
+    api_key: Secret | None = None  # base64 form, as the server gives it; or `api_key_file`
     api_key_file: FilePath = ""  # file that holds it; read again when it changes
     ca_file: FilePath = ""  # PEM of the authority that signed the server's certificate; default: the system's
     fingerprint: Fingerprint = ""  # SHA-256 of the server's certificate, instead of an authority
@@ -176,7 +176,7 @@ class ElasticsearchSettings(Config, frozen=True, kw_only=True):
 
 class LocalSettings(Config, frozen=True, kw_only=True):
     directory: FilePath = "./shipped"  # one NDJSON file a day
-    index: IndexPattern = DEFAULT_INDEX  # strftime pattern of the event's UTC day; the file is `INDEX.ndjson`
+    index: IndexPattern = DEFAULT_INDEX  # name with `%Y`, `%m`, `%d` of the event's UTC day; the file is `NAME.ndjson`
     # files whose last write is longer ago are deleted; 0: never
     keep_days: Annotated[int, Within(0, 36500)] = 0
     # the oldest files are deleted beyond this size in all; 0: never
