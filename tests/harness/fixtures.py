@@ -16,6 +16,7 @@ import pytest
 
 from harness.flavours import FLAVOURS
 from harness.missing import MissingError
+from harness.prometheus import Prometheus
 from harness.servers import Remote, Server
 from harness.sink import Sink
 from harness.winston import WinstonWriter
@@ -175,3 +176,17 @@ def winston(tmp_path: Path) -> Iterator[Callable[..., WinstonWriter]]:
     yield start
     for writer in started:
         writer.kill()
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Callable[..., Prometheus]]:
+    """Start real Prometheus servers: `prometheus(targets=["127.0.0.1:9640"])`."""
+    started: list[Prometheus] = []
+
+    def start(**options: object) -> Prometheus:
+        started.append(Prometheus(**options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

@@ -95,7 +95,7 @@ class Process:
             self.kill()
             raise DiedError(f"{error}\n{self.output()[-4000:]}") from None
         if not found:
-            raise DiedError(f"ended with status {self.returncode} before READY\n{self.output()[-4000:]}")
+            raise DiedError(f"ended with status {self.kill()} before READY\n{self.output()[-4000:]}")
         return found[0]
 
     def wait(self, *, timeout_seconds: float) -> int:

@@ -105,14 +105,19 @@ class WinstonWriter:
     def __init__(self, directory: Path, *, zone: str = "UTC", **options: Unpack[Options]) -> None:
         self.directory = directory
         self.ledger: Ledger | None = None
+        node, modules = tool("node", _HINT), _modules()
         self._scratch = tempfile.TemporaryDirectory(prefix="winston-")
         settings = {_camel(name): value for name, value in options.items()}
         self._process = Process(
-            [tool("node", _HINT), _PROJECT / "writer.js", json.dumps({"dir": str(directory), **settings})],
+            [node, _PROJECT / "writer.js", json.dumps({"dir": str(directory), **settings})],
             log=Path(self._scratch.name, "log"),
-            env={"NODE_PATH": str(_modules()), "TZ": zone},
+            env={"NODE_PATH": str(modules), "TZ": zone},
         )
-        self._process.wait_ready(timeout_seconds=30)
+        try:
+            self._process.wait_ready(timeout_seconds=30)
+        except DiedError:
+            self.kill()
+            raise
 
     def __enter__(self) -> Self:
         return self

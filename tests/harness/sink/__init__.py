@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.calls import Body, call
-from harness.process import Process, free_port
+from harness.process import DiedError, Process, free_port
 from harness.sink.faults import Fault
 
 __all__ = ["Fault", "Sink"]
@@ -36,7 +36,11 @@ class Sink:
         command += ["--until-stdin-closes", *["--discard"] * discard]
         path = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH", "")]))
         self._process = Process(command, log=Path(self._directory.name, "log"), env={"PYTHONPATH": path})
-        ready = json.loads(self._process.wait_ready(timeout_seconds=30))
+        try:
+            ready = json.loads(self._process.wait_ready(timeout_seconds=30))
+        except DiedError:
+            self._directory.cleanup()
+            raise
         self.url: str = ready["url"]
         self._control_url: str = ready["control"]
 
