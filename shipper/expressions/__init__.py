@@ -5,7 +5,7 @@
 
 from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value
 from shipper.expressions.functions import FUNCTIONS, Function
-from shipper.expressions.values import Kind, label_text, number_of
+from shipper.expressions.values import Kind, has_value, label_text, number_of
 
 __all__ = [
     "FUNCTIONS",
@@ -15,6 +15,7 @@ __all__ = [
     "Value",
     "compile_predicate",
     "compile_value",
+    "has_value",
     "label_text",
     "number_of",
 ]

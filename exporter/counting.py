@@ -1,0 +1,176 @@
+"""Counts batches: each rule gathers by raw label values, and only now and then turns those into series.
+
+A batch costs one pass over columns for each rule; the texts of labels, budgets and buckets cost once per distinct
+label set and flush. Raw values are gathered for at most FLUSH_BYTES of lines, so that long ones cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import repeat
+from operator import itemgetter
+from types import NoneType
+from typing import Any, Final, Protocol
+
+from msgspec import UnsetType
+
+from exporter.families import Family, Number, Series
+from exporter.rule import Rule
+from shipper.batch import MISSING, Batch
+from shipper.expressions import Value, has_value, label_text, number_of
+
+FLUSH_BYTES: Final = 4 << 20
+MAX_LABEL_CHARACTERS: Final = 200
+MAX_VALUE: Final = 1e200  # beyond it sums would soon be infinite
+_MAX_KNOWN: Final = 20_000
+_NUMBERS: Final = frozenset({int, float})
+# Types whose equal values have equal label texts; 1 == True == 1.0, and lists cannot be hashed.
+_KEY_TYPES: Final = frozenset({str, int, NoneType, UnsetType})
+
+Key = Hashable
+log = logging.getLogger(__name__)
+
+
+class RuleTelemetry(Protocol):
+    """Who is told what the rules could not count as asked."""
+
+    def rule_error(self, rule: str, reason: str, count: int) -> None: ...
+
+    def label_overflow(self, rule: str, label: str, count: int) -> None: ...
+
+    def series(self, rule: str, count: int) -> None:
+        """The number of series that a rule's metric has."""
+
+
+class Columns:
+    """The columns of one batch; what several rules ask for is computed once."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._values: dict[str, Sequence[Any]] = {}
+        self._keys: dict[str, Sequence[Any]] = {}
+
+    def value(self, value: Value) -> Sequence[Any]:
+        found = self._values.get(value.canonical)
+        if found is None:
+            found = self._values[value.canonical] = value(self._batch.columns, self._batch.count)
+        return found
+
+    def key(self, value: Value) -> Sequence[Any]:
+        """The column as keys: as it is if equal keys are sure to be equal labels, else as label texts."""
+        found = self._keys.get(value.canonical)
+        if found is None:
+            column = self.value(value)
+            found = column if set(map(type, column)) <= _KEY_TYPES else list(map(label_text, column))
+            self._keys[value.canonical] = found
+        return found
+
+
+class RuleCounter:
+    """Counts for one rule. Values wait in `_counts` or `_gathered` until `flush` adds them to the series."""
+
+    def __init__(self, *, rule: Rule, family: Family, telemetry: RuleTelemetry, now: Callable[[], float]) -> None:
+        self.rule = rule
+        self._family = family
+        self._telemetry = telemetry
+        self._now = now
+        self._counts: Counter[Key] = Counter()
+        self._gathered: defaultdict[Key, list[Number]] = defaultdict(list)
+        self._known: dict[Key, Series] = {}
+        self._labels = [value for _, value in rule.labels]
+
+    def observe(self, batch: Batch, columns: Columns) -> None:
+        """Takes in the lines of a batch that the rule is about."""
+        rule = self.rule
+        if rule.sources and batch.source not in rule.sources:
+            return
+        count = batch.count
+        positions = range(count) if rule.when is None else rule.when(batch.columns, count)
+        if not positions:
+            return
+        keys = [_picked(columns.key(label), positions, count) for label in self._labels]
+        if rule.value is None:
+            self._counts.update(zip(*keys, strict=True) if keys else repeat((), len(positions)))
+        else:
+            self._gather(keys, _picked(columns.value(rule.value), positions, count), positions, batch)
+
+    def _gather(self, keys: list[Sequence[Any]], values: Sequence[Any], positions: Sequence[int], batch: Batch) -> None:
+        lines: Iterable[tuple[Key, Number]] = zip(zip(*keys, strict=True) if keys else repeat(()), values, strict=False)
+        if not _are_usable(values):
+            reasons = [self._reason(value, position, batch) for value, position in zip(values, positions, strict=True)]
+            for reason, count in Counter(filter(None, reasons)).items():
+                self._telemetry.rule_error(self.rule.name, reason, count)
+            lines = [(key, number_of(value)) for (key, value), reason in zip(lines, reasons, strict=True) if not reason]
+        gathered = self._gathered
+        for key, value in lines:
+            gathered[key].append(value)
+
+    def _reason(self, value: Any, position: int, batch: Batch) -> str:
+        """Why a value cannot be counted; "" if it can."""
+        if value is MISSING or value is None:
+            fields = self.rule.value.fields if self.rule.value else ()
+            columns = (batch.columns.get(field) for field in fields)
+            is_absent = any(column is None or not has_value(column[position]) for column in columns)
+            return "missing" if is_absent or value is None else "not_a_number"
+        return reason_against(value)
+
+    def flush(self) -> set[Series]:
+        """Adds what was gathered to the series; those that changed."""
+        changed = set()
+        if self._counts:
+            for key, count in self._counts.items():
+                changed.add(self._add(key, (count,), count))
+            self._counts.clear()
+        if self._gathered:
+            for key, values in self._gathered.items():
+                changed.add(self._add(key, values, len(values)))
+            self._gathered.clear()
+        return changed
+
+    def _add(self, key: Key, values: Iterable[Number], count: int) -> Series:
+        series = self._known.get(key)
+        if series is None:
+            series = self._find(key, count)
+        series.working = series.family.tally.add(series.working, values)
+        return series
+
+    def _find(self, key: Any, count: int) -> Series:
+        labels = tuple([label_text(value)[:MAX_LABEL_CHARACTERS] for value in key])
+        series, replaced = self._family.admit(labels, now=self._now())
+        for label in replaced:
+            self._telemetry.label_overflow(self.rule.name, label, count)
+        if not replaced and all(value.__class__ is not str or len(value) <= MAX_LABEL_CHARACTERS for value in key):
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = series
+        return series
+
+
+def _picked(column: Sequence[Any], positions: Sequence[int], count: int) -> Sequence[Any]:
+    if len(positions) == count:
+        return column
+    if len(positions) == 1:
+        return (column[positions[0]],)
+    return itemgetter(*positions)(column)  # type: ignore[no-any-return]
+
+
+def _are_usable(values: Sequence[Any]) -> bool:
+    """True if every value is a number that can be counted: finite, not negative, not huge."""
+    if not set(map(type, values)) <= _NUMBERS:
+        return False
+    if not (min(values) >= 0 and max(values) < MAX_VALUE):
+        return False
+    total = sum(values)
+    return bool(total == total)  # a NaN that min and max passed over
+
+
+def reason_against(value: Any) -> str:
+    """Why a value that is there cannot be counted: not_a_number, not_finite or negative; "" if it can."""
+    number = number_of(value)
+    if number != number:
+        return "not_finite" if value.__class__ is float else "not_a_number"
+    if abs(number) >= MAX_VALUE:
+        return "not_finite"
+    return "negative" if number < 0 else ""

@@ -1,0 +1,213 @@
+"""The exporter: counts batches into series, and shows to scrapes only what the state has committed.
+
+Life of a value: `observe` adds it, `take_changes` gives it to whoever commits the state, `publish` shows it once that
+is done. The first two belong to the pipeline's thread; `publish` may come from another, scrapes come from several.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from exporter.births import Births, Scraper, Seen
+from exporter.counting import FLUSH_BYTES, Columns, RuleCounter, RuleTelemetry
+from exporter.families import Family, Series
+from exporter.rule import Rule
+from shipper.batch import Batch
+
+log: Final = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What changed since the last take: `rows` for the state (value None: delete), the rest for `publish`."""
+
+    rows: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    snapshots: list[tuple[Series, Any]] = field(default_factory=list)
+    seen: dict[Scraper, Seen] = field(default_factory=dict)
+    commit: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class FamilySnapshot:
+    """A metric as it is to be written: per series its label pairs and its value."""
+
+    family: Family
+    texts: list[str]
+    values: list[Any]
+
+
+class Exporter:
+    """Counts exactly as long as rows and offsets are committed together: changes that were taken are either committed
+    and published, or put back. Publishing what is not committed would show what a restart takes back."""
+
+    def __init__(
+        self,
+        *,
+        rules: Sequence[Rule],
+        telemetry: RuleTelemetry,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._telemetry = telemetry
+        self._clock = clock
+        by_name: dict[str, list[Rule]] = {}
+        for rule in rules:
+            by_name.setdefault(rule.name, []).append(rule)
+        self._families = {name: Family(group) for name, group in by_name.items()}
+        self._counters = [
+            RuleCounter(rule=rule, family=self._families[rule.name], telemetry=telemetry, now=clock) for rule in rules
+        ]
+        self.fields: frozenset[str] = frozenset().union(*(rule.fields for rule in rules))
+        """The columns that a batch must have."""
+        self._changed: dict[Series, None] = {}
+        self._obsolete: list[bytes] = []
+        self._unflushed_bytes = 0
+        self._commit = 0
+        self._lock = threading.Lock()
+        self._births = Births(clock=clock)  # guarded by _lock
+        self._published = 0  # the last commit that scrapes see; guarded by _lock
+        for rule in rules:
+            self._initialise(rule)
+
+    def _initialise(self, rule: Rule) -> None:
+        family = self._families[rule.name]
+        for labels in rule.init:
+            if labels not in family.series:
+                self._changed[family.add(labels, now=self._clock())] = None
+
+    def observe(self, batch: Batch) -> None:
+        """Counts every line of a batch. A rule that fails leaves the others alone, and is counted in rule errors."""
+        columns = Columns(batch)
+        for counter in self._counters:
+            try:
+                counter.observe(batch, columns)
+            except Exception:  # the same batch would end the daemon again after every restart
+                log.exception("rule %s failed on a batch of %d lines, not counted", counter.rule.name, batch.count)
+                self._telemetry.rule_error(counter.rule.name, "internal", batch.count)
+        self._unflushed_bytes += batch.end - batch.start
+        if self._unflushed_bytes >= FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._unflushed_bytes = 0
+        for counter in self._counters:
+            self._changed.update(dict.fromkeys(counter.flush()))
+
+    @property
+    def has_changes(self) -> bool:
+        """True if `take_changes` would give something: lines were counted, or a scraper has had its zeros."""
+        with self._lock:
+            births_changed = self._births.has_changes
+        return births_changed or bool(self._unflushed_bytes or self._changed or self._obsolete)
+
+    def take_changes(self) -> Changes:
+        """All changes since the last take, in absolute values: to be committed, or put back."""
+        self._flush()
+        self._commit += 1
+        changes = Changes(commit=self._commit)
+        changes.rows += [(key, None) for key in self._obsolete]
+        self._obsolete = []
+        for series in self._changed:
+            series.birth = series.birth or self._commit
+            snapshot = series.family.tally.snapshot(series.working)
+            changes.snapshots.append((series, snapshot))
+            changes.rows.append((series.key, series.row(snapshot)))
+        self._changed = {}
+        with self._lock:
+            changes.seen, rows = self._births.take()
+        changes.rows += rows
+        return changes
+
+    def put_back(self, changes: Changes) -> None:
+        """Undoes a take that could not be committed; the next one has these changes again, with the values of then."""
+        self._changed = dict.fromkeys(series for series, _ in changes.snapshots) | self._changed
+        self._obsolete += [key for key, value in changes.rows if value is None]
+        with self._lock:
+            self._births.put_back(changes.seen)
+
+    def publish(self, changes: Changes) -> None:
+        """Shows to scrapes what the state has committed."""
+        with self._lock:
+            for series, snapshot in changes.snapshots:
+                if series.committed is None:
+                    series.family.committed.append(series)
+                    self._births.born(series)
+                series.committed = snapshot
+            self._births.committed(changes.seen)
+            self._published = changes.commit
+        for family in {series.family for series, _ in changes.snapshots}:
+            self._telemetry.series(family.name, len(family.committed))
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Takes back what the state had at start, before anything is observed.
+
+        Rows of rules that are gone or mean something else now are left out, and deleted with the next changes.
+        """
+        with self._lock:
+            for key, value in rows:
+                try:
+                    self._restore_row(msgspec.json.decode(key), value)
+                except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
+                    self._obsolete.append(key)
+            self._published = self._commit
+        for family in self._families.values():
+            self._telemetry.series(family.name, len(family.committed))
+
+    def _restore_row(self, parts: list[Any], value: bytes) -> None:
+        if parts[0] == "":
+            self._commit = max(self._commit, self._births.restore(parts, value))
+            return
+        family = self._families[parts[0]]
+        meaning, created, birth, snapshot = msgspec.json.decode(value)
+        labels = tuple(map(str, parts[1:]))
+        if meaning != family.meaning or len(labels) != len(family.label_names):
+            raise ValueError("the rule means something else now")
+        working = family.tally.working(snapshot)
+        series = family.series.get(labels) or family.add(labels, now=float(created))
+        series.working, series.created, series.birth = working, float(created), int(birth)
+        if series.committed is None:
+            family.committed.append(series)
+        series.committed = family.tally.snapshot(working)
+        self._changed.pop(series, None)
+        self._births.born(series)
+        self._commit = max(self._commit, series.birth)
+
+    def read(self, scraper: Scraper | None) -> tuple[list[FamilySnapshot], Callable[[], None] | None]:
+        """What a request is to see: committed values, and 0 for what is new to a scraper (None: somebody else).
+
+        If there is such a 0, the second is what to call once the answer has been sent.
+        """
+        with self._lock:
+            unseen = frozenset() if scraper is None else self._births.unseen(scraper)
+            published = self._published
+            snapshots = [
+                FamilySnapshot(
+                    family,
+                    [series.text for series in family.committed],
+                    [series.committed for series in family.committed]
+                    if not unseen
+                    else [family.tally.zero if series in unseen else series.committed for series in family.committed],
+                )
+                for family in self._families.values()
+            ]
+        if scraper is None or not unseen:
+            return snapshots, None
+        return snapshots, lambda: self._saw(scraper, published)
+
+    def _saw(self, scraper: Scraper, commit: int) -> None:
+        with self._lock:
+            self._births.saw(scraper, commit)
+
+    @property
+    def series_count(self) -> int:
+        """Series that scrapes can see."""
+        return sum(len(family.committed) for family in self._families.values())
