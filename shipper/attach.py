@@ -1,6 +1,6 @@
 """Decides what a file that was found is to what is known: the one that was read, a copy of it, or another content.
 
-The decision is `identity.compare`; here the facts are gathered (first line, marks) and the outcome becomes a `Followed`.
+The decision is `identity.compare`; here the facts are gathered (first line, marks) and the outcome becomes `Followed`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shipper.discover import Found
 from shipper.followed import NEVER, Followed, content_agrees
 from shipper.identity import MARK_BYTES, Known, Seen, Trail, Verdict, compare, identity_of, stem
 from shipper.parse import BOM
-from shipper.settings import MetricsStart, Start
+from shipper.settings import MetricsStart, SourceSettings, Start
 from shipper.state import FileRecord
 from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before, first_line, open_log, reader_for
 
@@ -207,6 +207,14 @@ class Attacher:
         if 0 < followed.nearest < NEVER:
             followed.trail.extend_by(reader.read, followed.nearest)
             followed.trail.remember_here()
+        return followed
+
+    def resume(self, record: FileRecord, source: SourceSettings, descriptor: int) -> Followed:
+        """Goes on in a file that has no name any more but is open. The descriptor is the followed file's then."""
+        facts = os.fstat(descriptor)
+        found = Found(source, record.path, record.path, record.device, record.inode, facts.st_size, facts.st_mtime_ns)
+        followed = self._resumed(found, record, reader_for(descriptor))
+        followed.adopt(descriptor)
         return followed
 
     def _resumed(self, found: Found, record: FileRecord, reader: ByteReader) -> Followed:

@@ -88,8 +88,8 @@ class Followed:
     is_damaged: bool = False
     changed_at: float = 0.0
     """When a look last found it changed (monotonic)."""
-    caught_up_at: dict[str, float] = field(default_factory=dict)
-    """By cursor: when it was last at the end (monotonic)."""
+    ends: list[tuple[float, int]] = field(default_factory=list)
+    """When a look found it grown, and to which size (monotonic): says how long a cursor has been behind."""
     looked_at_size: int = -1
     next_look: float | None = None
     interval: float = 0.0
@@ -177,16 +177,17 @@ class Followed:
 
         To be asked before reading, as long as there is a `tail_start`. (The metrics have counted the line.)
         """
-        if self.tail_start is None or self.reader is None:
+        start = self.tail_start
+        if start is None or self.reader is None:
             return False
-        if self.ship is not None and self.ship.position <= self.tail_start:
+        if self.ship is not None and self.ship.position <= start:
             return False
         following = self.reader.read(self.farthest, 1)
         if following == b"\n":
             self.tail_start = None
         if following in (b"", b"\n"):
             return False
-        self._ship_from(self.tail_start)
+        self._ship_from(start)
         return True
 
     # Positions
@@ -222,6 +223,19 @@ class Followed:
             batch = self.under_way.popleft()
             self.shipped, self.last_time = batch.end, batch.last_time
         self.trail.forget_ends_below(min(self.shipped, self.farthest))
+
+    def note_growth(self, now: float, size: int) -> None:
+        """Remembers when the file had which size, as far as a cursor is behind it; seldomer the longer that is."""
+        nearest = min(self.nearest, self.shipped if self.source.ship else NEVER)
+        while self.ends and self.ends[0][1] <= nearest:
+            del self.ends[0]
+        if not self.ends or now - self.ends[-1][0] >= max(1.0, (now - self.ends[0][0]) / 16):
+            self.ends.append((now, size))
+
+    def behind_since(self, cursor: str, now: float) -> float:
+        """Since when a cursor that is behind has been so."""
+        at = self.observe_position if cursor == "observed" else self.shipped
+        return next((when for when, size in list(self.ends) if size > at), now)
 
     @property
     def is_joined(self) -> bool:

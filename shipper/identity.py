@@ -154,6 +154,10 @@ class Trail:
         self._tail = read(start, end - start)
         self.position = end
 
+    def known_marks(self) -> list[Mark]:
+        """The powers and the mark at the farthest place that was read."""
+        return [*self.powers, mark_of(self.position, self._tail)] if self.position else []
+
     def mark_at(self, position: int) -> Mark | None:
         """The mark of a batch's end that is still remembered."""
         return self._ends.get(position)

@@ -199,6 +199,8 @@ class Pipeline:
         if facts.st_size < min(followed.size, followed.farthest) and not followed.is_compressed:
             self.roster.truncated(followed)
             return
+        if facts.st_size > followed.nearest or facts.st_size > followed.shipped:
+            followed.note_growth(now, facts.st_size)
         followed.size = facts.st_size
         if followed.looked_at_size != facts.st_size:
             self._make_ready(followed)
@@ -358,7 +360,7 @@ class Pipeline:
         return True
 
     def _parse(self, followed: Followed, lines: LineReader, chunk: Chunk) -> Batch | None:
-        """The batch of a chunk, which is cut short or made longer where a line has many parts; None if it needs more."""
+        """The batch of a chunk, made shorter or longer where a line has many parts; None if more of it must come."""
         parser = self._stages[followed.source.name].parser
         size = CHUNK_BYTES
         while True:

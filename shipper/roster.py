@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shipper.attach import Attacher, Outcome
@@ -64,6 +64,7 @@ class Roster:
         is_first_start: bool,
         watcher: Watcher,
         takes_unterminated: bool = False,
+        descriptors: Mapping[Key, int] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +77,7 @@ class Roster:
         self._is_first_scan = True
         self._watcher = watcher
         self._takes_unterminated = takes_unterminated
+        self._descriptors = dict(descriptors or {})
         self._clock = clock
         self._monotonic = monotonic
         self.followed: dict[Key, Followed] = {}
@@ -90,6 +92,10 @@ class Roster:
         self._look_at_directories = 0.0
         self._scan_at = 0.0
         self.listing = Listing()
+
+    def start(self) -> None:
+        """Begins to watch directories."""
+        self._watcher.start()
 
     # Scanning
 
@@ -140,6 +146,7 @@ class Roster:
                 self._take_up(found, now)
         self._release_twins(now)
         if self._is_first_scan:
+            self._adopt_deleted()
             self._count_vanished_while_down()
         self._is_first_scan = False
 
@@ -162,6 +169,20 @@ class Roster:
         unreadable = {waiting.found.path for waiting in self._waiting.values() if waiting.reason}
         now_told = listing.problems | listing.left_out
         self._told = now_told | {path: text for path, text in self._told.items() if path in unreadable}
+
+    def _adopt_deleted(self) -> None:
+        """Goes on in deleted files that the engine before this one held open."""
+        sources = {source.name: source for source in self._sources}
+        for record in self._attacher.unattached():
+            descriptor = self._descriptors.pop((record.device, record.inode), None)
+            if descriptor is None or record.source not in sources:
+                continue
+            followed = self._attacher.resume(record, sources[record.source], descriptor)
+            followed.is_moved = True
+            self._follow(followed, self._monotonic())
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors = {}
 
     def _count_vanished_while_down(self) -> None:
         """Files that the state knows, that lie nowhere any more, and that no other file continues."""
@@ -366,9 +387,15 @@ class Roster:
         """Path and reason of files that cannot be read."""
         return [(waiting.found.path, waiting.reason) for waiting in list(self._waiting.values()) if waiting.reason]
 
-    def close(self) -> None:
+    def release(self) -> dict[Key, int]:
+        """Ends watching and closes all files but the deleted ones, whose descriptors are the caller's then."""
+        self._watcher.close()
+        deleted = {}
         for followed in self.all():
+            if followed.is_open and not followed.is_gone and os.fstat(followed.descriptor).st_nlink == 0:
+                deleted[followed.device, followed.inode] = os.dup(followed.descriptor)
             followed.close()
+        return deleted
 
 
 def covered_end(covered: Sequence[tuple[int, int]], start: int) -> int:

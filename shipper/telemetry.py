@@ -1,7 +1,7 @@
 """The catalogue of the daemon's own metrics: every name, label and help text in one place.
 
-Constructed with a registry, handed to the stages by constructor. Children are bound once by who counts, and added to per
-batch: `.labels()` per line would cost more than the line. `exporter.selfmetrics` renders the registry.
+Constructed with a registry, handed to the stages by constructor. Children are bound once by who counts, and added to
+per batch: `.labels()` per line would cost more than the line. `exporter.selfmetrics` renders the registry.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Telemetry:
         self.lines = counter("lines", "Lines read, each once, whether shipped, dropped or set aside.", "source")
         self.bytes = counter("bytes", "Bytes of the lines read, decompressed.", "source")
         self.documents = counter("documents", "Documents by what became of them.", "source", "result")
-        self.parse_failures = counter("parse_failures", "Lines that are not what their format says.", "source", "reason")
+        self.parse_failures = counter(
+            "parse_failures", "Lines that are not what their format says.", "source", "reason"
+        )
         self.unread_lost_bytes = counter(
             "unread_lost_bytes", "Bytes that went away before they could be read.", "source", "reason"
         )
@@ -43,7 +45,8 @@ class Telemetry:
         )
         self.catching_up = gauge("catching_up", "1 while shipping reads again what metrics have read.", "source")
         self.unexpected_conflicts = counter(
-            "unexpected_conflicts", "Documents that the server had on the first attempt: state was lost, or ids collide."
+            "unexpected_conflicts",
+            "Documents that the server had on the first attempt: state was lost, or ids collide.",
         )
         self.bulk_requests = counter("bulk_requests", "Bulk requests by outcome.", "result")
         self.bulk_duration = histogram("bulk_duration_seconds", "Time from sending a bulk request to its answer.")
@@ -67,3 +70,19 @@ class Telemetry:
         self.config_last_reload_timestamp = gauge(
             "config_last_reload_timestamp_seconds", "When the configuration was last loaded successfully."
         )
+
+
+class RuleCounts:
+    """What the exporter's rules could not count as asked, told to the catalogue."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def rule_error(self, rule: str, reason: str, count: int) -> None:
+        self._telemetry.rule_errors.labels(rule, reason).inc(count)
+
+    def label_overflow(self, rule: str, label: str, count: int) -> None:
+        self._telemetry.label_overflow.labels(rule, label).inc(count)
+
+    def series(self, rule: str, count: int) -> None:
+        self._telemetry.series.labels(rule).set(count)

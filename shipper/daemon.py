@@ -1,0 +1,360 @@
+"""The process: state, engine, HTTP server, signals, systemd. Sees everything; other modules see only their neighbours.
+
+Starts, waits for signals, and ends with an exit code. Any thread's crash ends the process, so that it is restarted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+
+from prometheus_client import CollectorRegistry
+
+from exporter.rules import Rule, default_rules, load_rules
+from exporter.scrape import Scrapes
+from exporter.selfmetrics import self_metrics
+from exporter.server import Server
+from exporter.site import ServerHooks
+from shipper import __version__
+from shipper.batch import OutputStatus
+from shipper.config import Loaded
+from shipper.engine import Engine
+from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
+from shipper.sdnotify import Notifier
+from shipper.settings import Settings
+from shipper.state import State, open_state
+from shipper.status import bind_gauges, status_of
+from shipper.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+DEFAULT_DRAIN_SECONDS = 5.0
+STUCK_SECONDS = 300.0
+REFUSED_SECONDS = 15.0
+BEAT_SECONDS = 30.0
+TICK_SECONDS = 0.25
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    DONE = 0
+    UNFINISHED = 1
+    USAGE = 2
+    DEAD_LETTERS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for on the command line."""
+
+    load: Callable[[], Loaded]
+    """Reads the configuration; again at each reload. Raises ConfigError."""
+    reads_once: bool
+    listens: bool
+    arguments: tuple[str, ...]
+    """Of this command, to say how to go on."""
+
+
+def rules_of(settings: Settings) -> list[Rule]:
+    """The rules of the settings' files, or the two default ones. Raises ConfigError."""
+    paths = settings.metrics.rules
+    return load_rules(rule_files(paths)) if paths else default_rules()
+
+
+def rule_files(patterns: tuple[str, ...]) -> list[Path]:
+    """The files that the patterns name, in order. Raises ConfigError for a pattern that names none."""
+    files: dict[Path, None] = {}
+    problems = []
+    for pattern in patterns:
+        path = Path(pattern)
+        found = [path] if path.is_file() else sorted(path.parent.glob(path.name))
+        if not found:
+            problems.append(f"metrics.rules: {pattern}: no such file")
+        files.update(dict.fromkeys(found))
+    if problems:
+        raise ConfigError(problems)
+    return list(files)
+
+
+class Daemon:
+    """One `shipper run`. `run` returns the exit code."""
+
+    def __init__(self, *, request: Request, loaded: Loaded, notifier: Notifier) -> None:
+        self._request = request
+        self._loaded = loaded
+        self._notifier = notifier
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._started_at = time.time()
+        self._stopping_since: float | None = None
+        self._server: Server | None = None
+        self.telemetry = Telemetry(registry=CollectorRegistry())
+        self.engine: Engine | None = None
+        self._state: State | None = None
+
+    # Life
+
+    def run(self) -> Exit:
+        """Runs until a signal, or for `--once` until all is delivered. Raises ShipperError before it has begun."""
+        settings = self._loaded.settings
+        rules = rules_of(settings)
+        self._install_signals()
+        self._state = open_state(Path(settings.state))
+        try:
+            self.engine = self._make_engine(settings, rules)
+            bind_gauges(self.telemetry, self._require_engine, settings)
+            if self._request.listens:
+                self._server = self._listen(settings)
+            self.engine.start()
+        except BaseException:
+            self._close_server()
+            self._state.close()
+            raise
+        self._note_loaded()
+        self._tell_start(settings)
+        code = self._run_once() if self._request.reads_once else self._run_on()
+        self._close_server()
+        self._state.close()
+        return code
+
+    def _make_engine(
+        self, settings: Settings, rules: list[Rule], descriptors: dict[tuple[int, int], int] | None = None
+    ) -> Engine:
+        if self._state is None:
+            raise StateError("the state is not open")
+        return Engine(
+            settings=settings,
+            rules=rules,
+            state=self._state,
+            telemetry=self.telemetry,
+            on_crash=self._crash,
+            reads_once=self._request.reads_once,
+            descriptors=descriptors,
+        )
+
+    def address(self) -> str:
+        """Where the page is."""
+        host = self._loaded.settings.metrics.listen.rpartition(":")[0]
+        return f"http://{host}:{self._server.port}/" if self._server is not None else ""
+
+    def _require_engine(self) -> Engine:
+        if self.engine is None:
+            raise StateError("not started")
+        return self.engine
+
+    def _tell_start(self, settings: Settings) -> None:
+        for warning in self._loaded.warnings:
+            log.warning("%s", warning)
+        where = f", serving {self.address()}" if self._server is not None else ""
+        log.info(
+            "shipper %s: %s -> %s%s",
+            __version__,
+            ", ".join(s.name for s in settings.sources),
+            self._output_name(),
+            where,
+        )
+
+    def _output_name(self) -> str:
+        return self._require_engine().output.status().name
+
+    def _crash(self, error: BaseException) -> None:
+        """Ends the process: a thread that has failed cannot be trusted to go on. Nothing that was committed is lost."""
+        log.critical("ended by a bug; nothing is lost, and a restart goes on where it was", exc_info=error)
+        logging.shutdown()
+        os._exit(Exit.UNFINISHED)
+
+    # Signals
+
+    def _install_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Only notes it; the main thread acts. A second one while stopping ends at once: what is committed is safe."""
+        if number != signal.SIGHUP and self._stopping_since is not None:
+            os._exit(Exit.UNFINISHED if self._request.reads_once else Exit.DONE)
+        if number != signal.SIGHUP:
+            self._stopping_since = time.monotonic()
+        self._signals.put(number)
+
+    def _run_on(self) -> Exit:
+        """Waits for signals and keeps systemd informed."""
+        is_ready = False
+        next_beat = 0.0
+        interval = self._notifier.watchdog_seconds
+        while True:
+            if not is_ready and self.ready()[0]:
+                is_ready = True
+                self._notifier.ready(f"shipping to {self._output_name()}")
+            now = time.monotonic()
+            if interval is not None and now >= next_beat and self.healthy()[0]:
+                next_beat = now + interval
+                self._notifier.alive()
+            try:
+                number = self._signals.get(timeout=TICK_SECONDS if not is_ready else min(interval or 5.0, 5.0))
+            except queue.Empty:
+                continue
+            if number == signal.SIGHUP:
+                self._reload()
+            else:
+                self._stop()
+                return Exit.DONE
+
+    def _stop(self) -> bool:
+        settings = self._require_engine().settings
+        drain = settings.drain_seconds
+        log.info("stopping; what is under way is delivered for at most %g seconds", drain)
+        self._notifier.stopping("delivering what is under way")
+        is_delivered = self._require_engine().stop(
+            deadline=time.monotonic() + drain, reads_to_end=drain > DEFAULT_DRAIN_SECONDS
+        )
+        self._require_engine().release()
+        log.info("stopped%s", "" if is_delivered else "; what was not delivered is read again at the next start")
+        return is_delivered
+
+    # Once
+
+    def _run_once(self) -> Exit:
+        """Reads everything to its end and delivers it."""
+        engine = self._require_engine()
+        started = time.monotonic()
+        why = ""
+        while not engine.is_done:
+            if not self._signals.empty() and self._signals.get() != signal.SIGHUP:
+                why = "interrupted"
+                break
+            why = cannot_deliver(engine.output.status(), now=time.monotonic(), started=started)
+            if why:
+                break
+            time.sleep(0.02)
+        deadline = time.monotonic() + (engine.settings.drain_seconds if not why else 1.0)
+        is_delivered = engine.stop(deadline=deadline)
+        engine.release()
+        if why or not is_delivered:
+            print(f"shipper: not finished: {why or 'not everything was delivered'}", file=sys.stderr)
+            print(f"shipper: to go on where it stopped: {shlex.join(self._request.arguments)}", file=sys.stderr)
+            return Exit.UNFINISHED
+        return Exit.DEAD_LETTERS if self._dead_letters() else Exit.DONE
+
+    def _dead_letters(self) -> float:
+        samples = (sample for metric in self.telemetry.dead_letter_records.collect() for sample in metric.samples)
+        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+    # Reload
+
+    def _reload(self) -> None:
+        """Builds the new configuration whole and swaps it in; a bad one leaves the old running."""
+        self._notifier.reloading()
+        old = self._require_engine()
+        try:
+            loaded = self._request.load()
+            rules = rules_of(loaded.settings)
+            check_same(old.settings, loaded.settings)
+        except (ConfigError, OSError) as error:
+            log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400 - no bug
+            self.telemetry.config_last_reload_successful.set(0)
+            self._notifier.ready("running with the former configuration")
+            return
+        old.stop(deadline=time.monotonic() + old.settings.drain_seconds)
+        descriptors = old.release()
+        try:
+            self.engine = self._make_engine(loaded.settings, rules, descriptors)
+            self.engine.start()
+        except ShipperError as error:
+            log.error("the new configuration cannot run (%s); the former one goes on", error)  # noqa: TRY400 - no bug
+            self.telemetry.config_last_reload_successful.set(0)
+            self.engine = self._make_engine(old.settings, rules_of(old.settings), descriptors)
+            self.engine.start()
+            return
+        self._loaded = loaded
+        bind_gauges(self.telemetry, self._require_engine, loaded.settings)
+        self._note_loaded()
+        log.info("configuration reloaded")
+        self._notifier.ready(f"shipping to {self._output_name()}")
+
+    def _note_loaded(self) -> None:
+        self.telemetry.config_last_reload_successful.set(1)
+        self.telemetry.config_last_reload_timestamp.set_to_current_time()
+
+    # HTTP
+
+    def _listen(self, settings: Settings) -> Server:
+        scrapes = Scrapes(
+            exporter=lambda: self._require_engine().exporter, self_metrics=self_metrics(self.telemetry.registry)
+        )
+        hooks = ServerHooks(
+            metrics=scrapes,
+            healthy=self.healthy,
+            ready=self.ready,
+            status=lambda: status_of(self._require_engine(), self.telemetry, started_at=self._started_at),
+            committed_recently=lambda: not self._require_engine().committer.is_late(),
+        )
+        server = Server(listen=settings.metrics.listen, hooks=hooks)
+        server.start()
+        return server
+
+    def _close_server(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether every thread is alive and the pipeline moves; looks at nothing outside."""
+        engine = self._require_engine()
+        if not engine.is_alive or (self._server is not None and not self._server.is_alive()):
+            return False, "a thread has ended"
+        silent = time.monotonic() - engine.beat_at
+        return (
+            (True, "ok") if silent < BEAT_SECONDS else (False, f"the pipeline has not moved for {silent:.0f} seconds")
+        )
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the first scan is done and the state was committed; the output does not matter."""
+        engine = self._require_engine()
+        if not engine.is_first_scan_done:
+            return False, "the first scan is not done"
+        if not engine.committer.commits:
+            return False, engine.committer.error or "the state has not been committed yet"
+        return True, "ready"
+
+
+def cannot_deliver(status: OutputStatus, *, now: float, started: float) -> str:
+    """Why a run that is to end gives up; '' while it need not. Times are monotonic seconds."""
+    if status.refused_since is not None and now - status.refused_since >= REFUSED_SECONDS:
+        return f"{status.name} refuses: {status.error or 'not authorized'}"
+    idle = now - max(status.progress_at, started)
+    if status.pending and idle >= STUCK_SECONDS:
+        return f"{status.name} accepted nothing for {STUCK_SECONDS / 60:.0f} minutes: {status.error or 'no answer'}"
+    return ""
+
+
+def check_same(old: Settings, new: Settings) -> None:
+    """What a reload cannot change. Raises ConfigError."""
+    problems = [
+        f"{name} cannot change while running: restart for it"
+        for name, before, after in (
+            ("state", old.state, new.state),
+            ("metrics.listen", old.metrics.listen, new.metrics.listen),
+        )
+        if before != after
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def run(request: Request) -> Exit:
+    """Runs the daemon. Raises ConfigError, InUseError, OutputError or StateError if it cannot begin."""
+    return Daemon(request=request, loaded=request.load(), notifier=Notifier(environ=os.environ)).run()
+
+
+CANNOT_BEGIN = (ConfigError, InUseError, OutputError, StateError)

@@ -1,0 +1,259 @@
+"""One configuration at work: builds the stages, the output and the pipeline from settings, and runs them in a thread.
+
+A reload builds a second engine and swaps; what outlives an engine (state, registry, HTTP server) is the daemon's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from exporter.rules import Rule
+from exporter.series import Changes, Exporter
+from shipper import __version__
+from shipper.attach import Attacher
+from shipper.batch import Output
+from shipper.committing import Committer
+from shipper.deadletter import DeadLetterWriter
+from shipper.discover import Watcher
+from shipper.enrich import Enricher
+from shipper.local import LocalOutput
+from shipper.parse import Parser
+from shipper.pipeline import Pipeline, Stages
+from shipper.roster import Key, Roster
+from shipper.settings import DEFAULT_INDEX, ElasticsearchSettings, LocalSettings, MetricsStart, Settings
+from shipper.state import State
+from shipper.telemetry import RuleCounts, Telemetry
+from shipper.times import IndexPattern
+
+log = logging.getLogger(__name__)
+
+OPEN_SHARE = 2
+"""One of so many descriptors is kept for followed files; the rest is for archives, connections and scrapes."""
+MOST_OPEN = 2048
+
+Crash = Callable[[BaseException], None]
+
+
+class Engine:
+    """Built with checked settings; `start`, then runs until `stop`. Used once.
+
+    Stopping delivers what is under way for a while; what is not acknowledged then is read again by the next engine.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        rules: list[Rule],
+        state: State,
+        telemetry: Telemetry,
+        on_crash: Crash,
+        reads_once: bool = False,
+        descriptors: Mapping[Key, int] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._state = state
+        self._telemetry = telemetry
+        self._on_crash = on_crash
+        self._reads_once = reads_once
+        self._stop = threading.Event()
+        self._is_idle = False
+        self.is_first_scan_done = False
+        self.beat_at = time.monotonic()
+        self.dead_letters = DeadLetterWriter(directory=Path(settings.state) / "dead-letter", telemetry=telemetry)
+        self.exporter = Exporter(rules=rules, telemetry=RuleCounts(telemetry))
+        self.output = self._make_output()
+        self._snapshot = state.load()
+        self.exporter.restore(self._snapshot.series)
+        self.committer = Committer(
+            state=state,
+            publish=self._publish,
+            committed=self._wake,
+            telemetry=telemetry,
+            on_crash=on_crash,
+        )
+        self.pipeline = self._make_pipeline(descriptors or {})
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+
+    # Building
+
+    def _make_output(self) -> Output:
+        settings = self.settings.output
+        if settings.elasticsearch is not None:
+            return self._make_elasticsearch(settings.elasticsearch)
+        local = settings.local or LocalSettings()
+        return LocalOutput(
+            settings=local,
+            telemetry=self._telemetry,
+            dead_letters=self.dead_letters,
+            on_crash=self._output_crashed,
+        )
+
+    def _make_elasticsearch(self, settings: ElasticsearchSettings) -> Output:
+        from shipper.elastic import ElasticsearchOutput  # 10 MB of memory that a local output does without
+
+        return ElasticsearchOutput(
+            settings=settings,
+            telemetry=self._telemetry,
+            dead_letters=self.dead_letters,
+            spool_directory=Path(self.settings.state) / "spool",
+            version=__version__,
+            host=host_name(self.settings),
+            on_crash=self._output_crashed,
+        )
+
+    def _output_crashed(self) -> None:
+        self._on_crash(RuntimeError("the output has ended"))
+
+    def _make_pipeline(self, descriptors: Mapping[Key, int]) -> Pipeline:
+        settings = self.settings
+        metrics_start = MetricsStart.BEGINNING if self._reads_once else settings.metrics.start
+        attacher = Attacher(scope=settings.identity_scope, metrics_start=metrics_start, records=self._snapshot.files)
+        roster = Roster(
+            sources=settings.sources,
+            attacher=attacher,
+            output=self.output,
+            telemetry=self._telemetry,
+            own_directories=own_directories(settings),
+            is_first_start=self._snapshot.is_first_start,
+            watcher=Watcher(wake=self._directory_changed),
+            takes_unterminated=self._reads_once,
+            descriptors=descriptors,
+        )
+        return Pipeline(
+            stages=self._make_stages(),
+            roster=roster,
+            observer=self.exporter,
+            output=self.output,
+            telemetry=self._telemetry,
+            open_limit=open_limit(),
+            reads_once=self._reads_once,
+        )
+
+    def _make_stages(self) -> dict[str, Stages]:
+        settings = self.settings
+        chosen = settings.output.elasticsearch or settings.output.local
+        stages = {}
+        for source in settings.sources:
+            enricher = Enricher(
+                source=source,
+                tags=settings.tags,
+                drop=settings.drop,
+                host=host_name(settings),
+                index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
+                frame=self.output.frame,
+            )
+            fields = (enricher.fields if source.ship else frozenset()) | (
+                self.exporter.fields if source.metrics else frozenset()
+            )
+            parser = Parser(line_format=source.format, fields=fields, max_line_bytes=source.max_line_bytes)
+            stages[source.name] = Stages(source, parser, enricher)
+        return stages
+
+    # Life
+
+    def start(self) -> None:
+        """Starts the threads. Raises InUseError or OutputError if the output can never work."""
+        self.output.start()
+        self.committer.start()
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive() and self.committer.is_alive
+
+    @property
+    def is_done(self) -> bool:
+        """Everything that is there was read, delivered and committed (for `--once`)."""
+        return self._is_idle and self.output.status().pending == 0
+
+    def stop(self, *, deadline: float, reads_to_end: bool = False) -> bool:
+        """Delivers what is under way until `deadline` (monotonic), commits and ends; True if all was delivered.
+
+        `reads_to_end`: first reads all files to their ends, as far as the time allows.
+        """
+        if reads_to_end:
+            while time.monotonic() < deadline - 1 and not self._is_idle and self.is_alive:
+                self.pipeline.wake()
+                time.sleep(0.05)
+        self.pipeline.begin_stop()
+        is_delivered = self.output.close(deadline=deadline)
+        self._stop.set()
+        self.pipeline.wake()
+        self._thread.join()
+        self.committer.flush(deadline=time.monotonic() + 5)
+        pending = self.pipeline.take_pending()
+        if pending is not None:
+            self.committer.put(pending)
+            is_committed = self.committer.flush(deadline=time.monotonic() + 10)
+            is_delivered = is_delivered and is_committed
+        self.committer.close()
+        return is_delivered
+
+    def release(self) -> dict[Key, int]:
+        """Closes files; returns the descriptors of those that are deleted, for the next engine to read to the end."""
+        return self.pipeline.roster.release()
+
+    def _run(self) -> None:
+        try:
+            self.pipeline.roster.start()
+            while not self._stop.is_set():
+                pause = self.pipeline.step()
+                self.beat_at = time.monotonic()
+                self._offer_commit()
+                self._is_idle_now()
+                if pause > 0:
+                    self.pipeline.wait(min(pause, 1.0))
+            self.pipeline.step()
+        except BaseException as error:  # noqa: BLE001 - one broad handler per thread: whatever it is, the process ends
+            self._on_crash(error)
+
+    def _is_idle_now(self) -> None:
+        self.is_first_scan_done = True
+        self._is_idle = self.pipeline.is_idle
+        if self._reads_once and not self._is_idle:
+            self.output.flush()
+
+    def _offer_commit(self) -> None:
+        if self.committer.is_due():
+            pending = self.pipeline.take_pending()
+            if pending is not None:
+                self.committer.put(pending)
+
+    def _publish(self, changes: Changes) -> None:
+        self.exporter.publish(changes)
+
+    def _wake(self) -> None:
+        self.pipeline.wake()
+
+    def _directory_changed(self) -> None:
+        self.pipeline.roster.notice()
+        self.pipeline.wake()
+
+
+def host_name(settings: Settings) -> str:
+    return socket.gethostname() if settings.host == "auto" else settings.host
+
+
+def own_directories(settings: Settings) -> list[str]:
+    """Directories whose files are never read, whatever the patterns say."""
+    local = settings.output.local
+    return [settings.state, *([local.directory] if local is not None else [])]
+
+
+def open_limit() -> int:
+    """How many files may be open at once; raises the process's own limit as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return MOST_OPEN
+    return max(16, min(MOST_OPEN, soft // OPEN_SHARE))

@@ -1,0 +1,47 @@
+"""Tells systemd how it goes (sd_notify), without a dependency; does nothing where nobody listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+
+class Notifier:
+    """Sends states to NOTIFY_SOCKET. A failure to send is no failure of ours, so it is ignored."""
+
+    def __init__(self, *, environ: Mapping[str, str]) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self.watchdog_seconds = _watchdog_seconds(environ)
+        """How often WATCHDOG=1 is wanted at the latest; None if it is not."""
+
+    def send(self, *states: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.sendto("\n".join(states).encode(), self._address)
+        except OSError:
+            self._address = ""  # nobody listens any more
+
+    def ready(self, status: str) -> None:
+        self.send("READY=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self, status: str) -> None:
+        self.send("STOPPING=1", f"STATUS={status}")
+
+    def alive(self) -> None:
+        self.send("WATCHDOG=1")
+
+
+def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
+    """Half of what systemd allows, if it watches this process."""
+    text, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    if not text.isdecimal() or (pid and pid != str(os.getpid())):
+        return None
+    return int(text) / 2_000_000

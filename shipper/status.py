@@ -1,0 +1,163 @@
+"""How it goes, for the page and `/status.json`, and the gauges that are computed when they are asked for.
+
+Reads what the pipeline's thread owns without a lock: single values, from copies of its lists.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from shipper import __version__
+from shipper.engine import Engine
+from shipper.followed import NEVER, Followed
+from shipper.settings import Settings
+from shipper.telemetry import Telemetry
+
+MOST_FILES = 200
+CURSORS = ("observed", "shipped")
+RESULTS = ("created", "duplicate", "reduced", "dropped", "dead_letter")
+
+
+def bind_gauges(telemetry: Telemetry, engine: Callable[[], Engine], settings: Settings) -> None:
+    """Lets the gauges be computed at each scrape, from the engine that runs then."""
+    telemetry.state_commit_age.set_function(lambda: engine().committer.age_seconds())
+    for source in settings.sources:
+        name = source.name
+        for cursor in CURSORS:
+            telemetry.lag_bytes.labels(name, cursor).set_function(partial(_lag_bytes_now, engine, name, cursor))
+            telemetry.lag_seconds.labels(name, cursor).set_function(partial(_lag_seconds_now, engine, name, cursor))
+        telemetry.catching_up.labels(name).set_function(partial(_is_catching_up, engine, name))
+        for state in ("followed", "waiting"):
+            telemetry.files.labels(name, state).set_function(partial(_count_files, engine, name, state))
+        for result in RESULTS:
+            telemetry.documents.labels(name, result)
+
+
+def _lag_bytes_now(engine: Callable[[], Engine], source: str, cursor: str) -> float:
+    return lag_bytes(_files(engine(), source), cursor)
+
+
+def _lag_seconds_now(engine: Callable[[], Engine], source: str, cursor: str) -> float:
+    return lag_seconds(_files(engine(), source), cursor)
+
+
+def _is_catching_up(engine: Callable[[], Engine], source: str) -> float:
+    return float(any(not followed.is_joined for followed in _files(engine(), source)))
+
+
+def _count_files(engine: Callable[[], Engine], source: str, state: str) -> float:
+    if state == "waiting":
+        return engine().pipeline.roster.count_waiting(source)
+    return len(_files(engine(), source))
+
+
+def _files(engine: Engine, source: str) -> list[Followed]:
+    return [followed for followed in engine.pipeline.roster.all() if followed.source.name == source]
+
+
+def position(followed: Followed, cursor: str) -> int | None:
+    """Where a cursor stands; None if it takes no part."""
+    if cursor == "observed":
+        at = followed.observe_position if followed.source.metrics else NEVER
+    else:
+        at = followed.shipped if followed.source.ship else NEVER
+    return None if at >= NEVER or at < 0 else at
+
+
+def lag_of(followed: Followed, cursor: str) -> int:
+    """Bytes on disk that a cursor has not passed; of a compressed file its size if there are any."""
+    at = position(followed, cursor)
+    if at is None or followed.is_gone:
+        return 0
+    if followed.is_compressed:
+        return 0 if followed.looked_at_size == followed.size else followed.size
+    return max(0, followed.size - at)
+
+
+def lag_bytes(files: Iterable[Followed], cursor: str) -> int:
+    return sum(lag_of(followed, cursor) for followed in files)
+
+
+def lag_seconds(files: Iterable[Followed], cursor: str) -> float:
+    """For how long the file that is behind longest has been behind."""
+    now = time.monotonic()
+    return max(
+        (now - followed.behind_since(cursor, now) for followed in files if lag_of(followed, cursor)), default=0.0
+    )
+
+
+def status_of(engine: Engine, telemetry: Telemetry, *, started_at: float) -> dict[str, Any]:
+    """The state of everything as plain data."""
+    output = engine.output.status()
+    files = list(engine.pipeline.roster.all())
+    return {
+        "version": __version__,
+        "started": started_at,
+        "uptime_seconds": round(time.time() - started_at, 1),
+        "output": {
+            "name": output.name,
+            "is_up": output.is_up,
+            "error": output.error,
+            "pending": output.pending,
+            "spooled": output.spooled,
+        },
+        "sources": [_source(source.name, files, telemetry) for source in engine.settings.sources],
+        "files": [_file(followed) for followed in files[:MOST_FILES]],
+        "files_left_out": max(0, len(files) - MOST_FILES),
+        "unreadable": [
+            {"path": printable(path), "reason": reason} for path, reason in engine.pipeline.roster.waiting()
+        ],
+        "not_followed": [
+            {"path": printable(path), "reason": reason}
+            for path, reason in sorted(engine.pipeline.roster.listing.left_out.items())[:MOST_FILES]
+        ],
+        "totals": {
+            "lines": _sum(telemetry.lines),
+            "documents": {result: _sum(telemetry.documents, result=result) for result in RESULTS},
+        },
+        "series": engine.exporter.series_count,
+        "commit_age_seconds": round(engine.committer.age_seconds(), 3),
+        "commit_error": engine.committer.error,
+    }
+
+
+def _source(name: str, files: Iterable[Followed], telemetry: Telemetry) -> dict[str, Any]:
+    own = [followed for followed in files if followed.source.name == name]
+    return {
+        "name": name,
+        "files": len(own),
+        "lines": _sum(telemetry.lines, source=name),
+        "bytes": _sum(telemetry.bytes, source=name),
+        "lag_bytes": {cursor: lag_bytes(own, cursor) for cursor in CURSORS},
+        "lag_seconds": {cursor: round(lag_seconds(own, cursor), 1) for cursor in CURSORS},
+    }
+
+
+def _file(followed: Followed) -> dict[str, Any]:
+    state = "gone" if followed.is_gone else "renamed" if followed.is_moved else "followed"
+    return {
+        "path": printable(followed.path),
+        "source": followed.source.name,
+        "identity": followed.identity,
+        "size": followed.size,
+        "observed": position(followed, "observed"),
+        "shipped": position(followed, "shipped"),
+        "state": "damaged" if followed.is_damaged else state,
+    }
+
+
+def printable(path: str) -> str:
+    """A file's name as text that can be encoded and shown on one line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in path)
+
+
+def _sum(metric: Any, **labels: str) -> int:
+    total = 0.0
+    for family in metric.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_total") and labels.items() <= sample.labels.items():
+                total += sample.value
+    return int(total)
