@@ -136,7 +136,7 @@ def _hosts(section: Section) -> None:
         return
     if len(logins) > 1:
         section.problem("hosts", "all need the same user and password; give username and password_file instead")
-    elif any(section.is_given(key) for key in ("username", "password", "password_file")):
+    elif any(section.values.get(key) for key in ("username", "password", "password_file")):
         section.problem("hosts", "user and password are given twice: in the URL and beside it")
     else:
         section.values["username"], password = logins.pop()

@@ -324,7 +324,7 @@ _BASES: Final[Mapping[type, Callable[[str], Any]]] = {
     int: values.integer,
     float: values.number,
     str: str,
-    Secret: Secret,
+    Secret: values.secret,
 }
 
 

@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from shipper.settings import Secret
+
 LITERAL_REFERENCE: Final = "$${"
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)(?P<end>\}?)")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -169,6 +171,11 @@ def url(text: str) -> Url:
 def without_credentials(text: str) -> str:
     """A URL as it may be shown."""
     return re.sub(r"//.*@", "//***@", text)
+
+
+def secret(text: str) -> Secret | None:
+    """None where there is none, as where an optional variable is not set."""
+    return Secret(text) if text else None
 
 
 def fingerprint(text: str) -> str:

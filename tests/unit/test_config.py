@@ -370,6 +370,26 @@ def test_a_data_stream_is_asked_for(tmp_path: Path) -> None:
         load(tmp_path, local, output="https://es:9200")
 
 
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("", None, "", None)),
+        ({"URL": "https://u:p@es:1"}, ("u", Secret("p"), "", None)),
+        ({"KEY": "k"}, ("", None, "", Secret("k"))),
+        ({"NAME": "n", "FILE": "/f"}, ("n", None, "/f", None)),
+    ],
+)
+def test_credentials_from_optional_variables(tmp_path: Path, environ: dict[str, str], expected: Any) -> None:
+    """A credential that is empty, because its variable is not set, counts as not given."""
+    text = SOURCE + (
+        "output:\n  elasticsearch:\n    hosts: ['${URL:-https://es:1}']\n    username: ${NAME:-}\n"
+        "    password: ${PASSWORD:-}\n    password_file: ${FILE:-}\n    api_key: ${KEY:-}\n"
+    )
+    found = load(tmp_path, text, environ).settings.output.elasticsearch
+    assert found is not None
+    assert expected == (found.username, found.password, found.password_file, found.api_key)
+
+
 def test_rule_files(tmp_path: Path) -> None:
     """Globs and names of rule files become files, each once; a pattern without a file is a mistake."""
     rules = tmp_path / "conf" / "rules"

@@ -9,6 +9,7 @@ import yaml
 from tools.config_docs import DOCUMENT, SECTIONS, field_comments, filled
 
 from exporter import rules
+from exporter.rule import RuleType
 from shipper import config, settings
 from shipper.config import CommandLine
 from shipper.settings import Config, Settings
@@ -62,7 +63,7 @@ def test_every_key_of_a_rule_is_explained() -> None:
     text = DOCUMENT.read_text().partition("A rule has these keys")[2].partition("##")[0]
     assert list(rules._KEYS) == re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     types = re.findall(r"^\| `type` \| \*\*required\*\*; (.*) \|$", text, re.MULTILINE)
-    assert types == [" or ".join(f"`{kind.value}`" for kind in rules.RuleType)]
+    assert types == [" or ".join(f"`{kind.value}`" for kind in RuleType)]
 
 
 def test_the_default_tags_are_those_of_the_document() -> None:
