@@ -9,6 +9,7 @@ LOCK_VENV := .venv-lock
 PIP := -m pip --disable-pip-version-check --quiet
 CODE := $(wildcard shipper/*.py shipper/*/* exporter/*.py exporter/*/*)
 METADATA := setup.cfg pyproject.toml $(wildcard MANIFEST.in)
+DOCUMENTS := $(wildcard tests/unit/test_*docs*.py tests/unit/test_conf.py)
 CHECKED := shipper exporter tests requirements
 
 YAML_RULES := {extends: default, rules: {line-length: {max: 140}, document-start: disable, comments: {min-spaces-from-content: 1}}}
@@ -29,15 +30,16 @@ run: $(VENV)/.installed ## Install into .venv and show it at work: shipper demo
 test: $(TEST_VENV)/.installed ## Run all tests
 	$(TEST_VENV)/bin/python -m pytest $(ARGS)
 
-check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, import contracts, container and unit files
+check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, import contracts, documents, containers
 	$(TEST_VENV)/bin/python -m ruff check $(CHECKED)
 	$(TEST_VENV)/bin/python -m ruff format --check $(CHECKED)
 	$(TEST_VENV)/bin/python -m mypy shipper exporter tests requirements/lowest.py
 	PYTHONPATH=. $(TEST_VENV)/bin/python $(TEST_VENV)/bin/lint-imports
+	$(TEST_VENV)/bin/python -m pytest -q $(DOCUMENTS)
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/yamllint --strict --config-data '$(YAML_RULES)' conf docker
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yml
 	$(TEST_VENV)/bin/hadolint docker/Dockerfile docker/sample-app/Dockerfile
-	$(TEST_VENV)/bin/shellcheck .ci/run requirements/venv
+	$(TEST_VENV)/bin/shellcheck .ci/run requirements/venv docker/elasticsearch/users.sh
 
 bench: $(TEST_VENV)/.installed ## Measure: a million lines, the numbers of the README
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench $(ARGS)

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from harness.missing import MissingError
 
-from shipper import __version__
+from shipper import __version__, config
+from shipper.config import CommandLine
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("run.lock", "ci.lock")
@@ -244,6 +245,25 @@ def test_everything_that_the_image_copies_exists_and_is_let_through() -> None:
     allowed = set(re.findall(r"^!(.+)$", text(".dockerignore"), flags=re.MULTILINE))
     assert sources == allowed
     assert [source for source in sources if not (ROOT / source).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"ELASTICSEARCH_URL": "http://shipper:secret@elasticsearch:9200", "SHIPPER_PATHS": "/logs/*.log*"},
+        {"ELASTICSEARCH_USERNAME": "shipper", "ELASTICSEARCH_PASSWORD_FILE": "/run/secrets/password"},
+        {"ELASTICSEARCH_API_KEY_FILE": "/run/secrets/key", "ELASTICSEARCH_CA_FILE": "/run/secrets/ca.pem"},
+    ],
+    ids=["nothing", "URL", "password", "API key"],
+)
+def test_the_images_configuration_loads(environ: dict[str, str]) -> None:
+    """docker/shipper.yml is complete with nothing set, and listens where other containers reach it."""
+    found = config.load(ROOT / "docker" / "shipper.yml", environ=environ, command_line=CommandLine(directory=ROOT))
+    assert found.settings.metrics.listen == "0.0.0.0:9640"
+    assert found.settings.state == "/var/lib/shipper"
+    assert found.settings.sources[0].paths == (environ.get("SHIPPER_PATHS", "/logs"),)
+    assert found.settings.output.elasticsearch is not None
 
 
 def test_the_compose_stack_has_all_of_its_services(compose: dict[str, Any]) -> None:
