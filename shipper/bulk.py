@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from enum import Enum, auto
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import msgspec
@@ -27,8 +30,8 @@ _ITEM_IS_GOOD = b'{"create":{"status":20'
 class Verdict(Enum):
     """What becomes of one document."""
 
-    CREATED = "created"
-    DUPLICATE = "duplicate"
+    CREATED = auto()
+    DUPLICATE = auto()
     RETRY = auto()  # the server is busy or ill: the same again, later
     HOLD = auto()  # an operator can mend it: the same again, from disk if it takes long
     REDUCE = auto()  # refused for its content: another form of it
@@ -239,3 +242,43 @@ def _item_error(item: _Result) -> ItemError:
     cause = error.caused_by.reason if error.caused_by is not None else None
     said = [text[:_REASON_CHARS] for text in (error.reason, cause) if text]
     return ItemError(error.type, "; ".join(said))
+
+
+_DATE_TOKENS = "YymdjGVuUW"
+_TOKEN = re.compile(r"%(.?)", re.DOTALL)
+_ILLEGAL_IN_INDEX = re.compile(r'[\\/*?"<>| ,#:\x00-\x1f\x7f]')
+_MAX_INDEX_BYTES = 255
+_DATA_STREAM_PATTERNS = ("logs-*-*", "metrics-*-*", "synthetics-*-*")
+"""Of the templates that Elasticsearch brings along: an index that matches is made a data stream."""
+
+
+def check_index_pattern(pattern: str, *, allow_data_stream: bool = True) -> list[str]:
+    """Return what is wrong with a pattern of index names, in words; empty if nothing is."""
+    strange = sorted({found[0] for found in _TOKEN.finditer(pattern) if found[1] not in [*_DATE_TOKENS, "%"]})
+    if strange:
+        return [f"{' and '.join(strange)}: only the parts of a day can stand there, such as %Y, %m and %d"]
+    name = date(2024, 12, 30).strftime(pattern.replace("\0", "\n"))  # strftime would end there
+    problems = []
+    if not name or name in (".", ".."):
+        problems.append("is no name")
+    if name != name.lower():
+        problems.append("has upper-case letters; index names are lower case")
+    if found := sorted(set(_ILLEGAL_IN_INDEX.findall(name))):
+        problems.append(f"has {' '.join(map(repr, found))}, which no index name may have")
+    if name.startswith(("-", "_", "+")):
+        problems.append(f"begins with {name[0]!r}, which no index name may")
+    if len(name.encode()) > _MAX_INDEX_BYTES:
+        problems.append(f"is longer than {_MAX_INDEX_BYTES} bytes")
+    if not allow_data_stream and (problem := _data_stream_problem(name)):
+        problems.append(problem)
+    return problems
+
+
+def _data_stream_problem(name: str) -> str:
+    for theirs in _DATA_STREAM_PATTERNS:
+        if fnmatchcase(name, theirs):
+            return (
+                f"matches {theirs!r}, which Elasticsearch makes a data stream a day; "
+                "use another name, such as logs-%Y.%m.%d, or set allow_data_stream: true"
+            )
+    return ""

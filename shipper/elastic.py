@@ -7,7 +7,6 @@ goes again, what one blocked index holds up goes to the spool, what is refused f
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import tenacity
 
+from shipper import __version__
 from shipper.batch import Content, Documents, OutputStatus
 from shipper.bulk import FRAME, Outcome, Verdict
 from shipper.deadletter import DeadLetterWriter
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 _JOIN_SECONDS = 1.0
 _CLOSING_REQUEST_SECONDS = 0.5
 
+REJECTIONS_BEFORE_HALVING = 3
+"""A document that is by itself too much for the server (429 for ever) is found by halving."""
+
 Backoff = Callable[[int], float]
 """Seconds to wait after the n-th failure in a row, n from 1."""
 
@@ -52,11 +55,6 @@ def full_jitter(*, first_seconds: float, most_seconds: float) -> Backoff:
     return wait
 
 
-def end_process(_error: BaseException) -> None:
-    """End the process at once: a thread that the daemon needs has died, and a restart loses and doubles nothing."""
-    os._exit(70)
-
-
 class ElasticsearchOutput:
     """An Output. Between `start` and `close` its threads deliver what `submit` took over, for ever.
 
@@ -65,6 +63,7 @@ class ElasticsearchOutput:
     """
 
     frame = FRAME
+    has_ledger = False
 
     def __init__(
         self,
@@ -73,15 +72,16 @@ class ElasticsearchOutput:
         telemetry: Telemetry,
         dead_letters: DeadLetterWriter,
         spool_directory: Path,
-        version: str,
+        on_crash: Callable[[], None],
+        version: str = __version__,
         host: str = "",
         spool_bytes: int = MAX_BYTES,
         backoff: Backoff | None = None,
         spool_backoff: Backoff | None = None,
         patience: Patience | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        on_crash: Callable[[BaseException], None] = end_process,
     ) -> None:
+        """`on_crash` is called by a thread that ends by a bug. Raises OutputError where the settings can never work."""
         self._monotonic = monotonic
         self._on_crash = on_crash
         self._backoff = backoff or full_jitter(first_seconds=0.5, most_seconds=30.0)
@@ -185,9 +185,9 @@ class ElasticsearchOutput:
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as error:
+        except BaseException:
             log.critical("a thread of the Elasticsearch output failed", exc_info=True)
-            self._on_crash(error)
+            self._on_crash()
 
     def _send(self) -> None:
         while (work := self._queue.take()) is not None:
@@ -229,7 +229,9 @@ class ElasticsearchOutput:
             self._settler.put_off([(item, Verdict.RETRY) for item in _single(bulk)])
             return
         self._queue.pause(self._backoff(pace.rejections))
-        self._return(bulk.halves() if bulk.size > pace.bulk_bytes else [bulk], "rejected")
+        bulk.rejections += 1
+        is_too_much = bulk.size > pace.bulk_bytes or bulk.rejections >= REJECTIONS_BEFORE_HALVING
+        self._return(bulk.halves() if is_too_much else [bulk], "rejected")
 
     def _return(self, bulks: list[Bulk], reason: str) -> None:
         self._retries(reason).inc(sum(bulk.count for bulk in bulks))

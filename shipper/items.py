@@ -72,6 +72,8 @@ class Bulk:
 
     parts: Sequence[Pending] = ()
     items: Sequence[Item] = ()
+    rejections: int = 0
+    """How often the server was too busy for it."""
     pieces: list[bytes] = field(init=False)
     count: int = field(init=False)
     size: int = field(init=False)

@@ -65,11 +65,6 @@ class Counts:
         if done.result == "created":
             self.accepted_at = self._monotonic()
 
-    def set_aside(self, source: str, count: int) -> None:
-        """Count lines that never became a document."""
-        if count:
-            self._documents(source, "dead_letter").inc(count)
-
 
 class Settler:
     """Safe to use from many threads. After `abandon` nothing is told to be done any more.
@@ -210,9 +205,7 @@ class Settler:
             if self._is_abandoned:
                 return
             for pending in pendings:
-                documents = pending.documents
-                self._counts.set_aside(documents.batch.source, len(documents.dead_letters))
-                documents.done(documents)
+                pending.documents.done(pending.documents)
         self._queue.forget(pendings)
 
 

@@ -72,7 +72,14 @@ class _Forwarded:
         self._pool.close()
 
 
-class _ProxiedNode(Urllib3HttpNode):
+class _Node(Urllib3HttpNode):
+    """A node that tells no logger what it sends: bodies are documents, and would be decoded for nothing."""
+
+    def _log_request(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+class _ProxiedNode(_Node):
     """A node behind a proxy: CONNECT for https, forwarding for http. elastic_transport itself knows no proxies."""
 
     def __init__(self, config: NodeConfig, *, proxy: str) -> None:
@@ -248,7 +255,7 @@ class Cluster:
             ssl_assert_fingerprint=fingerprint_of(settings.fingerprint) if settings.fingerprint and is_tls else None,
             ssl_show_warn=False,
         )
-        return _ProxiedNode(config, proxy=settings.proxy) if settings.proxy else Urllib3HttpNode(config)
+        return _ProxiedNode(config, proxy=settings.proxy) if settings.proxy else _Node(config)
 
 
 def _check(settings: ElasticsearchSettings, hosts: Sequence[_Host]) -> None:
