@@ -8,15 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from shipper import __version__
 from shipper.errors import ConfigError, ShipperError
 
-PATHS_HELP = "PATH is a file, a glob in quotes ('logs/*.log*', '**' too), or a directory (its own *.log, *.json, …)."
+if TYPE_CHECKING:
+    from shipper.config import Loaded
 
 
 class ExitWithUsage(click.ClickException):
@@ -54,11 +56,23 @@ def start_logging(*, is_verbose: bool) -> None:
 @main.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
-@click.option("--output", metavar="URL|DIR", help="http(s)://[user:password@]host:port of Elasticsearch or OpenSearch, or a directory.")
-@click.option("--state", metavar="DIR", help="State directory.  [default: .shipper in a local output's directory, else ./.shipper]")
+@click.option(
+    "--output",
+    metavar="URL|DIR",
+    help="http(s)://[user:password@]host:port of Elasticsearch or OpenSearch, or a directory.",
+)
+@click.option(
+    "--state",
+    metavar="DIR",
+    help="State directory.  [default: .shipper in a local output's directory, else ./.shipper]",
+)
 @click.option("--listen", metavar="HOST:PORT", help="Page and metrics.  [default: 127.0.0.1:9640]")
 @click.option("--once", is_flag=True, help="Read what is there to its end, deliver it, and exit.")
-@click.option("--drain", metavar="SECONDS", help="How long a stop goes on delivering; above 5 it first reads all files to their ends.  [default: 5]")
+@click.option(
+    "--drain",
+    metavar="SECONDS",
+    help="How long a stop goes on delivering; above 5 it first reads all files to their ends.  [default: 5]",
+)
 def run(
     *,
     paths: tuple[str, ...],
@@ -93,7 +107,7 @@ def run(
         load=_loader(config_file, paths=paths, output=output, state=state, listen=listen, drain=drain),
         reads_once=once,
         listens=not once or listen is not None,
-        arguments=tuple(["shipper", *sys.argv[1:]]),
+        arguments=("shipper", *sys.argv[1:]),
     )
     try:
         code = run_daemon(request)
@@ -102,10 +116,179 @@ def run(
     sys.exit(int(code))
 
 
-def _loader(config_file: str | None, **options: object):  # type: ignore[no-untyped-def] # noqa: ANN202
-    from shipper.config import CommandLine, Loaded, load, zero_config
+@main.command("check")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
+@click.option("--output", metavar="URL|DIR", help="As for `run`.")
+@click.option("--state", metavar="DIR", help="As for `run`.")
+@click.option("--listen", metavar="HOST:PORT", help="As for `run`.")
+@click.option(
+    "--print", "prints", is_flag=True, help="Print the effective configuration (secrets as ***), and nothing else."
+)
+@click.option("--offline", is_flag=True, help="Do not ask the server.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def check_command(
+    *,
+    paths: tuple[str, ...],
+    config_file: str | None,
+    output: str | None,
+    state: str | None,
+    listen: str | None,
+    prints: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Check a configuration: what it says, which files it follows, whether it can write.
 
-    command_line = CommandLine(directory=Path.cwd(), **options)  # type: ignore[arg-type] # click's types
+    \b
+    Examples:
+      shipper check -c /etc/shipper/shipper.yml
+      shipper check 'logs/*.log*' --output http://localhost:9200
+      shipper check -c shipper.yml --print
+
+    Exit codes: 0 usable; 2 not.
+    """
+    from shipper.check import as_text, check
+    from shipper.config import render
+    from shipper.provision import ping
+
+    try:
+        loaded = _loader(config_file, paths=paths, output=output, state=state, listen=listen)()
+    except ConfigError as error:
+        _fail(error)
+    if prints:
+        click.echo(render(loaded.settings), nl=False)
+        return
+    report = check(loaded, ping=None if offline else ping)
+    click.echo(_json(report) if as_json else as_text(report))
+    sys.exit(2 if report.problems else 0)
+
+
+def _json(value: object) -> str:
+    import orjson
+
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+
+
+@main.command()
+@click.argument("path", default="-", metavar="[FILE]")
+@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
+@click.option(
+    "--source", default="", metavar="NAME", help="The source whose settings apply, if the patterns do not say."
+)
+@click.option("-n", "--lines", "count", default=5, show_default=True, help="How many lines at most; 0 for all.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
+def explain(*, path: str, config_file: str | None, source: str, count: int, as_json: bool) -> None:
+    """Show what becomes of a file's lines, and why: time, tags, drops, document, id, metrics.
+
+    \b
+    FILE is a log file, plain or compressed, or - for standard input. Nothing is sent or written.
+
+    \b
+    Examples:
+      shipper explain logs/combined-2024-01-15.log
+      tail -n 1 app.log | shipper explain -c shipper.yml
+      echo '{"duration": 2500}' | shipper explain
+    """
+    from prometheus_client import CollectorRegistry
+
+    from shipper.daemon import rules_of
+    from shipper.explain import Explainer, as_explanation, chunks_of, origin_of
+    from shipper.telemetry import Telemetry
+
+    try:
+        settings = _loader(config_file, paths=() if config_file else (path,))().settings
+        origin = origin_of(settings, path, source_name=source)
+        explainer = Explainer(
+            settings=settings,
+            rules=rules_of(settings),
+            origin=origin,
+            telemetry=Telemetry(registry=CollectorRegistry()),
+        )
+        shown = 0
+        for chunk in chunks_of(path, sys.stdin.buffer):
+            for explanation in explainer.explain(chunk):
+                click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
+                shown += 1
+                if shown == count:
+                    return
+    except ConfigError as error:
+        _fail(error)
+    except OSError as error:
+        raise ExitWithUsage(f"{path}: {error.strerror or error}") from None
+    if not shown:
+        click.echo("no lines", err=True)
+
+
+def _json_line(value: object) -> str:
+    import orjson
+
+    return orjson.dumps(value).decode()
+
+
+@main.command()
+@click.argument("directory", default="demo", metavar="[DIRECTORY]")
+@click.option("--rate", default=200.0, show_default=True, help="Lines a second.")
+@click.option("--seconds", type=float, default=None, help="Stop by itself after so long.  [default: at Ctrl-C]")
+@click.option(
+    "--listen", metavar="HOST:PORT", default=None, help="Page and metrics.  [default: 127.0.0.1:9640, or a free port]"
+)
+@click.option("--output", metavar="URL|DIR", default=None, help="Where to ship.  [default: DIRECTORY/shipped]")
+def demo(*, directory: str, rate: float, seconds: float | None, listen: str | None, output: str | None) -> None:
+    """Write logs like a busy backend's, with rotation going on, and ship them.
+
+    \b
+    Everything lies in DIRECTORY (./demo): logs/ is written, shipped/ is the output.
+    Ends at Ctrl-C with a summary: what was written, shipped and counted.
+
+    \b
+    Example:
+      shipper demo
+    """
+    from shipper.demorun import run_demo
+
+    try:
+        code = run_demo(Path(directory), rate=rate, seconds=seconds, listen=listen, output=output, echo=click.echo)
+    except ShipperError as error:
+        _fail(error)
+    sys.exit(code)
+
+
+@main.command()
+@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
+@click.option("--output", metavar="URL", help="The server, if there is no configuration.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, change nothing.")
+@click.option("--force", is_flag=True, help="Replace a template or policy of this name that is not ours.")
+def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: bool) -> None:
+    """Prepare the server: index template, and 30 full days of retention where it has ILM.
+
+    \b
+    Can be repeated: what is right already is left alone.
+
+    \b
+    Examples:
+      shipper setup -c /etc/shipper/shipper.yml --dry-run
+      shipper setup --output http://localhost:9200
+
+    Exit codes: 0 done; 1 the server refused or did not answer; 2 usage or configuration.
+    """
+    from shipper.provision import setup as set_up
+
+    try:
+        settings = _loader(config_file, paths=() if config_file else (".",), output=output)().settings
+    except ConfigError as error:
+        _fail(error)
+    server = settings.output.elasticsearch
+    if server is None:
+        raise ExitWithUsage("setup needs a server: output.elasticsearch in the configuration, or --output URL")
+    sys.exit(set_up(server, dry_run=dry_run, force=force, echo=click.echo))
+
+
+def _loader(config_file: str | None, **options: Any) -> Callable[[], Loaded]:
+    """Reads the configuration, with what was typed on top; again at each call."""
+    from shipper.config import CommandLine, load, zero_config
+
+    command_line = CommandLine(directory=Path.cwd(), **options)
 
     def read() -> Loaded:
         if config_file is None:

@@ -20,14 +20,15 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry
 
-from exporter.rules import Rule, default_rules, load_rules
+from exporter.rule import Rule
+from exporter.rules import default_rules, load_rules
 from exporter.scrape import Scrapes
 from exporter.selfmetrics import self_metrics
 from exporter.server import Server
 from exporter.site import ServerHooks
 from shipper import __version__
 from shipper.batch import OutputStatus
-from shipper.config import Loaded
+from shipper.config import Loaded, rule_files
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.sdnotify import Notifier
@@ -64,27 +65,22 @@ class Request:
     listens: bool
     arguments: tuple[str, ...]
     """Of this command, to say how to go on."""
+    started: Callable[[Daemon], None] = lambda _: None
+    """Called when everything runs."""
+    stopping: Callable[[], None] = lambda: None
+    """Called before a stop."""
 
 
 def rules_of(settings: Settings) -> list[Rule]:
     """The rules of the settings' files, or the two default ones. Raises ConfigError."""
-    paths = settings.metrics.rules
-    return load_rules(rule_files(paths)) if paths else default_rules()
-
-
-def rule_files(patterns: tuple[str, ...]) -> list[Path]:
-    """The files that the patterns name, in order. Raises ConfigError for a pattern that names none."""
-    files: dict[Path, None] = {}
-    problems = []
-    for pattern in patterns:
-        path = Path(pattern)
-        found = [path] if path.is_file() else sorted(path.parent.glob(path.name))
-        if not found:
-            problems.append(f"metrics.rules: {pattern}: no such file")
-        files.update(dict.fromkeys(found))
-    if problems:
-        raise ConfigError(problems)
-    return list(files)
+    files = rule_files(settings)
+    rules = load_rules(files) if files else default_rules()
+    names = {source.name for source in settings.sources}
+    unknown = sorted({name for rule in rules for name in rule.sources} - names)
+    if unknown:
+        known = ", ".join(sorted(names))
+        raise ConfigError([f"metrics.rules: there is no source {name!r}; there are {known}" for name in unknown])
+    return rules
 
 
 class Daemon:
@@ -122,6 +118,7 @@ class Daemon:
             raise
         self._note_loaded()
         self._tell_start(settings)
+        self._request.started(self)
         code = self._run_once() if self._request.reads_once else self._run_on()
         self._close_server()
         self._state.close()
@@ -160,11 +157,12 @@ class Daemon:
             "shipper %s: %s -> %s%s",
             __version__,
             ", ".join(s.name for s in settings.sources),
-            self._output_name(),
+            self.output_name(),
             where,
         )
 
-    def _output_name(self) -> str:
+    def output_name(self) -> str:
+        """For people: the server's address without credentials, or the directory."""
         return self._require_engine().output.status().name
 
     def _crash(self, error: BaseException) -> None:
@@ -195,7 +193,7 @@ class Daemon:
         while True:
             if not is_ready and self.ready()[0]:
                 is_ready = True
-                self._notifier.ready(f"shipping to {self._output_name()}")
+                self._notifier.ready(f"shipping to {self.output_name()}")
             now = time.monotonic()
             if interval is not None and now >= next_beat and self.healthy()[0]:
                 next_beat = now + interval
@@ -211,8 +209,8 @@ class Daemon:
                 return Exit.DONE
 
     def _stop(self) -> bool:
-        settings = self._require_engine().settings
-        drain = settings.drain_seconds
+        self._request.stopping()
+        drain = self._require_engine().settings.drain_seconds
         log.info("stopping; what is under way is delivered for at most %g seconds", drain)
         self._notifier.stopping("delivering what is under way")
         is_delivered = self._require_engine().stop(
@@ -280,7 +278,7 @@ class Daemon:
         bind_gauges(self.telemetry, self._require_engine, loaded.settings)
         self._note_loaded()
         log.info("configuration reloaded")
-        self._notifier.ready(f"shipping to {self._output_name()}")
+        self._notifier.ready(f"shipping to {self.output_name()}")
 
     def _note_loaded(self) -> None:
         self.telemetry.config_last_reload_successful.set(1)

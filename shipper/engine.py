@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from exporter.rules import Rule
+from exporter.rule import Rule
 from exporter.series import Changes, Exporter
 from shipper import __version__
 from shipper.attach import Attacher

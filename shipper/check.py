@@ -1,0 +1,136 @@
+"""`shipper check`: is the configuration right, which files does it follow, can it write where it should?
+
+Starts nothing, writes nothing. What would stop `run` is a problem; what `run` would wait for is a warning.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exporter.rules import catalogue
+from shipper.config import Loaded, check_files
+from shipper.daemon import rules_of
+from shipper.discover import scan
+from shipper.engine import own_directories
+from shipper.errors import ConfigError
+from shipper.settings import ElasticsearchSettings, Settings
+
+MOST_FILES = 20
+
+Ping = Callable[[ElasticsearchSettings], str]
+"""What the server is (`Elasticsearch 8.19.3`). Raises OSError or ShipperError with the reason if it does not answer."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found. `problems` would stop `run`."""
+
+    file: str
+    output: str
+    state: str
+    listen: str
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def check(loaded: Loaded, *, ping: Ping | None) -> Report:
+    """The report on a loaded configuration. `ping` asks the server; None leaves it alone."""
+    settings = loaded.settings
+    report = Report(
+        file=str(loaded.file or "(no file)"),
+        output="",
+        state=settings.state,
+        listen=settings.metrics.listen or "(none)",
+    )
+    report.warnings += loaded.warnings
+    report.problems += check_files(settings)
+    _check_sources(settings, report)
+    try:
+        rules = rules_of(settings)
+        report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
+    except ConfigError as error:
+        report.problems += error.problems
+    _check_directory("state", settings.state, report)
+    if settings.output.elasticsearch is not None:
+        _check_server(settings.output.elasticsearch, report, ping)
+    elif settings.output.local is not None:
+        report.output = settings.output.local.directory
+        _check_directory("output", settings.output.local.directory, report)
+    return report
+
+
+def _check_sources(settings: Settings, report: Report) -> None:
+    listing = scan(settings.sources, own_directories=own_directories(settings))
+    for source in settings.sources:
+        files = [found for found in listing.files if found.source.name == source.name]
+        report.sources.append(
+            {
+                "name": source.name,
+                "format": source.format.value,
+                "paths": list(source.paths),
+                "files": len(files),
+                "bytes": sum(found.size for found in files),
+                "first_files": [_shown(found.path) for found in files[:MOST_FILES]],
+            }
+        )
+        if not files:
+            report.warnings.append(f"source {source.name!r}: no file matches now; files that appear later are followed")
+        report.warnings += [
+            f"{_shown(found.path)}: cannot be read: Permission denied"
+            for found in files
+            if not os.access(found.path, os.R_OK)
+        ]
+    report.warnings += [f"{_shown(path)}: {problem}" for path, problem in listing.problems.items()]
+    report.warnings += [
+        f"{_shown(path)} is not followed: {reason}" for path, reason in sorted(listing.left_out.items())
+    ]
+
+
+def _shown(path: str) -> str:
+    return path if path.isprintable() else repr(path)
+
+
+def _check_directory(what: str, directory: str, report: Report) -> None:
+    """Whether it can be written, or made."""
+    path = Path(directory)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        report.problems.append(f"{what}: {path} is not a directory")
+    elif not os.access(path, os.W_OK | os.X_OK):
+        report.problems.append(f"{what}: no permission to write in {path}")
+
+
+def _check_server(settings: ElasticsearchSettings, report: Report, ping: Ping | None) -> None:
+    report.output = ", ".join(settings.hosts)
+    if ping is None:
+        return
+    try:
+        report.output += f" ({ping(settings)})"
+    except Exception as error:  # noqa: BLE001 - whatever it is, the operator is told and the other checks go on
+        report.warnings.append(f"output: {error}; `run` would wait for it")
+
+
+def as_text(report: Report) -> str:
+    """For people."""
+    lines = [f"configuration  {report.file}"]
+    for source in report.sources:
+        count = f"{source['files']} file{'' if source['files'] == 1 else 's'}, {source['bytes']:,} bytes"
+        lines.append(f"source         {source['name']} ({source['format']}): {count}")
+        lines += [f"               - {path}" for path in source["first_files"]]
+        if source["files"] > len(source["first_files"]):
+            lines.append(f"               … and {source['files'] - len(source['first_files'])} more")
+    lines.append(f"output         {report.output}")
+    lines.append(f"state          {report.state}")
+    lines.append(f"listen         {report.listen}")
+    lines += [f"metric         {name}{{{','.join(labels)}}}" for name, labels in report.metrics.items()]
+    lines += [f"warning        {warning}" for warning in report.warnings]
+    lines += [f"PROBLEM        {problem}" for problem in report.problems]
+    lines.append("not usable" if report.problems else "ok")
+    return "\n".join(lines)

@@ -1,0 +1,194 @@
+"""What becomes of a line, and why: source, time, tags, drop, document, id, and the series that it would change.
+
+Runs the real stages on one line after another, without state or output.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from exporter.rule import Rule
+from exporter.series import Exporter
+from shipper.batch import Frame
+from shipper.discover import Found, scan
+from shipper.engine import host_name
+from shipper.enrich import Enricher
+from shipper.errors import ConfigError
+from shipper.expressions import compile_predicate
+from shipper.identity import identity_of, stem
+from shipper.parse import Parser
+from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
+from shipper.tail import Chunk, LineReader, open_log, reader_for
+from shipper.telemetry import RuleCounts, Telemetry
+from shipper.times import IndexPattern
+
+_FRAME = Frame(b'{"index":"', b'","id":"', b'","document":', b"}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the lines come from."""
+
+    source: SourceSettings
+    path: str
+    stem: str
+
+
+def origin_of(settings: Settings, path: str, *, source_name: str) -> Origin:
+    """The source that a file belongs to, by the patterns or by `source_name`. Raises ConfigError if none takes it."""
+    sources = {source.name: source for source in settings.sources}
+    if source_name and source_name not in sources:
+        raise ConfigError([f"--source: there is no source {source_name!r}; there are {', '.join(sources)}"])
+    name = stem(Path(path).resolve().name) if path != "-" else "stdin"
+    if source_name:
+        return Origin(sources[source_name], path, name)
+    if path == "-" or len(sources) == 1:
+        return Origin(settings.sources[0], path, name)
+    found = _found(settings, path)
+    if found is None:
+        raise ConfigError([f"{path}: no source's patterns match it; name one with --source ({', '.join(sources)})"])
+    return Origin(found.source, path, name)
+
+
+def _found(settings: Settings, path: str) -> Found | None:
+    real = str(Path(path).resolve())
+    return next((found for found in scan(settings.sources).files if found.real_path == real), None)
+
+
+def chunks_of(path: str, standard_input: BinaryIO) -> Iterator[Chunk]:
+    """A file's lines (plain or compressed, an unterminated last one too), or standard input's for `-`.
+
+    Raises OSError.
+    """
+    if path == "-":
+        yield from _input_chunks(standard_input)
+        return
+    descriptor = open_log(Path(path))
+    try:
+        lines = LineReader(reader_for(descriptor), position=0, max_line_bytes=1 << 20)
+        while chunk := lines.next_chunk():
+            yield chunk
+        tail = lines.tail_chunk()
+        if tail is not None:
+            yield tail
+    finally:
+        os.close(descriptor)
+
+
+def _input_chunks(stream: BinaryIO) -> Iterator[Chunk]:
+    position = 0
+    for line in stream:
+        yield Chunk(position, position + len(line), line, is_tail=not line.endswith(b"\n"))
+        position += len(line)
+
+
+class Explainer:
+    """Explains the lines of one origin, in order (a line without a time inherits the one before it)."""
+
+    def __init__(self, *, settings: Settings, rules: list[Rule], origin: Origin, telemetry: Telemetry) -> None:
+        self._origin = origin
+        self._settings = settings
+        self._rules = [rule for rule in rules if not rule.sources or origin.source.name in rule.sources]
+        self._telemetry = telemetry
+        chosen = settings.output.elasticsearch or settings.output.local
+        self._enricher = Enricher(
+            source=origin.source,
+            tags=settings.tags,
+            drop=settings.drop,
+            host=host_name(settings),
+            index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
+            frame=_FRAME,
+        )
+        self._fields = self._enricher.fields | self._exporter().fields
+        self._parser = Parser(
+            line_format=origin.source.format, fields=self._fields, max_line_bytes=origin.source.max_line_bytes
+        )
+        self._identity = ""
+        self._last_time = ""
+
+    def _exporter(self) -> Exporter:
+        return Exporter(rules=self._rules, telemetry=RuleCounts(self._telemetry))
+
+    def explain(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
+        """What becomes of each line of a chunk, as plain data."""
+        if not self._identity:
+            first = chunk.data.split(b"\n", 1)[0].lstrip(b"\0").removesuffix(b"\r")
+            self._identity = identity_of(
+                scope=self._settings.identity_scope, stem_name=self._origin.stem, first_line=first
+            )
+        position = chunk.start
+        for line in io.BytesIO(chunk.data):
+            end = position + len(line)
+            yield from self._explain_one(Chunk(position, end, line, is_cut=chunk.is_cut, is_tail=chunk.is_tail))
+            position = end
+
+    def _explain_one(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
+        batch = self._parser.parse(
+            chunk,
+            source=self._origin.source.name,
+            path=self._origin.path,
+            identity=self._identity,
+            content=None,
+            is_final=True,
+        )
+        if batch is None or not batch.count:
+            return
+        enriched = self._enricher.enrich(batch, last_time=self._last_time, done=lambda _: None)
+        self._last_time = enriched.last_time
+        documents = enriched.documents
+        result: dict[str, Any] = {
+            "source": batch.source,
+            "offset": batch.offsets[0],
+            "line": batch.lines[0].decode("utf-8", "replace"),
+            "problems": [problem.reason for problem in batch.problems.get(0, ())],
+            "time": enriched.last_time or None,
+            "tags": self._tags(batch.columns),
+        }
+        if documents.dead_letters:
+            letter = documents.dead_letters[0]
+            result |= {"outcome": "set aside", "reason": letter.reason, "id": letter.id, "index": letter.index}
+        elif enriched.dropped:
+            result |= {"outcome": "dropped", "reason": self._drop_reason(batch.columns)}
+        else:
+            result |= {"outcome": "shipped", **json.loads(documents.body)}
+        result["series"] = self._series(batch) if self._origin.source.metrics else []
+        yield result
+
+    def _tags(self, columns: Any) -> dict[str, str]:
+        """The tags that apply, each with its expression."""
+        tags = self._settings.tags.items()
+        return {name: text for name, text in tags if len(compile_predicate(text)(columns, 1))}
+
+    def _drop_reason(self, columns: Any) -> str:
+        return next((rule.when for rule in self._settings.drop if len(compile_predicate(rule.when)(columns, 1))), "")
+
+    def _series(self, batch: Any) -> list[str]:
+        """The series that the line changes, as the exposition names them."""
+        exporter = self._exporter()
+        exporter.observe(batch)
+        changes = exporter.take_changes()
+        return [series.family.name + (f"{{{series.text}}}" if series.text else "") for series, _ in changes.snapshots]
+
+
+def as_explanation(explanation: dict[str, Any]) -> str:
+    """One line's explanation for people."""
+    found = dict(explanation)
+    rows = [("line", found["line"]), ("source", f"{found['source']}, offset {found['offset']}")]
+    if found["problems"]:
+        rows.append(("problem", ", ".join(found["problems"])))
+    rows.append(("time", found["time"] or "none: it goes to the index of undated lines"))
+    rows += [("tag", f"{name}: {text}") for name, text in found["tags"].items()]
+    reason = f" ({found['reason']})" if "reason" in found else ""
+    rows.append(("outcome", found["outcome"] + reason))
+    rows += [(name, found[name]) for name in ("index", "id") if name in found]
+    if "document" in found:
+        text = json.dumps(found["document"], indent=2, ensure_ascii=False)
+        rows.append(("document", text.replace("\n", "\n" + " " * 10)))
+    rows += [("metric", series) for series in found["series"]] or [("metric", "none")]
+    return "".join(f"{name:<10}{value}\n" for name, value in rows)
