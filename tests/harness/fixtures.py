@@ -110,6 +110,12 @@ def elasticsearch_secure(servers: Servers) -> Remote:
 
 
 @pytest.fixture(scope="session")
+def elasticsearch_old(servers: Servers) -> Remote:
+    """Elasticsearch 8.14, plain HTTP: refuses what came later, such as unknown parameters and index settings."""
+    return servers.get("elasticsearch-8.14")
+
+
+@pytest.fixture(scope="session")
 def elasticsearch9(servers: Servers) -> Remote:
     """Elasticsearch 9.5, plain HTTP; needs a JDK 21."""
     return servers.get("elasticsearch-9")

@@ -12,6 +12,7 @@ _LIBRARIES = (
     "elasticsearch-*", "lucene-*", "log4j-api-*", "log4j-core-*", "log4j2-*", "ecs-logging-*",
     "HdrHistogram-*", "hppc-*", "jcodings-*", "joni-*", "jopt-simple-*", "lz4-java-*",
 )  # fmt: skip
+_LOG4J = "org.apache.logging.log4j:log4j-core:2.26.1"  # as the log4j-api that comes along, else it does not start
 _NATIVE = "--enable-native-access=ALL-UNNAMED"
 _NETTY = ("transport-netty4-*", "netty-*")
 _XPACK_CORE = (
@@ -43,24 +44,43 @@ class Flavour:
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()  # of the JVM
     is_secure: bool = False
+    server_module: str = ""  # to be named where the libraries must lie on the module path
     uses_zstd: bool = False  # from a system library: best_compression and logsdb fail without
 
 
-def _elasticsearch(name: str, version: str, *, java: int, plugin: str, flags: tuple[str, ...] = ()) -> Flavour:
+def _elasticsearch(
+    name: str,
+    version: str,
+    *,
+    java: int,
+    plugin: str,
+    loader: str = "elasticsearch-loader",
+    flags: tuple[str, ...] = (),
+) -> Flavour:
     return Flavour(
         name=name,
         java=java,
         artifacts=(
             f"org.elasticsearch:elasticsearch:{version}",
             f"org.elasticsearch.plugin:transport-netty4:{version}",
-            "org.apache.logging.log4j:log4j-core:2.26.1",  # as the log4j-api that comes along, else it does not start
+            _LOG4J,
         ),
-        sources=("elasticsearch",),
+        sources=("elasticsearch", loader),
         plugin_sources=("elasticsearch-plugin", plugin),
         main="harness.ElasticsearchMain",
         modules={"transport-netty4": _NETTY},
         settings={"action.destructive_requires_name": "false"},
         flags=("-Des.set.netty.runtime.available.processors=false", *flags),
+    )
+
+
+def _old(name: str, version: str) -> Flavour:
+    plain = _elasticsearch(name, version, java=17, plugin="elasticsearch8", loader="elasticsearch-home")
+    return replace(
+        plain,
+        artifacts=tuple(artifact for artifact in plain.artifacts if artifact != _LOG4J),  # it brings its own
+        modules={"transport-netty4": (*_NETTY, "elasticsearch-ssl-config-*")},
+        server_module="org.elasticsearch.server",
     )
 
 
@@ -112,6 +132,7 @@ FLAVOURS: Mapping[str, Flavour] = {
     for flavour in (
         _elasticsearch("elasticsearch-8", "8.19.21", java=17, plugin="elasticsearch8"),
         _secure("elasticsearch-8-secure", "8.19.21"),
+        _old("elasticsearch-8.14", "8.14.3"),  # the oldest that is known to run so
         replace(
             _elasticsearch("elasticsearch-9", "9.5.3", java=21, plugin="elasticsearch9", flags=(_NATIVE,)),
             uses_zstd=True,

@@ -22,15 +22,16 @@ from harness.missing import MissingError, cached, ran, tool
 
 _JAVA = Path(__file__).parent / "java"
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-_LAYOUT = 1  # to be raised with every change of this module that changes what lies in the cache
-_PLUGIN_DESCRIPTOR = """\
-description=what is missing on Maven Central
+_LAYOUT = 2  # to be raised with every change of this module that changes what lies in the cache
+_DESCRIPTOR = """\
+description={name}
 version={version}
-name=harness
+name={name}
 java.version={java}
 elasticsearch.version={version}
-classname=harness.HarnessPlugin
+classname={class_name}
 """
+_CLASSES = {"transport-netty4": "org.elasticsearch.transport.netty4.Netty4Plugin", "harness": "harness.HarnessPlugin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,13 @@ class Distribution:
     jdk: jdk.Jdk
 
     @property
-    def class_path(self) -> str:
-        """The libraries in an order that is the same in every run, as a class data archive wants it."""
-        return ":".join(map(str, sorted((self.home / "lib").glob("*.jar"))))
+    def launch_flags(self) -> list[str]:
+        """What tells the JVM where the classes are, the same in every run, as a class data archive wants it."""
+        libraries = sorted((self.home / "lib").glob("*.jar"))
+        if self.flavour.server_module:
+            path = ["-p", ":".join(map(str, libraries)), "--add-modules", self.flavour.server_module]
+            return [*path, "-cp", str(_main_jar(self.home))]
+        return ["-cp", ":".join(map(str, [*libraries, _main_jar(self.home)]))]
 
     @property
     def class_data_archive(self) -> Path:
@@ -89,18 +94,20 @@ def _build(flavour: Flavour, java: jdk.Jdk, home: Path) -> None:
                 target = home / folder
                 target.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(jar, target)
-    for module in flavour.modules:
-        _describe(home / "modules" / module)
-    _compile(flavour, java, home, flavour.sources, home / "lib" / "harness.jar")
+    _compile(flavour, java, home, flavour.sources, _main_jar(home))
+    modules = [home / "modules" / module for module in flavour.modules]
     if flavour.plugin_sources:
-        plugin = home / "modules" / "harness"
-        plugin.mkdir()
-        _compile(flavour, java, home, flavour.plugin_sources, plugin / "harness.jar")
-        version = flavour.artifacts[0].rpartition(":")[2]
-        descriptor = _PLUGIN_DESCRIPTOR.format(version=version, java=flavour.java)
-        (plugin / "plugin-descriptor.properties").write_text(descriptor)
+        modules.append(home / "modules" / "harness")
+        modules[-1].mkdir()
+        _compile(flavour, java, home, flavour.plugin_sources, modules[-1] / "harness.jar")
     if flavour.stub_sources:
         _compile(flavour, java, home, flavour.stub_sources, home / "modules" / "x-pack-security" / "stubs.jar")
+    for module in modules:
+        (module / "plugin-descriptor.properties").write_text(_descriptor(flavour, module))
+
+
+def _main_jar(home: Path) -> Path:
+    return home / "harness.jar"
 
 
 def _download(flavour: Flavour, java: jdk.Jdk, jars: Path) -> None:
@@ -144,14 +151,16 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _describe(module: Path) -> None:
-    """Take the descriptor out of the module's own jar, without the line that would make it a named module."""
+def _descriptor(flavour: Flavour, module: Path) -> str:
+    """Return what the module's own jar says, without the line that makes it a named module; older ones say nothing."""
     inside = f"META-INF/es-plugins/{module.name}/plugin-descriptor.properties"
-    for jar in module.glob(f"{module.name}-*.jar"):
+    for jar in module.glob("*.jar"):
         with zipfile.ZipFile(jar) as archive:
-            lines = archive.read(inside).decode().splitlines(keepends=True)
-        kept = (line for line in lines if not line.startswith("modulename="))
-        (module / "plugin-descriptor.properties").write_text("".join(kept))
+            if inside in archive.namelist():
+                lines = archive.read(inside).decode().splitlines(keepends=True)
+                return "".join(line for line in lines if not line.startswith("modulename="))
+    version = flavour.artifacts[0].rpartition(":")[2]
+    return _DESCRIPTOR.format(name=module.name, version=version, java=flavour.java, class_name=_CLASSES[module.name])
 
 
 def _compile(flavour: Flavour, java: jdk.Jdk, home: Path, folders: Iterable[str], jar: Path) -> None:

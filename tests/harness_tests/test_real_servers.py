@@ -46,6 +46,14 @@ def test_every_server_tells_its_version(any_server: Remote) -> None:
     assert any_server.is_opensearch == (version.get("distribution") == "opensearch")
 
 
+def test_every_server_compresses(any_server: Remote, index_prefix: str) -> None:
+    """An index with best_compression, which takes a system library on Elasticsearch 9, stores and finds documents."""
+    index = f"{index_prefix}a"
+    any_server.ask("PUT", f"/{index}", {"settings": {"index.codec": "best_compression", "number_of_replicas": 0}})
+    any_server.ask("POST", SLIM, bulk(index, "1"))
+    assert any_server.count(index) == 1
+
+
 def test_search_all_pages_through_everything(elasticsearch: Remote, index_prefix: str) -> None:
     """More documents than one page holds are all returned; an index that does not exist has none."""
     ids = [str(each) for each in range(12_345)]
