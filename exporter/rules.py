@@ -155,6 +155,7 @@ class _RuleReader:
         kind = self._type()
         name = self._name(kind)
         labels = self._labels()
+        when = self._expression("when", compile_predicate)
         if kind is None:
             return None
         return Rule(
@@ -162,7 +163,7 @@ class _RuleReader:
             type=kind,
             help=self._text("help"),
             unit=self._unit(name),
-            when=self._expression("when", compile_predicate),
+            when=when,
             value=self._value(kind),
             labels=labels,
             buckets=self._buckets(kind),
@@ -204,7 +205,7 @@ class _RuleReader:
             self._problem("name", f"{' and '.join(_OWN_PREFIXES)} are for the daemon's own metrics")
         elif kind is RuleType.COUNTER and not name.endswith("_total"):
             self._problem("name", f"the name of a counter ends in _total: {name}_total")
-        elif kind is not RuleType.COUNTER and name.endswith(_RESERVED_ENDINGS):
+        elif kind is RuleType.HISTOGRAM and name.endswith(_RESERVED_ENDINGS):
             self._problem("name", f"the ending _{name.rpartition('_')[2]} is reserved")
         return name
 

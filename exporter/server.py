@@ -73,12 +73,10 @@ class Server:
         self._site = Site(hooks=hooks)
         self._limits = limits or Limits()
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
         self._listeners: list[socket.socket] = []
         self._connections: set[_Connection] = set()  # the I/O thread's own
         self._requests: queue.SimpleQueue[tuple[_Connection, Request] | None] = queue.SimpleQueue()
         self._answers: deque[tuple[_Connection, Response, bytes]] = deque()
-        self._waker, self._wakened = socket.socketpair()
         self._close_at: float | None = None
         self._threads = [threading.Thread(target=self._serve, name="http", daemon=True)]
         self._threads += [
@@ -97,22 +95,26 @@ class Server:
     def start(self) -> None:
         """Binds and begins to answer. Raises InUseError if the port is taken, ConfigError if it can never be bound."""
         self._listeners, self._port = bind(self._listen, backlog=self._limits.connections)
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._wakened = socket.socketpair()
         for listener in self._listeners:
             self._selector.register(listener, selectors.EVENT_READ)
+        self._waker.setblocking(False)
         self._wakened.setblocking(False)
         self._selector.register(self._wakened, selectors.EVENT_READ)
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        """Ends after the answers that are under way, within a second or so."""
+        """Ends after the answers that are under way, within a second or so. Nothing happens if it never started."""
+        if not self._listeners:
+            return
         self._close_at = self._clock() + self._limits.close_seconds
         self._wake()
         for _ in self._threads[1:]:
             self._requests.put(None)
         for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
+            thread.join()
         for one in [*self._listeners, self._waker, self._wakened, *(item.socket for item in self._connections)]:
             one.close()
         self._selector.close()

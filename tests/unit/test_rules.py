@@ -1,0 +1,202 @@
+"""Rule files: what they may hold, and that every mistake is named with its line, all of them at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exporter.rule import Rule, RuleType
+from exporter.rules import DEFAULT_BUCKETS, catalogue, default_rules, load_rules, parse_rules
+from shipper.errors import ConfigError
+
+
+def _problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_rules(text, file="r.yml")
+    return caught.value.problems
+
+
+def _one(lines: str) -> Rule:
+    (rule,) = parse_rules(f"rules:\n  - {{{lines}}}\n", file="r.yml")
+    return rule
+
+
+COUNTER = "name: a_total, type: counter"
+HISTOGRAM = "name: a_seconds, type: histogram, value: d"
+
+
+def test_the_default_rules_are_the_two_http_rules() -> None:
+    """Without rule files requests are counted and timed, by method, route and status."""
+    requests, durations = default_rules()
+    assert (requests.name, requests.type, requests.label_names) == (
+        "http_requests_total",
+        RuleType.COUNTER,
+        ("method", "path", "status"),
+    )
+    assert (durations.type, len(durations.buckets), durations.buckets[0]) == (RuleType.HISTOGRAM, 10, 0.005)
+    assert requests.fields | durations.fields == {"method", "url", "statusCode", "duration"}
+
+
+def test_every_key_of_a_rule_is_read(tmp_path: Path) -> None:
+    """A rule with all keys has what they say, and remembers where it stands."""
+    path = tmp_path / "rules.yml"
+    path.write_text(
+        """
+rules:
+  - name: jobs_seconds
+    type: histogram
+    help: Time of jobs.
+    unit: seconds
+    when: kind == "job"
+    value: ms / 1000
+    labels: {queue: queue, code: 5}
+    buckets: [1, 2.5, "10"]
+    init: [{queue: mail, code: 5}, {code: 7, queue: print}]
+    source: [app, cron]
+"""
+    )
+    (rule,) = load_rules([path])
+    assert (rule.help, rule.unit, rule.buckets) == ("Time of jobs.", "seconds", (1.0, 2.5, 10.0))
+    assert rule.label_names == ("queue", "code")
+    assert rule.init == (("mail", "5"), ("print", "7"))
+    assert rule.sources == {"app", "cron"}
+    assert rule.fields == {"kind", "ms", "queue"}
+    assert rule.where == f"{path}:3"
+
+
+def test_defaults_of_a_rule() -> None:
+    """A histogram has the ten default buckets; one source may be named without a list."""
+    rule = _one(f"{HISTOGRAM}, source: app")
+    assert rule.buckets == DEFAULT_BUCKETS
+    assert rule.sources == {"app"}
+    assert _one(COUNTER).labels == ()
+
+
+MISTAKES = [
+    ("name: a_total, type: countr", "unknown type 'countr'; did you mean counter?"),
+    ("name: a_total, type: gauge", "unknown type 'gauge'; known are counter, histogram"),
+    ("name: a_total", "type: is missing"),
+    ("type: counter", "name: is missing"),
+    (f"{COUNTER}, lables: {{}}", "unknown key 'lables'; did you mean labels?"),
+    ("name: a, type: counter", "ends in _total: a_total"),
+    ("name: a_total, type: histogram, value: d", "the ending _total is reserved"),
+    ("name: a-b_total, type: counter", "is no metric name"),
+    ("name: réq_total, type: counter", "is no metric name"),
+    ("name: __a_total, type: counter", "is no metric name"),
+    ("name: shipper_a_total, type: counter", "daemon's own metrics"),
+    ("name: process_a_total, type: counter", "daemon's own metrics"),
+    (f"{COUNTER}, labels: {{le: a}}", "'le' is reserved"),
+    (f"{COUNTER}, labels: {{quantile: a}}", "'quantile' is reserved"),
+    (f"{COUNTER}, labels: {{__name__: a}}", "'__name__' is reserved"),
+    (f"{COUNTER}, labels: {{a-b: a}}", "'a-b' is no label name"),
+    (f"{COUNTER}, labels: [a]", "must be a mapping of label names"),
+    (f"{COUNTER}, labels: {{a: [b]}}", "a: must be an expression"),
+    (f"{COUNTER}, labels: {{a: routee(url)}}", "labels: a: column 1: unknown function 'routee'; did you mean route?"),
+    (f"{COUNTER}, when: a >", "when: column 4: expected"),
+    (f"{COUNTER}, when: duration + 1", "when: column 1: a condition is needed"),
+    (f"{COUNTER}, value: a > 1", "must be a number, this is a boolean"),
+    (f"{COUNTER}, buckets: [1]", "for histograms only"),
+    ("name: a_seconds, type: histogram", "value: is missing"),
+    (f"{HISTOGRAM}, buckets: [2, 1]", "must be ascending"),
+    (f"{HISTOGRAM}, buckets: [1, 1]", "must be ascending"),
+    (f"{HISTOGRAM}, buckets: []", "finite numbers"),
+    (f"{HISTOGRAM}, buckets: [1, .inf]", "finite numbers"),
+    (f"{HISTOGRAM}, buckets: 5", "finite numbers"),
+    (f"{COUNTER}, unit: seconds", "must end in _seconds"),
+    (f"{COUNTER}, labels: {{a: a}}, init: [{{b: x}}]", "mappings with the labels a"),
+    (f"{COUNTER}, labels: {{a: a}}, init: {{a: x}}", "mappings with the labels a"),
+    (f"{COUNTER}, source: []", "must be the name of a source"),
+    (f"{COUNTER}, help: [a]", "must be a text"),
+    (f"{COUNTER}, name: b_total", "'name' is given twice"),
+]
+
+
+@pytest.mark.parametrize(("lines", "part"), MISTAKES)
+def test_a_mistake_is_named_with_its_line(lines: str, part: str) -> None:
+    """The message starts with file and line, and says what to write instead."""
+    (problem,) = _problems(f"rules:\n  - {{{lines}}}\n")
+    assert problem.startswith("r.yml:2: ")
+    assert part in problem
+
+
+FILES = [
+    ("rules: 5", "rules must be a list"),
+    ("a: 1\nrules: []", "unknown key 'a'"),
+    ("- a", "must be a mapping with the key rules"),
+    ("rules:\n  - 5", "r.yml:2: a rule must be a mapping"),
+    ("rules: [", "is not YAML"),
+    ("rules: " + "[" * 30, "nested deeper"),
+    ("rules: &a [*a]", "contains itself"),
+    ("? [a]\n: 1", "a key must be a plain name"),
+    ("rules: \x01", "is not YAML"),
+    ("rules: \ud800", "is not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("text", "part"), FILES)
+def test_an_unusable_file_is_refused(text: str, part: str) -> None:
+    """What is no rule file at all is said in one message or two, never by a traceback."""
+    assert any(part in problem for problem in _problems(text))
+
+
+def test_all_mistakes_of_all_files_are_said_at_once(tmp_path: Path) -> None:
+    """Two files, one of which is missing, give every problem in one error."""
+    path = tmp_path / "bad.yml"
+    path.write_text("rules:\n  - name: a\n    type: counter\n    when: a >\n    labels:\n      le: b\n")
+    with pytest.raises(ConfigError) as caught:
+        load_rules([path, tmp_path / "absent.yml"])
+    places = [problem.split(" ")[0] for problem in caught.value.problems]
+    assert sorted(places[:3]) == [f"{path}:2:", f"{path}:4:", f"{path}:6:"]
+    assert "cannot be read" in caught.value.problems[3]
+
+
+CONTRADICTIONS = [
+    ("name: a_total, type: counter, labels: {x: x}", "has the labels none in r.yml:2"),
+    ("name: a, type: histogram, value: d", "OpenMetrics calls it a as well"),
+    ("name: a_total, type: counter", "stands twice"),
+]
+
+
+@pytest.mark.parametrize(("lines", "part"), CONTRADICTIONS)
+def test_rules_of_one_name_must_agree(lines: str, part: str) -> None:
+    """Two rules that would make one metric of two kinds are refused, naming the place of the first."""
+    (problem,) = _problems(f"rules:\n  - {{{COUNTER}}}\n  - {{{lines}}}\n")
+    assert problem.startswith("r.yml:3: rule a")
+    assert part in problem
+
+
+def test_histograms_of_one_name_need_the_same_buckets() -> None:
+    """Buckets are part of the metric, not of the rule."""
+    (problem,) = _problems(f"rules:\n  - {{{HISTOGRAM}}}\n  - {{{HISTOGRAM}, buckets: [1], when: exists(x)}}\n")
+    assert "has other buckets in r.yml:2" in problem
+
+
+def test_several_rules_may_feed_one_metric() -> None:
+    """Rules that agree are kept, with the labels in the order of the first."""
+    text = """
+rules:
+  - {name: a_total, type: counter, labels: {x: x, y: y}}
+  - {name: a_total, type: counter, labels: {y: q, x: p}, init: [{y: "1", x: "2"}]}
+"""
+    first, second = parse_rules(text, file="r.yml")
+    assert first.label_names == second.label_names == ("x", "y")
+    assert [value.text for _, value in second.labels] == ["p", "q"]
+    assert second.init == (("2", "1"),)
+
+
+def test_meaning_is_what_is_counted_and_nothing_else() -> None:
+    """Help and spaces do not change the meaning of a rule; its condition does."""
+    meaning = _one(f"{COUNTER}, when: a>1").meaning
+    assert _one(f"{COUNTER}, when: a > 1, help: x").meaning == meaning
+    assert _one(f"{COUNTER}, when: a > 2").meaning != meaning
+
+
+def test_the_catalogue_names_samples_and_labels() -> None:
+    """What dashboards and alerts may use follows from the rules."""
+    assert catalogue(default_rules()) == {
+        "http_requests_total": ("method", "path", "status"),
+        "http_request_duration_seconds_bucket": ("method", "path", "status", "le"),
+        "http_request_duration_seconds_sum": ("method", "path", "status"),
+        "http_request_duration_seconds_count": ("method", "path", "status"),
+    }
