@@ -67,6 +67,24 @@ def agreeing(records: Iterable[Record], content: Content) -> list[Record]:
     return sorted(found, key=_farthest)
 
 
+def equal_until(record: Record, content: Content) -> int:
+    """How far a content is known to begin like a record that does not agree with it: at least with its first line.
+
+    That line is part of the identity, so it is the same document, and a line is covered if its first byte is.
+    """
+    position = 1
+    for mark in record.coverage.marks:
+        if not content.has((mark,)):
+            break
+        position = mark.position
+    return position
+
+
+def clipped(ranges: Ranges, end: int) -> list[tuple[int, int]]:
+    """What of the ranges lies before `end`."""
+    return [(start, min(stop, end)) for start, stop in ranges if start < end]
+
+
 def _farthest(record: Record) -> int:
     return record.coverage.marks[-1].position
 
@@ -84,13 +102,16 @@ class Contents:
         self._records: dict[str, list[Record]] = {}
 
     def covered(self, content: Content) -> Ranges:
-        """The ranges of all records that agree: each is of a content that begins as this one does."""
+        """Offsets of this content that are there: all that agreeing records have, of others what begins equally."""
         records = self._of(content.identity)
         found = agreeing(records, content)
+        pieces = [piece for record in found for piece in record.coverage.ranges]
         for record in records:
-            if record.content is content and record not in found:
-                record.content = None
-        return merged(piece for record in found for piece in record.coverage.ranges)
+            if record not in found:
+                pieces += clipped(record.coverage.ranges, equal_until(record, content))
+                if record.content is content:
+                    record.content = None
+        return merged(pieces)
 
     def extend(self, content: Content, start: int, end: int) -> Record:
         """The content's record, with `[start, end)` in its coverage; a new one if none agrees."""

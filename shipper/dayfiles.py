@@ -49,7 +49,7 @@ def index_problem(index_name: str) -> str:
 def check_pattern(pattern: str) -> None:
     """Raises OutputError if the pattern of index names does not give file names."""
     try:
-        example = datetime(2024, 12, 31, tzinfo=UTC).strftime(pattern)
+        example = datetime(2024, 12, 31, tzinfo=UTC).strftime(pattern.replace("\0", "\n"))  # strftime would end there
     except ValueError as error:
         raise OutputError(f"index pattern {pattern!r}: {error}") from error
     if problem := index_problem(example):

@@ -108,11 +108,8 @@ class GroupCommit:
 
     def _commit(self, group: Group) -> None:
         failpoint("local.before_commit")
-        latest = {
-            each.record.key: (each.record, each.coverage) for each in group.submitted if each.record and each.coverage
-        }
         gone = self._files.gone()
-        self._ledger.commit(files=group.rows, gone=gone, contents=latest.values())
+        self._ledger.commit(files=group.rows, gone=gone, contents=_latest(group.submitted))
         self._files.committed(group.rows, gone)
         failpoint("local.after_commit")
 
@@ -129,7 +126,8 @@ class GroupCommit:
 
 def _latest(submitted: Sequence[Submitted]) -> Iterable[tuple[Record, Coverage]]:
     """What the last of each content's documents say of it."""
-    pairs = ((each.record, each.coverage) for each in submitted)
-    return {
-        record.key: (record, coverage) for record, coverage in pairs if record and coverage and coverage.ranges
-    }.values()
+    latest = {}
+    for each in submitted:
+        if each.record and each.coverage and each.coverage.ranges:
+            latest[each.record.key] = (each.record, each.coverage)
+    return latest.values()

@@ -76,6 +76,7 @@ class Ledger:
         """After `open`: a ledger was here and is missing or corrupt; `create` must be given what the day files say."""
         self.set_aside: Path | None = None
         self._lock = threading.Lock()
+        self._pid_file = -1
         self._keys = itertools.count(1)
         self._identities_by_id: frozenset[str] = frozenset()
 
@@ -87,6 +88,7 @@ class Ledger:
             self._open(had_ledger=had_ledger)
         except BaseException:
             os.close(self._pid_file)
+            self._pid_file = -1
             raise
 
     def _open(self, *, had_ledger: bool) -> None:
@@ -209,8 +211,11 @@ class Ledger:
             )
 
     def close(self) -> None:
-        self._connection.close()
-        os.close(self._pid_file)
+        """Lets go of the directory; may be repeated."""
+        if self._pid_file >= 0:
+            self._connection.close()
+            os.close(self._pid_file)
+            self._pid_file = -1
 
 
 def _record(key: int, identity: str, ranges: bytes, marks: bytes) -> Record:

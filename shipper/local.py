@@ -52,6 +52,7 @@ class LocalOutput:
     """
 
     frame = FRAME
+    has_ledger = True
 
     def __init__(
         self,
