@@ -30,7 +30,7 @@ def page_headers() -> Mapping[str, str]:
     html = _template()
     policy = (
         f"default-src 'none'; style-src {_hash(html, 'style')}; script-src {_hash(html, 'script')}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return {
         "Content-Security-Policy": policy,

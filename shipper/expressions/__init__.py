@@ -1,6 +1,6 @@
 """The expression language of tags, drops and metric rules: text compiles once, to a function over columns.
 
-`syntax` reads the text, `functions` is the catalogue, `values` says what values mean, `compiler` makes the code.
+`syntax` reads the text, `functions` is the catalogue, `values` says what values mean, `emitter` writes the code.
 """
 
 from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value

@@ -1,4 +1,4 @@
-"""Reads the text of an expression into a tree. Knows the grammar only; what functions exist is for `compiler` to check.
+"""Reads the text of an expression into a tree. Knows the grammar only; what functions exist is for `emitter` to check.
 
 or := and ("or" and)*        and := not ("and" not)*      not := "not" not | comparison
 comparison := sum (op sum | "in" list | "matches" string)?

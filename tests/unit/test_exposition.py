@@ -98,7 +98,8 @@ def test_the_text_is_exactly_this(form: Format, golden: str) -> None:
     """A golden text for each format."""
     rules = (
         "  - {name: a_total, type: counter, help: Sum., labels: {x: x}, value: v}\n"
-        "  - {name: b_seconds, type: histogram, help: Time., unit: seconds, value: v, labels: {x: x}, buckets: [0.5, 1]}\n"
+        "  - {name: b_seconds, type: histogram, help: Time., unit: seconds, value: v, labels: {x: x}, "
+        "buckets: [0.5, 1]}\n"
     )
     assert _body(_exporter(rules, x=["k", "k"], v=[0.25, 2.5]), form) == golden
 

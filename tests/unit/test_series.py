@@ -494,7 +494,7 @@ def test_the_series_of_one_rule_are_bounded() -> None:
     source = random.Random(3)
     total = 0
     for _ in range(40):
-        columns = {
+        columns: dict[str, Any] = {
             name: [source.randrange(most) for _ in range(1_000)] for name, most in {"x": 900, "y": 90, "z": 3}.items()
         }
         bench.observe(**columns)

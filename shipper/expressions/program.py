@@ -1,0 +1,57 @@
+"""Compiled code and the columns that it runs over; `emitter` makes programs, `compiler` wraps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shipper.batch import MISSING, Columns
+from shipper.expressions.functions import Function
+from shipper.expressions.values import NAN, Number, defined, numbers
+
+_NUMERIC_FAILURES: Final = (ZeroDivisionError, OverflowError)
+Run = Callable[..., list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One column that the comprehension runs over: a field, as it is or as numbers, or what a column function made."""
+
+    field: str = ""
+    is_number: bool = False
+    function: Function | None = None
+    argument: Program | None = None
+    key: str = ""
+
+    def read(self, columns: Columns, count: int) -> Sequence[Any]:
+        if self.function is not None and self.function.column is not None and self.argument is not None:
+            return self.function.column(self.argument.run(columns, count))  # type: ignore[no-any-return]
+        column = columns.get(self.field)
+        if column is None:
+            return [NAN if self.is_number else MISSING] * count
+        return numbers(column) if self.is_number else column
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Compiled code and the columns that it runs over."""
+
+    inputs: tuple[Input, ...]
+    fast: Run | None  # None: the value is its only input
+    careful: Run | None
+    is_number: bool
+
+    def run(self, columns: Columns, count: int) -> Sequence[Any]:
+        inputs = [item.read(columns, count) for item in self.inputs]
+        if self.fast is None or self.careful is None:
+            return inputs[0]
+        try:
+            result = self.fast(count, *inputs)
+            if not self.is_number:
+                return result
+            total: Number = sum(result)
+        except _NUMERIC_FAILURES:
+            result = self.careful(count, *inputs)
+            total = NAN if self.is_number else 0
+        return [defined(number) for number in result] if total != total else result
