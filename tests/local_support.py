@@ -69,7 +69,7 @@ def documents_of(
 ) -> Documents:
     """The documents of the lines in `[start, end)` that are not covered, in segments of one index each."""
     end = len(content.data) if end is None else end
-    lines = [(at, line) for at, line in offset_lines(content.data) if start <= at < end]
+    lines = [(start + at, line) for at, line in offset_lines(content.data[start:end])]
     batch = Batch(
         "app", "/var/log/app.log", content.identity, start, end, [line for _, line in lines], [at for at, _ in lines]
     )
