@@ -1,0 +1,206 @@
+"""`shipper run` as it is installed: files in, documents and metrics out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import socket
+from pathlib import Path
+
+from command import Running, documents_in, run_to_end
+from harness.sink import Fault, Sink
+
+
+def line(number: int, *, day: int = 15, **fields: object) -> str:
+    request = {"timestamp": f"2024-01-{day:02d}T10:30:45.123Z", "method": "GET", "url": f"/api/patients/{number}"}
+    return json.dumps({**request, "statusCode": 200, "duration": number, **fields}) + "\n"
+
+
+def write(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.writelines(lines)
+
+
+def test_once_without_configuration(tmp_path: Path) -> None:
+    """A directory's lines land in ./shipped, one file a day, and the command ends with 0."""
+    write(tmp_path / "logs/app.log", line(1), line(2, day=16))
+
+    done = run_to_end("run", "logs", "--once", directory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert ["logs-2024.01.15.ndjson", "logs-2024.01.16.ndjson"] == sorted(
+        path.name for path in (tmp_path / "shipped").glob("*.ndjson")
+    )
+    first = documents_in(tmp_path / "shipped")[0]["_source"]
+    assert first["@timestamp"] == "2024-01-15T10:30:45.123Z"
+    assert first["log"] == {"file": {"path": str(tmp_path / "logs/app.log")}, "offset": 0}
+
+
+def test_once_again_with_a_fresh_state_adds_nothing(tmp_path: Path) -> None:
+    """The local output's own ledger says what is there, whatever the state directory; so do plain file and .gz."""
+    write(tmp_path / "logs/app.log", *map(line, range(500)))
+    run_to_end("run", "logs", "--once", directory=tmp_path)
+    before = documents_in(tmp_path / "shipped")
+    text = (tmp_path / "logs/app.log").read_bytes()
+    (tmp_path / "logs/app.log").unlink()
+    (tmp_path / "logs/app.log.1.gz").write_bytes(gzip.compress(text))
+
+    done = run_to_end("run", "logs", "--once", "--state", "fresh", directory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert len(before) == 500
+    assert before == documents_in(tmp_path / "shipped")
+
+
+def test_follows_counts_and_serves(tmp_path: Path) -> None:
+    """Lines that come later are shipped and counted; what lay there at the very first start is shipped, not counted."""
+    write(tmp_path / "logs/app.log", *map(line, range(100)))
+    with Running("logs", directory=tmp_path) as shipper:
+        write(tmp_path / "logs/app.log", *map(line, range(100, 130)))
+        write(tmp_path / "logs/other.log", *map(line, range(200, 210)))
+
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") == 40, "40 requests counted")
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "shipped")) == 140, "140 documents")
+
+        assert shipper.get("/healthz")[0] == 200
+        assert "<html" in shipper.get("/")[1]
+        assert shipper.status()["totals"]["documents"]["created"] == 140
+        assert shipper.metric("shipper_documents_total", source="default", result="created") == 140
+        assert shipper.metric("http_request_duration_seconds_count", path="/api/patients/:id", status="200") == 40
+        assert shipper.stop() == 0
+    ids = [document["_id"] for document in documents_in(tmp_path / "shipped")]
+    assert len(set(ids)) == 140
+
+
+def test_a_kill_doubles_and_loses_nothing(tmp_path: Path) -> None:
+    """After kill -9 in the middle the next process goes on where the committed one was; counters do not go back."""
+    write(tmp_path / "logs/app.log", line(0))
+    with Running("logs", directory=tmp_path) as shipper:
+        for start in range(1, 3001, 300):
+            write(tmp_path / "logs/app.log", *map(line, range(start, start + 300)))
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") > 0, "something counted")
+        shipper.kill()
+    write(tmp_path / "logs/app.log", *map(line, range(3001, 3101)))
+
+    with Running("logs", directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") >= 3100, "all counted")
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "shipped")) >= 3101, "all shipped")
+        assert shipper.metric("http_requests_total") == 3100
+        shipper.stop()
+    ids = [document["_id"] for document in documents_in(tmp_path / "shipped")]
+    assert len(ids) == len(set(ids)) == 3101
+
+
+def test_reload_takes_the_new_configuration(tmp_path: Path) -> None:
+    """SIGHUP swaps the configuration in; a bad one leaves the old running and says so in a gauge."""
+    config = tmp_path / "shipper.yml"
+    text = "state: state\nsources: [{name: a, paths: [logs/*.log]}]\noutput: {local: {directory: out}}\n"
+    config.write_text(text)
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        config.write_text(text + "tags: {found: 'duration == 7'}\n")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: "configuration reloaded" in shipper.log, "the reload")
+        write(tmp_path / "logs/app.log", line(7))
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 2, "the new line")
+        assert [None, ["found"]] == [document["_source"].get("tags") for document in documents_in(tmp_path / "out")]
+
+        config.write_text(text + "tagz: {}\n")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: shipper.metric("shipper_config_last_reload_successful") == 0, "the refusal")
+        write(tmp_path / "logs/app.log", line(7, method="PUT"))
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 3, "the old one at work")
+        assert "tagz" in shipper.log
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") == 2, "both that came after the first start")
+        assert shipper.stop() == 0
+
+
+def test_drop_and_dead_letter(tmp_path: Path) -> None:
+    """A dropped line is not shipped, a line from the future is set aside and makes --once end with 3."""
+    config = tmp_path / "shipper.yml"
+    config.write_text(
+        "state: state\nsources: [{name: a, paths: [app.log]}]\noutput: {local: {directory: out}}\n"
+        'drop: [{when: url == "/health"}]\n'
+    )
+    write(tmp_path / "app.log", line(1), line(2, url="/health"), line(3, timestamp="2091-01-01T00:00:00Z"))
+
+    done = run_to_end("run", "-c", config, "--once", directory=tmp_path)
+
+    assert done.returncode == 3, done.stderr
+    assert len(documents_in(tmp_path / "out")) == 1
+    letters = [json.loads(text) for path in (tmp_path / "state/dead-letter").iterdir() for text in path.open()]
+    assert [("time_in_future", "a")] == [(letter["reason"], letter["source"]) for letter in letters]
+
+
+def test_usage_errors_end_with_2(tmp_path: Path) -> None:
+    """What cannot be used is named, and what to do."""
+    write(tmp_path / "app.log", line(1))
+    (tmp_path / "bad.yml").write_text("sources: [{name: a, pathz: [x]}]\noutputt: {}\n")
+    for arguments, words in {
+        ("run",): "nothing to follow",
+        ("run", "-c", "none.yml"): "none.yml",
+        ("run", "-c", "bad.yml"): "pathz",
+        ("run", "app.log", "--output", "ftp://x"): "http",
+        ("run", "app.log", "--listen", "nowhere"): "listen",
+        ("nonsense",): "No such command",
+    }.items():
+        done = run_to_end(*arguments, directory=tmp_path)
+
+        assert done.returncode == 2, (arguments, done)
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    """Exit code 2, with the address."""
+    write(tmp_path / "app.log", line(1))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+
+        done = run_to_end("run", "app.log", "--listen", address, directory=tmp_path)
+
+    assert done.returncode == 2
+    assert address in done.stderr
+
+
+def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    """One state, one process: exit code 2 naming the other's pid; so for one output directory."""
+    write(tmp_path / "app.log", line(1))
+    with Running("app.log", directory=tmp_path) as shipper:
+        for more in ((), ("--state", "another")):
+            done = run_to_end("run", "app.log", "--once", *more, directory=tmp_path)
+
+            assert done.returncode == 2
+            assert str(shipper.pid) in done.stderr
+
+
+def test_a_server_that_is_down_stops_no_metrics(tmp_path: Path, sink: Sink) -> None:
+    """It is waited for and said once; lines are counted meanwhile, and shipped when it is there."""
+    sink.down()
+    write(tmp_path / "app.log", line(0))
+    with Running("app.log", "--output", sink.url, directory=tmp_path) as shipper:
+        write(tmp_path / "app.log", *map(line, range(1, 101)))
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") == 100, "100 requests counted")
+        assert shipper.get("/readyz")[0] == 200
+        assert shipper.metric("shipper_output_up") == 0
+        sink.up()
+        shipper.wait_for(lambda: len(sink.docs()) == 101, "101 documents")
+        shipper.wait_for(lambda: shipper.metric("shipper_output_up") == 1, "the output's return")
+        assert shipper.stop() == 0
+    assert shipper.log.count("WARNING") == 1, shipper.log
+
+
+def test_once_gives_up_on_a_server_that_refuses(tmp_path: Path, sink: Sink) -> None:
+    """Nothing but 401 for 15 seconds ends --once with 1 and the command to go on."""
+    sink.fault(Fault("whole", status=401))
+    write(tmp_path / "app.log", line(1))
+
+    done = run_to_end("run", "app.log", "--once", "--output", sink.url, directory=tmp_path)
+
+    assert done.returncode == 1
+    assert "to go on where it stopped: shipper run app.log --once" in done.stderr
+    assert "401" in done.stderr
