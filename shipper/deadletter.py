@@ -106,7 +106,7 @@ def _append_synced(path: Path, text: bytes) -> None:
             text = b"\n" + text
         try:
             failpoint("deadletter.write")
-            _write_all(descriptor, text)
+            write_all(descriptor, text)
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, size)
@@ -117,7 +117,8 @@ def _append_synced(path: Path, text: bytes) -> None:
         sync_directory(path.parent)
 
 
-def _write_all(descriptor: int, text: bytes) -> None:
+def write_all(descriptor: int, text: bytes) -> None:
+    """Write all of it, however much the system takes at once."""
     rest = memoryview(text)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

@@ -20,7 +20,7 @@ from shipper.deadletter import DeadLetterWriter
 from shipper.failpoints import failpoint
 from shipper.gather import Queue
 from shipper.items import Bulk, Item, Pending, Settled, items_of
-from shipper.spool import Spool, SpoolFullError
+from shipper.spool import Spool
 from shipper.telemetry import Telemetry
 from shipper.triage import Delivered, Round, Tally, sort_out, tally
 
@@ -96,6 +96,7 @@ class Settler:
         self._monotonic = monotonic
         self._finishing = threading.Lock()  # held while `done` is called; guards _is_abandoned
         self._is_abandoned = False
+        self._saying = threading.Lock()  # guards _is_spool_refusing
         self._is_spool_refusing = False
 
     def abandon(self) -> None:
@@ -158,8 +159,7 @@ class Settler:
             is_for_spool = self._is_for_spool(item, verdict, now)
             (for_spool.setdefault(item.index, []) if is_for_spool else later).append(item)
         for index, items in for_spool.items():
-            if not self._put_into_spool(index, items):
-                later += items
+            later += self._put_into_spool(index, items)
         if later:
             reasons = Tallies(verdict is Verdict.HOLD for _, verdict in waiting)
             self._retries("blocked").inc(reasons[True])
@@ -172,23 +172,27 @@ class Settler:
             return self._queue.is_closing or self._spool.has(item.index) or now - since >= self._patience.hold_seconds
         return now - since >= self._patience.busy_seconds and self._counts.accepted_at > since
 
-    def _put_into_spool(self, index: str, items: list[Item]) -> bool:
-        """Whether the items are on disk now, and done."""
+    def _put_into_spool(self, index: str, items: Sequence[Item]) -> Sequence[Item]:
+        """Put items on disk, where they are done; return those that stay here."""
         is_new = not self._spool.has(index)
         try:
-            self._spool.add(index, items)
-        except (SpoolFullError, OSError) as error:
-            if not self._is_spool_refusing:
-                said = error.strerror if isinstance(error, OSError) else f"it is full ({error})"
-                log.error("the spool takes no more: %s; shipping waits until index %r does", said, index)  # noqa: TRY400
-            self._is_spool_refusing = True
-            return False
-        self._is_spool_refusing = False
-        if is_new:
-            log.error("the index %r does not take documents: they wait on disk; unblock it", index)
-        self._spooled(index)
-        self.finish(self._queue.settle(Tallies(item.origin for item in items if item.origin is not None).items()))
-        return True
+            left, problem = self._spool.add(index, items), "it is full"
+        except OSError as error:
+            left, problem = items, error.strerror or str(error)
+        self._say_spool(index, problem if left else "")
+        done = items[: len(items) - len(left)]
+        if done:
+            if is_new:
+                log.error("the index %r does not take documents: they wait on disk; unblock it", index)
+            self._spooled(index)
+            self.finish(self._queue.settle(Tallies(item.origin for item in done if item.origin is not None).items()))
+        return left
+
+    def _say_spool(self, index: str, problem: str) -> None:
+        with self._saying:
+            if problem and not self._is_spool_refusing:
+                log.error("the spool takes no more: %s; shipping waits until index %r does", problem, index)
+            self._is_spool_refusing = bool(problem)
 
     def finish(self, settled: Settled) -> None:
         """Tell that documents are done, once their dead letters are synced."""

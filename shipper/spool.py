@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 from xxhash import xxh3_64_hexdigest
 
-from shipper.deadletter import sync_directory
+from shipper.deadletter import sync_directory, write_all
 from shipper.failpoints import failpoint
 from shipper.items import Item
 from shipper.reduce import whole
@@ -26,10 +26,6 @@ log = logging.getLogger(__name__)
 SEGMENT_BYTES = 4 << 20
 MAX_BYTES = 1 << 30
 _NAME_CHARS = 120
-
-
-class SpoolFullError(Exception):
-    """The spool has reached its size; what should have gone there stays in memory."""
 
 
 class _Record(msgspec.Struct, rename={"id": "_id", "index": "_index"}):
@@ -126,21 +122,25 @@ class Spool:
         with self._lock:
             return list(self._segments)
 
-    def add(self, index: str, items: Sequence[Item]) -> None:
-        """Append items of one index and sync them; raise SpoolFullError or OSError, with none of them added."""
-        text = b"".join(record_of(item) for item in items)
+    def add(self, index: str, items: Sequence[Item]) -> Sequence[Item]:
+        """Append items of one index and sync them; return those without room. Raises OSError, with none added."""
         with self._lock:
-            if sum(s.size for segments in self._segments.values() for s in segments) + len(text) > self._max_bytes:
-                raise SpoolFullError(f"{self._max_bytes} bytes")
-            segments = self._segments.get(index, [])
-            segment = segments[-1] if segments and segments[-1].is_open else None
-            if segment is None or segment.size + len(text) > SEGMENT_BYTES:
-                segment = self._new_segment(index)
-            self._append(segment, text)
-            segment.size += len(text)
-            segment.count += len(items)
-            if segment not in segments:
-                self._segments.setdefault(index, []).append(segment)
+            room = self._max_bytes - sum(s.size for segments in self._segments.values() for s in segments)
+            records = list(takewhile_size((record_of(item) for item in items), room))
+            if records:
+                self._append(self._segment_for(index, sum(map(len, records))), records)
+            return items[len(records) :]
+
+    def _segment_for(self, index: str, size: int) -> Segment:
+        last = self._segments.get(index, [None])[-1]
+        if last is not None and last.is_open and last.size + size <= SEGMENT_BYTES:
+            return last
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._last_number += 1
+        name = (
+            f"{self._last_number:08d}-{quote(index, safe='')[:_NAME_CHARS]}-{xxh3_64_hexdigest(index.encode())}.ndjson"
+        )
+        return Segment(self._directory / name, index, 0, 0, is_open=True)
 
     def oldest(self, index: str) -> tuple[Segment, list[Item]] | None:
         """Return the first file of an index and what it holds, and append no more to it. Raises OSError."""
@@ -180,22 +180,12 @@ class Spool:
             if not left:
                 del self._segments[segment.index]
 
-    def _new_segment(self, index: str) -> Segment:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._last_number += 1
-        name = (
-            f"{self._last_number:08d}-{quote(index, safe='')[:_NAME_CHARS]}-{xxh3_64_hexdigest(index.encode())}.ndjson"
-        )
-        return Segment(self._directory / name, index, 0, 0, is_open=True)
-
-    def _append(self, segment: Segment, text: bytes) -> None:
+    def _append(self, segment: Segment, records: Sequence[bytes]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(segment.path, flags, 0o600)
         try:
             failpoint("spool.write")
-            rest = memoryview(text)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            write_all(descriptor, b"".join(records))
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, segment.size)
@@ -204,6 +194,18 @@ class Spool:
             os.close(descriptor)
         if not segment.size:
             sync_directory(self._directory)
+            self._segments.setdefault(segment.index, []).append(segment)
+        segment.size += sum(map(len, records))
+        segment.count += len(records)
+
+
+def takewhile_size(records: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Yield records as long as they fit into so many bytes together."""
+    for record in records:
+        most_bytes -= len(record)
+        if most_bytes < 0:
+            return
+        yield record
 
 
 def _found(path: Path) -> Segment | None:
@@ -222,9 +224,7 @@ def _write_anew(path: Path, text: bytes) -> None:
     temporary = path.with_suffix(".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        rest = memoryview(text)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        write_all(descriptor, text)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -22,7 +23,6 @@ from shipper.credentials import (
     SecretSource,
     WatchedFile,
     authorization,
-    ca_bundle,
     fingerprint_of,
     parse_address,
     plain,
@@ -73,35 +73,40 @@ class _Forwarded:
 
 
 class _Node(Urllib3HttpNode):
-    """A node that tells no logger what it sends: bodies are documents, and would be decoded for nothing."""
+    """A node with exactly our TLS context (its own would trust certifi's authorities too), behind a proxy if wanted.
+
+    It tells no logger what it sends: bodies are documents.
+    """
+
+    def __init__(self, config: NodeConfig, *, context: ssl.SSLContext | None, proxy: str) -> None:
+        super().__init__(config)
+        options: dict[str, Any] = {
+            "timeout": self.pool.timeout,
+            "maxsize": config.connections_per_node,
+            "block": True,
+        }
+        if context is not None:
+            fingerprint = config.ssl_assert_fingerprint
+            options |= {"ssl_context": context, "cert_reqs": context.verify_mode, "assert_fingerprint": fingerprint}
+            options |= {} if context.check_hostname else {"assert_hostname": False}
+        manager = _proxy_manager(proxy) if proxy else urllib3.PoolManager()
+        manager.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": type(self.pool)}
+        pool: Any = manager.connection_from_host(config.host, config.port, config.scheme, pool_kwargs=options)
+        if proxy and config.scheme == "http":
+            pool = _Forwarded(pool, origin=self.base_url.removesuffix(self.path_prefix))
+        self.pool = pool
 
     def _log_request(self, *_: Any, **__: Any) -> None:
         pass
 
 
-class _ProxiedNode(_Node):
-    """A node behind a proxy: CONNECT for https, forwarding for http. elastic_transport itself knows no proxies."""
-
-    def __init__(self, config: NodeConfig, *, proxy: str) -> None:
-        super().__init__(config)
-        direct, parts = self.pool, urlsplit(proxy)
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
-        manager = urllib3.ProxyManager(
-            f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-            proxy_headers=urllib3.make_headers(proxy_basic_auth=credentials),
-            timeout=direct.timeout,
-            maxsize=config.connections_per_node,
-            block=True,
-        )
-        manager.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": type(direct)}
-        options: dict[str, Any] = {}
-        if config.scheme == "https":
-            fingerprint = config.ssl_assert_fingerprint
-            options = {"ssl_context": config.ssl_context, "assert_fingerprint": fingerprint}
-            options |= {"assert_hostname": False} if fingerprint else {}
-        pool: Any = manager.connection_from_host(config.host, config.port, config.scheme, pool_kwargs=options)
-        origin = self.base_url.removesuffix(self.path_prefix)
-        self.pool = pool if config.scheme == "https" else cast(Any, _Forwarded(pool, origin=origin))
+def _proxy_manager(url: str) -> urllib3.ProxyManager:
+    parts = urlsplit(url)
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+    return urllib3.ProxyManager(
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        proxy_headers=urllib3.make_headers(proxy_basic_auth=credentials),
+    )
 
 
 class _Host:
@@ -249,13 +254,11 @@ class Cluster:
             path_prefix=address.prefix,
             connections_per_node=settings.concurrency + 2,
             request_timeout=settings.request_seconds,
-            ssl_context=tls_context(settings) if is_tls else None,
-            ca_certs=ca_bundle(settings) if is_tls and settings.verify else None,
-            verify_certs=settings.verify,
+            verify_certs=settings.verify or not is_tls,
             ssl_assert_fingerprint=fingerprint_of(settings.fingerprint) if settings.fingerprint and is_tls else None,
             ssl_show_warn=False,
         )
-        return _ProxiedNode(config, proxy=settings.proxy) if settings.proxy else _Node(config)
+        return _Node(config, context=tls_context(settings) if is_tls else None, proxy=settings.proxy)
 
 
 def _check(settings: ElasticsearchSettings, hosts: Sequence[_Host]) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the Elasticsearch output share: an output with short waits, documents to put into it, and what came of them."""
+"""What the tests of the Elasticsearch output share: an output with short waits, and documents to put into it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from prometheus_client import CollectorRegistry
-
 from harness.process import wait_until
 from harness.servers import Remote
+from prometheus_client import CollectorRegistry
+
 from shipper.batch import Batch, DeadLetter, Documents
 from shipper.bulk import FRAME
 from shipper.deadletter import DeadLetterWriter
@@ -78,14 +78,16 @@ def documents_of(
 ) -> Documents:
     """Return the documents of a batch of lines."""
     offsets = [number * 100 for number in range(first, first + len(lines))]
-    batch = Batch("app", "/var/log/app.log", "0123456789ab", first * 100, (first + len(lines)) * 100, list(lines), offsets)
+    batch = Batch(
+        "app", "/var/log/app.log", "0123456789ab", first * 100, (first + len(lines)) * 100, list(lines), offsets
+    )
     body = framed(lines, first=first, index=index)
     segments = [(index, 0, len(body))] if body else []
     return Documents(batch, body, len(lines), segments, range(len(lines)), list(dead_letters), done)
 
 
 class Delivery:
-    """An output at work, with its dead letters and its spool below one directory. As a context manager it is closed at the end."""
+    """An output at work, with its dead letters and its spool below one directory; a context manager that closes it."""
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from deliveries import Delivery, id_of, lines_of
 from harness.process import wait_until
 from harness.sink import Fault, Sink
@@ -22,15 +21,15 @@ def test_it_is_waited_for_and_said_once(sink: Sink, tmp_path: Path, caplog: pyte
             timeout_seconds=30,
         )
         status = delivery.output.status()
-        assert (False, 300, None) == (status.is_up, status.pending, status.refused_since)
-        assert 0 == delivery.metric("output_up")
+        assert (status.is_up, status.pending, status.refused_since) == (False, 300, None)
+        assert delivery.metric("output_up") == 0
         sink.up()
         delivery.wait_done()
-        assert (True, 0, "") == (lambda s: (s.is_up, s.pending, s.error))(delivery.output.status())
-        assert 1 == delivery.metric("output_up")
+        assert (lambda s: (s.is_up, s.pending, s.error))(delivery.output.status()) == (True, 0, "")
+        assert delivery.metric("output_up") == 1
     assert {id_of(n) for n in range(300)} == {hit["_id"] for hit in sink.docs()}
     said = [(record.levelname, "does not take" in record.message) for record in caplog.records]
-    assert [("WARNING", True), ("INFO", False)] == said
+    assert said == [("WARNING", True), ("INFO", False)]
 
 
 def test_memory_is_bounded_while_it_is_down(sink: Sink, tmp_path: Path) -> None:
@@ -57,7 +56,7 @@ def test_it_goes_away_in_the_middle(sink: Sink, tmp_path: Path) -> None:
             sink.up()
         delivery.wait_done()
     assert {id_of(n) for n in range(2500)} == {hit["_id"] for hit in sink.docs()}
-    assert 2500 == delivery.documents("created") + delivery.documents("duplicate")
+    assert delivery.documents("created") + delivery.documents("duplicate") == 2500
 
 
 def test_another_host_takes_over(sink: Sink, tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_a_stop_waits_until_the_deadline_and_no_longer(sink: Sink, tmp_path: Pat
     began = time.monotonic()
     assert not delivery.close(seconds=1.0)
     assert 0.9 < time.monotonic() - began < 3.0
-    assert 0 == delivery.done_count
+    assert delivery.done_count == 0
 
 
 def test_a_stop_ends_a_long_wait_and_delivers(sink: Sink, tmp_path: Path) -> None:
@@ -93,5 +92,5 @@ def test_a_stop_ends_a_long_wait_and_delivers(sink: Sink, tmp_path: Path) -> Non
     delivery.ship(lines_of(100))
     wait_until(lambda: sink.fired() == [1], what="the first refusal", timeout_seconds=30)
     assert delivery.close(seconds=20.0)
-    assert 1 == delivery.done_count
+    assert delivery.done_count == 1
     assert {id_of(n) for n in range(100)} == {hit["_id"] for hit in sink.docs()}

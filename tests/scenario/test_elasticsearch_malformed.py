@@ -16,6 +16,10 @@ def test_only_the_culprit_is_set_aside(sink: Sink, tmp_path: Path) -> None:
         delivery.wait_done()
     assert {id_of(n) for n in range(200)} - {id_of(123)} == {hit["_id"] for hit in sink.docs()}
     [letter] = delivery.letters()
-    assert ("malformed", bad_id, lines_of(1, first=123)[0].decode()) == (letter["reason"], letter["_id"], letter["line"])
-    assert 199 == delivery.documents("created") + delivery.documents("duplicate")
-    assert 1 == delivery.documents("dead_letter")
+    assert ("malformed", bad_id, lines_of(1, first=123)[0].decode()) == (
+        letter["reason"],
+        letter["_id"],
+        letter["line"],
+    )
+    assert delivery.documents("created") + delivery.documents("duplicate") == 199
+    assert delivery.documents("dead_letter") == 1

@@ -7,7 +7,7 @@ from harness.sink import Fault, Sink
 
 
 def test_a_full_queue_pushes_back_and_all_arrives(sink: Sink, tmp_path: Path) -> None:
-    """With slow answers there is no room at times, several requests are under way at once, and nothing is sent twice."""
+    """With slow answers there is no room at times, several requests are under way, and nothing is sent twice."""
     sink.fault(Fault("slow", seconds=0.15))
     has_had_no_room = False
     with Delivery(tmp_path, sink.url, bulk_bytes=64 * 1024, concurrency=3) as delivery:
@@ -18,7 +18,7 @@ def test_a_full_queue_pushes_back_and_all_arrives(sink: Sink, tmp_path: Path) ->
     assert has_had_no_room
     assert {id_of(n) for n in range(4000)} == {hit["_id"] for hit in sink.docs()}
     stats = sink.stats()
-    assert (0, 3) == (stats["duplicates"], stats["concurrent_requests_max"])
+    assert (stats["duplicates"], stats["concurrent_requests_max"]) == (0, 3)
 
 
 def test_a_flush_does_not_wait_for_company(sink: Sink, tmp_path: Path) -> None:
@@ -27,4 +27,4 @@ def test_a_flush_does_not_wait_for_company(sink: Sink, tmp_path: Path) -> None:
         delivery.ship(lines_of(10))
         delivery.output.flush()
         delivery.wait_done()
-    assert 10 == len(sink.docs())
+    assert len(sink.docs()) == 10

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from deliveries import Delivery, id_of, lines_of
 from harness.sink import Fault, Sink
 
@@ -27,9 +26,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("fault", ANSWERS.values(), ids=ANSWERS.keys())
 @pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_what_was_not_surely_answered_is_sent_again(
-    sink: Sink, tmp_path: Path, fault: Fault, compression: str
-) -> None:
+def test_what_was_not_surely_answered_is_sent_again(sink: Sink, tmp_path: Path, fault: Fault, compression: str) -> None:
     """Whatever the answer is, every document is there once in the end, and counted once."""
     sink.fault(fault)
     with Delivery(tmp_path, sink.url, compression=compression, request_seconds=1.0) as delivery:
@@ -38,6 +35,6 @@ def test_what_was_not_surely_answered_is_sent_again(
         assert delivery.output.status().is_up
     assert [fault.times] == sink.fired()
     assert {id_of(n) for n in range(500)} == {hit["_id"] for hit in sink.docs()}
-    assert 500 == delivery.documents("created") + delivery.documents("duplicate")
-    assert 0 == delivery.metric("unexpected_conflicts_total")
-    assert [] == delivery.letters()
+    assert delivery.documents("created") + delivery.documents("duplicate") == 500
+    assert delivery.metric("unexpected_conflicts_total") == 0
+    assert delivery.letters() == []

@@ -31,14 +31,14 @@ def test_one_document_beyond_the_limit_is_reduced(sink: Sink, tmp_path: Path) ->
     hits = {hit["_id"]: hit["_source"] for hit in sink.docs()}
     assert {id_of(n) for n in range(100)} == hits.keys()
     reduced = hits[id_of(50)]
-    assert ["line_too_long"] == reduced["tags"]
+    assert reduced["tags"] == ["line_too_long"]
     assert long.decode().startswith(reduced["message"])
-    assert 32 * 1024 == len(reduced["message"])
-    assert {"name": "harness"} == reduced["host"]
+    assert len(reduced["message"]) == 32 * 1024
+    assert reduced["host"] == {"name": "harness"}
     [letter] = delivery.letters()
     assert ("too_large", long.decode(), True) == (letter["reason"], letter["line"], letter["reduced"])
-    assert 1 == delivery.documents("reduced")
-    assert 99 == delivery.documents("created")
+    assert delivery.documents("reduced") == 1
+    assert delivery.documents("created") == 99
 
 
 def test_a_document_that_no_limit_lets_through_is_a_dead_letter(sink: Sink, tmp_path: Path) -> None:
@@ -52,4 +52,4 @@ def test_a_document_that_no_limit_lets_through_is_a_dead_letter(sink: Sink, tmp_
     [letter] = delivery.letters()
     assert ("too_large", id_of(10)) == (letter["reason"], letter["_id"])
     assert "reduced" not in letter
-    assert 1 == delivery.documents("dead_letter")
+    assert delivery.documents("dead_letter") == 1
