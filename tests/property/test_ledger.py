@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -21,6 +22,9 @@ from local_support import FakeContent, documents_of, ids, new_output, text
 
 from shipper.batch import Documents
 from shipper.failpoints import _armed
+
+# Newer Pythons warn of a fork when any other test has left a thread; the child uses nothing that such a thread holds.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 PLACES = ["before_write", "after_write", "after_sync", "before_commit", "after_commit"]
 INDICES = ["logs-2024.01.15", "logs-2024.01.16", "logs-undated"]
