@@ -205,9 +205,11 @@ class OutputMachine(RuleBasedStateMachine):
         assert {path.name for path in self.directory.glob("*.ndjson")} <= {f"{name}.ndjson" for name in INDICES}
 
     def teardown(self) -> None:
-        if self.logs:
-            self.run_to_the_end(has_state=False, lines=7, batches=2, is_threaded=False)
-        shutil.rmtree(self.directory)
+        try:
+            if self.logs:
+                self.run_to_the_end(has_state=False, lines=7, batches=2, is_threaded=False)
+        finally:
+            shutil.rmtree(self.directory)
 
 
 OutputMachine.TestCase.settings = settings(
