@@ -120,6 +120,7 @@ class Pipeline:
         self._room_since: float | None = None  # without room since
         self._was_stalled = False
         self._is_stopping = False
+        self._has_handed_over = False
         self._lines = {name: telemetry.lines.labels(name) for name in stages}
         self._bytes = {name: telemetry.bytes.labels(name) for name in stages}
 
@@ -464,8 +465,10 @@ class Pipeline:
         kept = self.roster.take_changes()
         records.update(kept.records)
         commit = Commit(list(records.values()), kept.forgotten, changes.rows)
-        if not records and not kept.forgotten and not commit.series:
+        is_empty = not records and not kept.forgotten and not commit.series
+        if is_empty and self._has_handed_over:
             return None
+        self._has_handed_over = True  # the first commit says that this state has begun, whatever there is to follow
         return Pending(commit, changes)
 
 

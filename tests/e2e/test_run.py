@@ -130,7 +130,8 @@ def test_drop_and_dead_letter(tmp_path: Path) -> None:
 
     assert done.returncode == 3, done.stderr
     assert len(documents_in(tmp_path / "out")) == 1
-    letters = [json.loads(text) for path in (tmp_path / "state/dead-letter").iterdir() for text in path.open()]
+    folder = tmp_path / "state/dead-letter"
+    letters = [json.loads(text) for path in folder.iterdir() for text in path.read_text().splitlines()]
     assert [("time_in_future", "a")] == [(letter["reason"], letter["source"]) for letter in letters]
 
 
@@ -196,7 +197,7 @@ def test_a_server_that_is_down_stops_no_metrics(tmp_path: Path, sink: Sink) -> N
 
 def test_once_gives_up_on_a_server_that_refuses(tmp_path: Path, sink: Sink) -> None:
     """Nothing but 401 for 15 seconds ends --once with 1 and the command to go on."""
-    sink.fault(Fault("whole", status=401))
+    sink.fault(Fault("status", status=401))
     write(tmp_path / "app.log", line(1))
 
     done = run_to_end("run", "app.log", "--once", "--output", sink.url, directory=tmp_path)

@@ -28,19 +28,19 @@ def test_every_line_once(
 ) -> None:
     """With size rotation, zip, symlink and a midnight in between: as many documents as lines, requests as counted."""
     config = configure(tmp_path, elasticsearch, index_prefix)
-    writer = winston(
-        lines=20_000,
-        rate=2_000,
-        max_size="256k",
-        zipped_archive=True,
-        create_symlink=True,
-        exceptions=5,
-        rejections=5,
-        utc=True,
-        clock_start="2024-01-15T23:59:00Z",
-        clock_step_ms=10,
-    )
     with Running("-c", config, directory=tmp_path) as shipper:
+        writer = winston(
+            lines=20_000,
+            rate=2_000,
+            max_size="256k",
+            zipped_archive=True,
+            create_symlink=True,
+            exceptions=5,
+            rejections=5,
+            utc=True,
+            clock_start="2024-01-15T23:59:00Z",
+            clock_step_ms=10,
+        )
         ledger = writer.wait(timeout_seconds=120)
         expected = sum(ledger.lines[family] for family in FAMILIES)
         shipper.wait_for(
