@@ -9,7 +9,7 @@ LOCK_VENV := .venv-lock
 PIP := -m pip --disable-pip-version-check --quiet
 CODE := $(wildcard shipper/*.py shipper/*/* exporter/*.py exporter/*/*)
 METADATA := setup.cfg pyproject.toml $(wildcard MANIFEST.in)
-DOCUMENTS := $(wildcard tests/unit/test_*docs*.py tests/unit/test_conf.py)
+DOCUMENTS := $(wildcard tests/unit/test_*docs*.py tests/unit/test_*readme*.py tests/unit/test_conf.py)
 CHECKED := shipper exporter tests requirements
 
 YAML_RULES := {extends: default, rules: {line-length: {max: 140}, document-start: disable, comments: {min-spaces-from-content: 1}}}
