@@ -140,10 +140,12 @@ class OutputMachine(RuleBasedStateMachine):
         self, place: str, passing: int, torn: int, has_state: bool, lines: int, batches: int, is_threaded: bool
     ) -> None:
         def work(writing: int) -> None:
-            import shipper.dayfiles
-            import shipper.groupcommit
+            import shipper.local.dayfiles
+            import shipper.local.groupcommit
 
-            shipper.dayfiles.failpoint = shipper.groupcommit.failpoint = _armed(f"local.{place}", str(passing))  # type: ignore[attr-defined]
+            shipper.local.dayfiles.failpoint = shipper.local.groupcommit.failpoint = _armed(
+                f"local.{place}", str(passing)
+            )  # type: ignore[attr-defined]
             run_output(
                 self.directory,
                 self.logs,

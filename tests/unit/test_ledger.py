@@ -11,9 +11,18 @@ import pytest
 from local_support import FakeContent, text
 
 from shipper.batch import Mark
-from shipper.coverage import REMEMBERED_IDENTITIES, Contents, Coverage, Record, agreeing, clipped, equal_until, merged
 from shipper.errors import InUseError, OutputError
-from shipper.ledger import FileRow, Ledger, LostError, Recovered
+from shipper.local.coverage import (
+    REMEMBERED_IDENTITIES,
+    Contents,
+    Coverage,
+    Record,
+    agreeing,
+    clipped,
+    equal_until,
+    merged,
+)
+from shipper.local.ledger import FileRow, Ledger, LostError, Recovered
 
 
 def opened(tmp_path: Path) -> Ledger:

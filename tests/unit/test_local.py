@@ -32,14 +32,14 @@ from local_support import (
 )
 from prometheus_client import CollectorRegistry
 
-from shipper import local
 from shipper.batch import DeadLetter, Documents
-from shipper.dayfiles import check_pattern, index_problem
 from shipper.errors import InUseError, OutputError
-from shipper.ledger import LostError
 from shipper.local import LocalOutput
-from shipper.retention import Aged, day_of, expired
-from shipper.standing import Standing, standing
+from shipper.local import output as local
+from shipper.local.dayfiles import check_pattern, index_problem
+from shipper.local.ledger import LostError
+from shipper.local.retention import Aged, day_of, expired
+from shipper.local.standing import Standing, standing
 from shipper.telemetry import Telemetry
 
 DAY_FILE = f"{INDEX}.ndjson"
@@ -633,8 +633,8 @@ def test_an_error_at_any_step_repeats_nothing(tmp_path: Path, monkeypatch: pytes
             failures -= 1
             raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr("shipper.groupcommit.failpoint", failing)
-    monkeypatch.setattr("shipper.dayfiles.failpoint", failing)
+    monkeypatch.setattr("shipper.local.groupcommit.failpoint", failing)
+    monkeypatch.setattr("shipper.local.dayfiles.failpoint", failing)
     letter = DeadLetter("id", INDEX, "app", "/f", 0, "time_in_future", b"{}")
     kept = KeptDeadLetters()
     done: list[Documents] = []

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shipper.batch import DeadLetter, Documents
-from shipper.coverage import Coverage, Record
-from shipper.dayfiles import DayFiles, Part
 from shipper.failpoints import failpoint
-from shipper.ledger import FileRow, Ledger
-from shipper.recovery import KnownIds
+from shipper.local.coverage import Coverage, Record
+from shipper.local.dayfiles import DayFiles, Part
+from shipper.local.ledger import FileRow, Ledger
+from shipper.local.recovery import KnownIds
 from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)

@@ -17,12 +17,12 @@ from typing import Final
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from shipper.batch import Content, Documents, Frame, OutputStatus
-from shipper.coverage import Contents
-from shipper.dayfiles import DayFiles, check_pattern
 from shipper.errors import OutputError
-from shipper.groupcommit import DeadLetters, GroupCommit, Submitted
-from shipper.ledger import Ledger
-from shipper.recovery import recovered
+from shipper.local.coverage import Contents
+from shipper.local.dayfiles import DayFiles, check_pattern
+from shipper.local.groupcommit import DeadLetters, GroupCommit, Submitted
+from shipper.local.ledger import Ledger
+from shipper.local.recovery import recovered
 from shipper.settings import LocalSettings
 from shipper.telemetry import Telemetry
 

@@ -21,9 +21,9 @@ from typing import NamedTuple
 import msgspec
 
 from shipper.batch import Mark
-from shipper.coverage import Coverage, Ranges, Record
 from shipper.errors import InUseError, OutputError
 from shipper.identity import pack_marks, unpack_marks
+from shipper.local.coverage import Coverage, Ranges, Record
 
 SCHEMA_VERSION = 1
 _SCHEMA = """

@@ -10,7 +10,7 @@ from enum import Enum
 
 from shipper.batch import Mark
 from shipper.identity import FIRST_POWER, MARK_BYTES, mark_of
-from shipper.ledger import FileRow
+from shipper.local.ledger import FileRow
 
 
 class Standing(Enum):

@@ -21,8 +21,8 @@ from pathlib import Path
 from xxhash import xxh3_64_intdigest
 
 from shipper.batch import Documents
-from shipper.ledger import FileRow, Recovered
-from shipper.standing import marks_of
+from shipper.local.ledger import FileRow, Recovered
+from shipper.local.standing import marks_of
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from shipper.errors import OutputError
 from shipper.failpoints import failpoint
-from shipper.ledger import FileRow, Ledger
-from shipper.retention import Aged, day_of, expired
-from shipper.standing import Standing, end_of_last_line, marks_of, standing_of
+from shipper.local.ledger import FileRow, Ledger
+from shipper.local.retention import Aged, day_of, expired
+from shipper.local.standing import Standing, end_of_last_line, marks_of, standing_of
 
 log = logging.getLogger(__name__)
 
