@@ -143,9 +143,8 @@ class OutputMachine(RuleBasedStateMachine):
             import shipper.local.dayfiles
             import shipper.local.groupcommit
 
-            shipper.local.dayfiles.failpoint = shipper.local.groupcommit.failpoint = _armed(
-                f"local.{place}", str(passing)
-            )  # type: ignore[attr-defined]
+            for module in (shipper.local.dayfiles, shipper.local.groupcommit):
+                vars(module)["failpoint"] = _armed(f"local.{place}", str(passing))
             run_output(
                 self.directory,
                 self.logs,
