@@ -21,7 +21,7 @@ import trustme
 from harness.calls import Body, call
 from harness.missing import MissingError
 from harness.nodes import prepared
-from harness.process import DiedError, Process, free_port
+from harness.process import DiedError, Process, free_port, wait_until
 
 _READY_SECONDS = 120
 _TERMINATED = 143  # what a JVM exits with after SIGTERM, its hooks done
@@ -80,7 +80,7 @@ class Remote:
         """End it as `kill -9` does."""
         raise MissingError("a server that somebody else runs (ES_URL) cannot be killed: start one with `start_server`")
 
-    def restart(self) -> None:
+    def restart(self, *, is_waiting: bool = True) -> None:
         """Start it again on the same port and data."""
         raise MissingError("a server that somebody else runs (ES_URL) cannot be restarted: use `start_server`")
 
@@ -161,6 +161,7 @@ class Server(Remote):
 
     `kill()` is kill -9; after it `restart()` comes back on the same port with the same data. `extra_settings` are node
     settings, such as `{"thread_pool.write.queue_size": 1}`. `is_full_speed` is for benchmarks: it starts slower.
+    `is_waiting=False` is for settings that keep the cluster from forming, see `restart`.
 
     As they come from Maven Central, the Elasticsearch nodes have no ILM (400), no painless, no ingest processors, no
     `_data_stream` API, no built-in `logs-*-*` template, and not all field types (no match_only_text, constant_keyword,
@@ -175,6 +176,7 @@ class Server(Remote):
         extra_settings: Mapping[str, object] | None = None,
         heap_mb: int = 512,
         is_full_speed: bool = False,
+        is_waiting: bool = True,
     ) -> None:
         self._distribution = prepared(flavour)
         self._kind = self._distribution.flavour
@@ -190,7 +192,7 @@ class Server(Remote):
         self._jvm = [f"-Xms{heap_mb}m", f"-Xmx{heap_mb}m", *([] if is_full_speed else ["-XX:TieredStopAtLevel=1"])]
         self._process: Process | None = None
         self._new_archive = self.directory / "classes.jsa"
-        self.restart()
+        self.restart(is_waiting=is_waiting)
 
     def __enter__(self) -> Self:
         return self
@@ -228,18 +230,25 @@ class Server(Remote):
             self._process.kill()
             self._process = None
 
-    def restart(self) -> None:
-        """Start it (again) on the same port and data; return once it answers.
+    def restart(self, *, is_waiting: bool = True) -> None:
+        """Start it (again) on the same port and data; return once every shard that it had is back.
 
-        As the real ones do, it may answer 401 to a valid API key, and 503 or late to a bulk, for some seconds more.
+        Without `is_waiting` it returns as soon as the port is open: as in production there are then some seconds with
+        503, with 401 for valid API keys, and with bulks that wait.
         """
         self.pause()
         self._process = Process(self._command(), log=self.log)
         try:
             self._process.wait_ready(timeout_seconds=_READY_SECONDS)
-        except DiedError:
+            if is_waiting:
+                wait_until(self._has_recovered, what=f"{self.flavour} has its shards", timeout_seconds=_READY_SECONDS)
+        except (DiedError, TimeoutError):
             self.stop()
             raise
+
+    def _has_recovered(self) -> bool:
+        status, health = self.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=5s")
+        return status == 200 and not health["timed_out"]
 
     def _command(self) -> list[str | Path]:
         distribution = self._distribution

@@ -95,6 +95,14 @@ def test_kill_and_restart_keep_port_and_data(start_server: Callable[..., Server]
     assert not directory.exists()
 
 
+def test_a_node_may_be_started_without_its_cluster(start_server: Callable[..., Server]) -> None:
+    """A node that waits for others answers, and refuses a bulk as a whole with a 503."""
+    settings = {"gateway.expected_data_nodes": 2, "gateway.recover_after_data_nodes": 2}
+    server = start_server("elasticsearch-8", extra_settings=settings, is_waiting=False)
+    status, answer = server.request("POST", "/_bulk?timeout=1s", bulk("a", "1"))
+    assert (status, answer["error"]["type"]) == (503, "cluster_block_exception")
+
+
 def test_extra_settings_reach_the_node(start_server: Callable[..., Server]) -> None:
     """A node with a write queue of one refuses items of a bulk that is spread over many indices, each with a 429."""
     settings = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
@@ -143,7 +151,7 @@ def test_the_secure_server_knows_its_keys_again_after_a_restart(start_server: Ca
     """A key that was created before works after a restart, at the latest when the security index has recovered."""
     server = start_server("elasticsearch-8-secure")
     headers = {"authorization": f"ApiKey {server.create_api_key()}"}
-    server.restart()
+    server.restart(is_waiting=False)
 
     def works() -> bool:
         return server.request("GET", "/_cluster/health", headers=headers)[0] == 200

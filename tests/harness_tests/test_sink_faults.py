@@ -32,6 +32,7 @@ def shared() -> Iterator[Sink]:
 @pytest.fixture
 def sink(shared: Sink) -> Sink:
     """The sink, healed and empty."""
+    shared.up()
     shared.fault()
     shared.clear()
     return shared
@@ -263,7 +264,8 @@ def test_down_refuses_connections_and_up_remembers(sink: Sink) -> None:
     post(sink, SLIM, bulk("1"))
     address = urllib.parse.urlsplit(sink.url)
     with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connected:
-        connected.sendall(b"POST /_bulk HTTP/1.1\r\n")
+        connected.sendall(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert b"200 OK" in connected.recv(4096)
         sink.down()
         assert connected.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):

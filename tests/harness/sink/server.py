@@ -436,6 +436,7 @@ class Listener:
         self._lock = threading.Lock()
         self._address: tuple[str, int] = (host, port)
         self._socket: socket.socket | None = None
+        self._thread: threading.Thread
         self.set_open(True)
 
     @property
@@ -448,12 +449,14 @@ class Listener:
         if is_open and self._socket is None:
             self._socket = socket.create_server(self._address, backlog=128)
             self._address = (self._address[0], self._socket.getsockname()[1])
-            threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
+            self._thread = threading.Thread(target=self._accept, args=(self._socket,), daemon=True)
+            self._thread.start()
         elif not is_open and self._socket is not None:
             listening, self._socket = self._socket, None
             with contextlib.suppress(OSError):
                 listening.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
             listening.close()
+            self._thread.join()  # the port is taken as long as that thread is in accept()
             with self._lock:
                 connected = list(self._open)
             for each in connected:
@@ -467,11 +470,11 @@ class Listener:
             except OSError:
                 return  # closed by set_open(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._open.add(sock)
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        with self._lock:
-            self._open.add(sock)
         self._core.statistics.count(connections=1)
         try:
             Connection(sock, self._core).serve()
