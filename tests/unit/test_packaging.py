@@ -198,11 +198,17 @@ def test_the_unit_keeps_what_reading_logs_needs_and_nothing_else() -> None:
 
 
 def test_the_user_of_the_unit_is_made_by_sysusers() -> None:
-    """User= and Group= name what shipper.sysusers makes and what shipper.tmpfiles gives the secrets to."""
+    """User= and Group= name what shipper.sysusers makes, with the unit's state directory as its home."""
     have = unit()
     assert have["User"] == have["Group"] == ["shipper"]
     assert re.search(r'^u shipper - "[^"]+" /var/lib/shipper$', text("systemd/shipper.sysusers"), flags=re.MULTILINE)
-    assert re.search(r"^d /etc/shipper/secrets 0750 root shipper", text("systemd/shipper.tmpfiles"), flags=re.MULTILINE)
+
+
+def test_tmpfiles_makes_where_the_unit_looks_for_its_configuration() -> None:
+    """The directory of `-c` in ExecStart= is there before the first start."""
+    file = re.search(r"-c (\S+)", unit()["ExecStart"][0])
+    assert file
+    assert re.search(rf"^d {Path(file[1]).parent} ", text("systemd/shipper.tmpfiles"), flags=re.MULTILINE)
 
 
 def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
