@@ -6,20 +6,27 @@ Starts nothing, writes nothing. What would stop `run` is a problem; what `run` w
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from exporter.rules import catalogue
+from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.daemon import rules_of
 from shipper.discover import scan
 from shipper.engine import own_directories
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.settings import ElasticsearchSettings, Settings
+from shipper.transport import Cluster, NotAnsweredError
 
 MOST_FILES = 20
+PING_SECONDS = 5.0
 
 Ping = Callable[[ElasticsearchSettings], str]
 """What the server is (`Elasticsearch 8.19.3`). Raises OSError or ShipperError with the reason if it does not answer."""
@@ -113,8 +120,41 @@ def _check_server(settings: ElasticsearchSettings, report: Report, ping: Ping | 
         return
     try:
         report.output += f" ({ping(settings)})"
-    except Exception as error:  # noqa: BLE001 - whatever it is, the operator is told and the other checks go on
+    except (ShipperError, OSError) as error:
         report.warnings.append(f"output: {error}; `run` would wait for it")
+
+
+def ping(settings: ElasticsearchSettings) -> str:
+    """Asks the server what it is: `Elasticsearch 8.19.3`. Raises OutputError with the reason if it does not say."""
+    agent = f"shipper/{__version__}"
+    cluster = Cluster(
+        settings=msgspec.structs.replace(settings, request_seconds=PING_SECONDS),
+        user_agent=agent,
+        opaque_id=f"{agent} check",
+        monotonic=time.monotonic,
+    )
+    try:
+        answer = cluster.request("GET", "/")
+    except NotAnsweredError as error:
+        raise OutputError(f"{cluster} does not answer: {error}") from None
+    finally:
+        cluster.close()
+    if answer.status in (401, 403):
+        raise OutputError(f"{cluster} refuses the credentials ({answer.status})")
+    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return "answers"
+    if answer.status != HTTPStatus.OK:
+        raise OutputError(f"{cluster} answers {answer.status} to GET /")
+    return _product(answer.body)
+
+
+def _product(body: bytes) -> str:
+    try:
+        version = msgspec.json.decode(body)["version"]
+        name = "OpenSearch" if version.get("distribution") == "opensearch" else "Elasticsearch"
+        return f"{name} {version['number']}"
+    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError):
+        return "answers, but not like Elasticsearch: is the address right?"
 
 
 def as_text(report: Report) -> str:
