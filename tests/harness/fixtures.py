@@ -155,7 +155,10 @@ def start_server() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def index_prefix(request: pytest.FixtureRequest, servers: Servers) -> Iterator[str]:
-    """A prefix for this test's indices, templates and pipelines; all shared servers delete them afterwards."""
+    """A prefix for this test's indices, templates and pipelines; all shared servers delete them afterwards.
+
+    A test that makes data streams starts a server of its own: Elasticsearch's nodes here cannot delete them.
+    """
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
     prefix = f"{name}-{os.urandom(3).hex()}-"
     yield prefix

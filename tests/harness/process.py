@@ -6,6 +6,7 @@ input closes: it is a pipe that only the test run holds, so even a killed run le
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import random
@@ -15,6 +16,21 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
+
+
+class Counterpart(abc.ABC):
+    """Something that runs beside the tests; as a context manager it ends with its block."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End it and delete its data; may be repeated."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 class DiedError(Exception):

@@ -13,11 +13,11 @@ import tempfile
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from harness.calls import call
 from harness.missing import MissingError, tool
-from harness.process import DiedError, Process, free_port, wait_until
+from harness.process import Counterpart, DiedError, Process, free_port, wait_until
 
 _HINT = "Debian and Ubuntu: apt-get install --no-install-recommends prometheus"
 
@@ -54,7 +54,7 @@ def promtool(*arguments: str | Path, stdin: bytes = b"") -> subprocess.Completed
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-class Prometheus:
+class Prometheus(Counterpart):
     """A server: started by the constructor, ready when that returns, ended by `stop()` and its data with it.
 
     It scrapes `targets` ("host:port") every second, or does what `config` says, a configuration as a mapping. `rules`
@@ -89,12 +89,6 @@ class Prometheus:
         self._config.write_text(json.dumps(settings))  # JSON is YAML
         self._port = free_port()
         self._process = self._started()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

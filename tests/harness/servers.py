@@ -14,14 +14,14 @@ import tempfile
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import trustme
 
 from harness.calls import Body, call
 from harness.missing import MissingError
 from harness.nodes import prepared
-from harness.process import DiedError, Process, free_port, wait_until
+from harness.process import Counterpart, DiedError, Process, free_port, wait_until
 
 _READY_SECONDS = 120
 _TERMINATED = 143  # what a JVM exits with after SIGTERM, its hooks done
@@ -53,7 +53,7 @@ def missing(flavour: str) -> str | None:
     return None
 
 
-class Remote:
+class Remote(Counterpart):
     """A server to test against that somebody else runs (`ES_URL`): its `url`, and what tests ask of it.
 
     A user and password may stand in the URL; `ca_file` is what its certificate is checked with.
@@ -67,6 +67,8 @@ class Remote:
         self.user: str | None = parts.username and urllib.parse.unquote(parts.username)
         self.password: str | None = parts.password and urllib.parse.unquote(parts.password)
         self.ca_file = ca_file
+        self.fingerprint: str | None = None
+        """SHA-256 of the server's own certificate, if known; None without TLS."""
 
     @property
     def is_opensearch(self) -> bool:
@@ -184,8 +186,6 @@ class Server(Remote):
         self.directory = Path(tempfile.mkdtemp(prefix=f"{flavour}-"))
         for folder in ("config", "tmp"):
             (self.directory / folder).mkdir()
-        self.fingerprint: str | None = None
-        """That of the server's own certificate; None without TLS."""
         if self._kind.is_secure:
             self._secure()
         self._settings = {**_SETTINGS, **self._kind.settings, **(extra_settings or {})}
@@ -193,12 +193,6 @@ class Server(Remote):
         self._process: Process | None = None
         self._new_archive = self.directory / "classes.jsa"
         self.restart(is_waiting=is_waiting)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def pid(self) -> int | None:
@@ -287,7 +281,7 @@ class Server(Remote):
         beside.replace(archive)  # at once: others may be starting
 
     def _zstd_flags(self) -> list[str]:
-        for library in (path for folder in ("/usr/lib", "/usr/lib64") for path in Path(folder).glob("**/libzstd.so.1")):
+        for library in (*Path("/usr/lib").glob("*/libzstd.so.1"), *Path("/").glob("usr/lib*/libzstd.so.1")):
             native = self.directory / "native"
             native.mkdir(exist_ok=True)
             shutil.copyfile(library, native / "libzstd.so")

@@ -112,7 +112,7 @@ def test_a_target_that_is_gone_is_down(prometheus: Start, exporter: Exporter) ->
     started = prometheus(targets=[exporter.target])
     started.wait_for("up == 1")
     exporter.stop()
-    started.wait_for("up == 0")
+    assert started.wait_for("up == 0")
 
 
 def test_history_is_there_from_blocks(prometheus: Start, tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_the_secure_server_knows_its_keys_again_after_a_restart(start_server: Ca
         return server.request("GET", "/_cluster/health", headers=headers)[0] == 200
 
     wait_until(works, what="the key works", timeout_seconds=30)
+    assert works()
 
 
 def test_a_server_that_somebody_else_runs_is_used_by_its_url(elasticsearch: Remote, index_prefix: str) -> None:

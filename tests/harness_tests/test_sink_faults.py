@@ -155,6 +155,13 @@ def test_items_fault_by_content(sink: Sink) -> None:
     assert statuses(sink.request("POST", SLIM, body)[1]) == [400, 201]
 
 
+def test_items_fault_may_have_stored_the_document(sink: Sink) -> None:
+    """With `applied` an item is refused although it is stored, so that its repetition is a 409."""
+    sink.fault(Fault("items", status=503, applied=1.0, times=1))
+    assert statuses(sink.request("POST", SLIM, bulk("1"))[1]) == [503]
+    assert statuses(sink.request("POST", SLIM, bulk("1"))[1]) == [409]
+
+
 @pytest.mark.parametrize("status", [429, 503, 401, 403, 400, 404, 500])
 def test_status_fault_refuses_the_whole_request(sink: Sink, status: int) -> None:
     """The whole request is answered with the status and Elasticsearch's error JSON, and nothing is stored."""
@@ -321,6 +328,28 @@ def test_discard_counts_and_answers_for_each_document() -> None:
         assert len(json.loads(post(sink, "/_bulk", packed, {"content-encoding": "gzip"}).text)["items"]) == 2
         assert sink.stats()["documents"] == 5
         assert sink.docs() == []
+
+
+def test_discard_stays_empty_whatever_fails() -> None:
+    """Faults work in the benchmark's mode too, and store nothing either."""
+    with Sink(discard=True) as sink:
+        sink.fault(Fault("half_items", times=1), Fault("cut_answer", times=1))
+        assert statuses(json.loads(post(sink, SLIM, bulk("1", "2", "3", "4")).text)) == [201, 201]
+        with pytest.raises(http.client.IncompleteRead):
+            post(sink, SLIM, bulk("1"))
+        assert [] == sink.docs()
+        assert sink.stats()["documents"] == 3
+
+
+def test_requests_that_it_cannot_read_are_refused(sink: Sink) -> None:
+    """Chunks are refused with 411, what is no HTTP at all with 400, and the sink goes on."""
+    address = urllib.parse.urlsplit(sink.url)
+    for text, expected in ((b"POST /_bulk HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", b"411"), (b"\r\n\r\n", b"400")):
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connected:
+            connected.sendall(text)
+            connected.shutdown(socket.SHUT_WR)
+            assert expected in connected.recv(4096)
+    assert sink.request("GET", "/")[0] == 200
 
 
 def test_the_process_ends_with_its_parent() -> None:

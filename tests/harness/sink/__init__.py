@@ -16,10 +16,10 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from harness.calls import Body, call
-from harness.process import DiedError, Process, free_port
+from harness.process import Counterpart, DiedError, Process, free_port
 from harness.sink.faults import Fault
 
 __all__ = ["Fault", "Sink"]
@@ -27,7 +27,7 @@ __all__ = ["Fault", "Sink"]
 _TESTS = Path(__file__).parents[2]
 
 
-class Sink:
+class Sink(Counterpart):
     """The process: started by the constructor, ended by `stop()` or as a context manager, and its documents with it."""
 
     def __init__(self, *, port: int | None = None, discard: bool = False, seed: int = 0) -> None:
@@ -44,21 +44,18 @@ class Sink:
         self.url: str = ready["url"]
         self._control_url: str = ready["control"]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     @property
     def pid(self) -> int:
         """The process id, for measuring what it costs."""
         return self._process.pid
 
     def stop(self) -> None:
-        """End the process; may be repeated."""
+        """End the process; may be repeated. Raises DiedError if the sink itself, not a fault, went wrong before."""
         self._process.stop()
+        output = self._process.output() if self._process.log.exists() else ""
         self._directory.cleanup()
+        if "Traceback" in output:
+            raise DiedError(f"the sink itself failed\n{output[-4000:]}")
 
     def fault(self, *faults: Fault, seed: int | None = None) -> None:
         """Put these faults in force instead of all earlier ones; none at all: heal. Their counts start at 0."""

@@ -124,9 +124,11 @@ class Store:
         action, index = operation.action, operation.index_name
         number = next(self._numbers)
         identity = f"auto-{number}" if operation.id is None else operation.id
-        if fault is not None:
-            return Result(action, index, identity, fault.status, 0, fault.error_type, fault.reason)
         key = (index, identity)
+        if fault is not None:
+            if fault.applied_share:
+                self._documents.setdefault(key, Document(number, operation.source))
+            return Result(action, index, identity, fault.status, 0, fault.error_type, fault.reason)
         if action == "delete":
             return Result(action, index, identity, 404 if self._documents.pop(key, None) is None else 200, number)
         if _ILLEGAL_IN_INDEX & set(index) or index != index.lower() or index[0] in "_-+":

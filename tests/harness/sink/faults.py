@@ -36,7 +36,8 @@ _APPLIED = {"garbage": 1.0, "half_items": 0.5, "cut_answer": 1.0, "silent": 1.0}
 class Fault:
     """One thing that goes wrong. By kind:
 
-    - `items`: single documents are answered with `status`, `type`, `reason`; the request itself is a 200.
+    - `items`: single documents are answered with `status`, `type`, `reason`; the request itself is a 200. With
+      `applied` they are stored nevertheless, as when only the answer was lost. Not while the sink discards.
     - `status`: the whole request is, with Elasticsearch's error JSON.
     - `too_large`: 413 with an empty body, above `bytes` uncompressed.
     - `html`: a proxy's page, with `status`.  `redirect`: 302 to `location`.
