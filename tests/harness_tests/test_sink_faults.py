@@ -344,7 +344,10 @@ def test_discard_stays_empty_whatever_fails() -> None:
 def test_requests_that_it_cannot_read_are_refused(sink: Sink) -> None:
     """Chunks are refused with 411, what is no HTTP at all with 400, and the sink goes on."""
     address = urllib.parse.urlsplit(sink.url)
-    for text, expected in ((b"POST /_bulk HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", b"411"), (b"\r\n\r\n", b"400")):
+    for text, expected in (
+        (b"POST /_bulk HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", b"411"),
+        (b"\r\n\r\n", b"400"),
+    ):
         with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connected:
             connected.sendall(text)
             connected.shutdown(socket.SHUT_WR)
