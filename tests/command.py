@@ -46,7 +46,11 @@ class Running:
         )
         self._url = ""
         if is_ready:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self._process.kill()
+                raise
 
     def __enter__(self) -> Self:
         return self
