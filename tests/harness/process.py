@@ -10,13 +10,17 @@ import abc
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
+
+_LEFT_SECONDS = 3600.0  # younger ones may belong to another container that shares the folder
 
 
 class Counterpart(abc.ABC):
@@ -44,6 +48,24 @@ def wait_until(condition: Callable[[], bool], *, what: str, timeout_seconds: flo
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout_seconds:g} s: {what}")
         time.sleep(poll_seconds)
+
+
+def scratch(kind: str) -> Path:
+    """Return a new temporary directory; whoever asks deletes it, and those that killed runs have left go now."""
+    root = Path(tempfile.gettempdir())
+    for left in root.glob("shipper-tests-*-*-*"):
+        with contextlib.suppress(OSError, ValueError):
+            if time.time() - left.stat().st_mtime > _LEFT_SECONDS and not _is_alive(int(left.name.split("-")[2])):
+                shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"shipper-tests-{os.getpid()}-{kind}-", dir=root))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def free_port() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from harness.calls import call
 from harness.missing import MissingError, tool
-from harness.process import Counterpart, DiedError, Process, free_port, wait_until
+from harness.process import Counterpart, DiedError, Process, free_port, scratch, wait_until
 
 _HINT = "Debian and Ubuntu: apt-get install --no-install-recommends prometheus"
 
@@ -72,8 +71,7 @@ class Prometheus(Counterpart):
         scrape_interval: str = "1s",
     ) -> None:
         self._program = tool("prometheus", _HINT)
-        self._directory = tempfile.TemporaryDirectory(prefix="prometheus-", ignore_cleanup_errors=True)
-        root = Path(self._directory.name)
+        self._directory = root = scratch("prometheus")
         if blocks is not None:
             shutil.copytree(blocks, root / "data")
         settings = config or {
@@ -103,7 +101,7 @@ class Prometheus(Counterpart):
     def stop(self) -> None:
         """End it and delete its data; may be repeated."""
         self._process.stop()
-        self._directory.cleanup()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def restart(self) -> None:
         """End it and start it again on the same port and data, as after a deployment of its own."""
@@ -174,7 +172,7 @@ class Prometheus(Counterpart):
         return answer["data"]
 
     def _started(self) -> Process:
-        root = Path(self._directory.name)
+        root = self._directory
         guard = shutil.which("setpriv")  # it does not watch its standard input as our own children do
         process = Process(
             [
@@ -193,7 +191,7 @@ class Prometheus(Counterpart):
             wait_until(_is_ready(process, self.url), what="Prometheus is ready", timeout_seconds=60)
         except (DiedError, TimeoutError):
             process.kill()
-            self._directory.cleanup()
+            shutil.rmtree(root, ignore_errors=True)
             raise
         return process
 

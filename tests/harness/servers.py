@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import ssl
-import tempfile
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ import trustme
 from harness.calls import Body, call
 from harness.missing import MissingError
 from harness.nodes import prepared
-from harness.process import Counterpart, DiedError, Process, free_port, wait_until
+from harness.process import Counterpart, DiedError, Process, free_port, scratch, wait_until
 
 _READY_SECONDS = 120
 _TERMINATED = 143  # what a JVM exits with after SIGTERM, its hooks done
@@ -183,7 +182,7 @@ class Server(Remote):
         self._distribution = prepared(flavour)
         self._kind = self._distribution.flavour
         super().__init__(f"{'https' if self._kind.is_secure else 'http'}://127.0.0.1:{free_port()}", flavour=flavour)
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{flavour}-"))
+        self.directory = scratch(flavour)
         for folder in ("config", "tmp"):
             (self.directory / folder).mkdir()
         if self._kind.is_secure:

@@ -22,13 +22,12 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
 from harness.missing import MissingError, cached, ran, tool
-from harness.process import DiedError, Process
+from harness.process import DiedError, Process, scratch
 
 FAMILIES = ("combined", "errors", "exceptions", "rejections")
 _PROJECT = Path(__file__).parent / "winston"
@@ -106,11 +105,11 @@ class WinstonWriter:
         self.directory = directory
         self.ledger: Ledger | None = None
         node, modules = tool("node", _HINT), _modules()
-        self._scratch = tempfile.TemporaryDirectory(prefix="winston-")
+        self._scratch = scratch("winston")
         settings = {_camel(name): value for name, value in options.items()}
         self._process = Process(
             [node, _PROJECT / "writer.js", json.dumps({"dir": str(directory), **settings})],
-            log=Path(self._scratch.name, "log"),
+            log=self._scratch / "log",
             env={"NODE_PATH": str(modules), "TZ": zone},
         )
         try:
@@ -144,7 +143,7 @@ class WinstonWriter:
     def kill(self) -> None:
         """End it as `kill -9` does: no ledger, perhaps half a line. May be repeated, also after its end."""
         self._process.kill()
-        self._scratch.cleanup()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _ended(self) -> Ledger:
         if self.ledger is None:

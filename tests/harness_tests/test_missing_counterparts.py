@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import harness
 import pytest
 from harness.missing import MissingError, cached, ran, tool
+from harness.process import scratch
 
 pytest_plugins = ["pytester"]
 
@@ -64,3 +67,18 @@ def test_a_missing_program_names_what_to_install() -> None:
         tool("no-such-program", "apt-get install it")
     with pytest.raises(MissingError, match=r"trying failed \(3\): words"):
         ran(["sh", "-c", "echo words; exit 3"], what="trying")
+
+
+def test_what_killed_runs_left_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old directory of a process that is gone is deleted; a young one, and that of a living process, stay."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    pids = {"old": gone.pid, "young": gone.pid, "mine": os.getpid()}
+    names = {kind: f"shipper-tests-{pid}-sink-{kind}" for kind, pid in pids.items()}
+    for kind, name in names.items():
+        (tmp_path / name / "data").mkdir(parents=True)
+        if kind != "young":
+            os.utime(tmp_path / name, (0, 0))
+    made = scratch("sink")
+    assert {made.name, names["young"], names["mine"]} == {path.name for path in tmp_path.iterdir()}

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from harness.calls import Body, call
-from harness.process import Counterpart, DiedError, Process, free_port
+from harness.process import Counterpart, DiedError, Process, free_port, scratch
 from harness.sink.faults import Fault
 
 __all__ = ["Fault", "Sink"]
@@ -31,15 +31,15 @@ class Sink(Counterpart):
     """The process: started by the constructor, ended by `stop()` or as a context manager, and its documents with it."""
 
     def __init__(self, *, port: int | None = None, discard: bool = False, seed: int = 0) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="sink-")
+        self._directory = scratch("sink")
         command = [sys.executable, "-m", "harness.sink", "--port", str(port or free_port()), "--seed", str(seed)]
         command += ["--until-stdin-closes", *["--discard"] * discard]
         path = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH", "")]))
-        self._process = Process(command, log=Path(self._directory.name, "log"), env={"PYTHONPATH": path})
+        self._process = Process(command, log=self._directory / "log", env={"PYTHONPATH": path})
         try:
             ready = json.loads(self._process.wait_ready(timeout_seconds=30))
         except DiedError:
-            self._directory.cleanup()
+            shutil.rmtree(self._directory)
             raise
         self.url: str = ready["url"]
         self._control_url: str = ready["control"]
@@ -53,7 +53,7 @@ class Sink(Counterpart):
         """End the process; may be repeated. Raises DiedError if the sink itself, not a fault, went wrong before."""
         self._process.stop()
         output = self._process.output() if self._process.log.exists() else ""
-        self._directory.cleanup()
+        shutil.rmtree(self._directory, ignore_errors=True)
         if "Traceback" in output:
             raise DiedError(f"the sink itself failed\n{output[-4000:]}")
 
