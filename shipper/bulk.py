@@ -223,7 +223,7 @@ def read_results(body: bytes, *, count: int) -> Results | str:
         b'"errors":false' in body[:64]
         and body.count(_ITEM_IS_GOOD) == count
         and b'"failure_store"' not in body
-        and body.endswith(b"}")
+        and body.endswith(b"]}")
     ):
         return Results(count, (), {})
     try:

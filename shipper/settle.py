@@ -44,13 +44,14 @@ class Counts:
         self._unexpected_conflicts = telemetry.unexpected_conflicts
         self._monotonic = monotonic
         self.accepted_at = 0.0
-        """When a server last took a document that it did not have."""
+        """When the server last took a document, or said that it has it."""
 
     def part(self, part: Pending, judged: Tally) -> None:
         """Count documents that were sent together."""
         source = part.documents.batch.source
-        if judged.created:
+        if judged.created or judged.duplicates:
             self.accepted_at = self._monotonic()
+        if judged.created:
             self._documents(source, "created").inc(judged.created)
         if judged.duplicates:
             self._documents(source, "duplicate").inc(judged.duplicates)
@@ -62,7 +63,7 @@ class Counts:
         self._documents(done.item.source, done.result).inc()
         if done.result == "duplicate" and not done.item.may_be_applied:
             self._unexpected_conflicts.inc()
-        if done.result == "created":
+        if done.result in ("created", "duplicate"):
             self.accepted_at = self._monotonic()
 
 
