@@ -223,6 +223,11 @@ class LineReader:
         self.position = position
         self._reset_line()
 
+    @property
+    def scanned(self) -> int:
+        """How far the end of the line at `position` was looked for in vain."""
+        return self._scanned
+
     def next_chunk(self, *, limit: int | None = None, size: int = CHUNK_BYTES) -> Chunk | None:
         """The next whole lines, at most `size` bytes or one line, not beyond `limit`; None if no line is complete yet.
 

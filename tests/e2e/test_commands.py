@@ -1,0 +1,114 @@
+"""`check`, `explain` and `demo` as they are installed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+from command import documents_in, run_to_end
+from harness.sink import Fault, Sink
+
+REQUEST = (
+    '{"timestamp":"2024-01-15T10:30:45.123Z","method":"GET","url":"/api/patients/7","statusCode":503,"duration":2500}'
+)
+
+
+def test_explain_says_what_becomes_of_a_line(tmp_path: Path) -> None:
+    """Time, tags with their expressions, index, id, document and series."""
+    done = run_to_end("explain", "--json", directory=tmp_path, standard_input=REQUEST + "\n")
+
+    explained = json.loads(done.stdout)
+    assert explained["time"] == "2024-01-15T10:30:45.123Z"
+    assert list(explained["tags"]) == ["slow_request", "error_response", "server_error"]
+    assert (explained["outcome"], explained["index"]) == ("shipped", "logs-2024.01.15")
+    assert explained["document"]["tags"] == list(explained["tags"])
+    assert 'http_requests_total{method="GET",path="/api/patients/:id",status="503"}' in explained["series"]
+
+
+def test_explain_gives_the_ids_that_run_gives(tmp_path: Path) -> None:
+    """Also from the compressed file, and for lines of any kind."""
+    lines = [REQUEST, "no JSON", '{"a":1}', ""]
+    (tmp_path / "app.log").write_text("\n".join(lines))
+    run_to_end("run", "app.log", "--once", directory=tmp_path)
+    shipped = {document["_id"]: document["_source"] for document in documents_in(tmp_path / "shipped")}
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress((tmp_path / "app.log").read_bytes()))
+
+    for name in ("app.log", "app.log.1.gz"):
+        done = run_to_end("explain", name, "--json", "-n", "0", directory=tmp_path)
+
+        explained = [json.loads(line) for line in done.stdout.splitlines()]
+        assert set(shipped) == {one["id"] for one in explained}
+    assert [one["problems"] for one in explained] == [[], ["not_json"], []]
+
+
+def test_explain_for_people(tmp_path: Path) -> None:
+    """The same as text, with the outcome of a dropped line and its reason."""
+    (tmp_path / "c.yml").write_text("sources: [{name: a, paths: [x.log]}]\ndrop: [{when: duration > 1}]\n")
+
+    done = run_to_end("explain", "-c", "c.yml", directory=tmp_path, standard_input=REQUEST + "\n")
+
+    assert done.returncode == 0, done.stderr
+    assert "outcome   dropped (duration > 1)" in done.stdout
+
+
+def test_check_names_all_mistakes_at_once(tmp_path: Path) -> None:
+    """With file, line and the nearest name; exit code 2."""
+    (tmp_path / "c.yml").write_text(
+        "sources:\n  - name: a\n    pathes: [x.log]\n    format: jason\ntags: {slow: 'duration >'}\n"
+    )
+
+    done = run_to_end("check", "-c", "c.yml", directory=tmp_path)
+
+    assert done.returncode == 2
+    for words in ("c.yml:3", "paths", "c.yml:4", "json", "c.yml:5"):
+        assert words in done.stderr
+
+
+def test_check_reports_files_server_and_metrics(tmp_path: Path, sink: Sink) -> None:
+    """What is followed and what is not, what the server is, which metrics there will be."""
+    (tmp_path / "logs").mkdir()
+    for name in ("combined-2024-01-15.log", "errors-2024-01-15.log", ".hidden-audit.json"):
+        (tmp_path / "logs" / name).write_text(REQUEST + "\n")
+
+    done = run_to_end("check", "logs", "--output", sink.url, "--json", directory=tmp_path)
+
+    report = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [Path(path).name for path in report["sources"][0]["first_files"]] == ["combined-2024-01-15.log"]
+    assert any("errors-2024-01-15.log is not followed" in warning for warning in report["warnings"])
+    assert "Elasticsearch 8.19" in report["output"]
+    assert report["metrics"]["http_requests_total"] == ["method", "path", "status"]
+
+
+def test_check_tells_refused_credentials(tmp_path: Path, sink: Sink) -> None:
+    """`run` would wait for them, so it is a warning; no password is ever shown."""
+    sink.fault(Fault("status", status=401, path="/"))
+    address = sink.url.replace("http://", "http://me:topsecret@")
+
+    done = run_to_end("check", "app.log", "--output", address, directory=tmp_path)
+    printed = run_to_end("check", "app.log", "--output", address, "--print", directory=tmp_path)
+
+    assert "refuses the credentials" in done.stdout
+    assert "***" in printed.stdout
+    assert "topsecret" not in done.stdout + done.stderr + printed.stdout + printed.stderr
+
+
+def test_demo_ends_with_equal_numbers(tmp_path: Path) -> None:
+    """Written, shipped and counted agree, with rotation in between."""
+    done = run_to_end("demo", "--seconds", "6", "--rate", "2000", "--listen", "127.0.0.1:0", directory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "every line arrived exactly once" in done.stdout
+    assert "page     http://127.0.0.1:" in done.stdout
+    rotated = next(line for line in done.stdout.splitlines() if line.startswith("files rotated"))
+    assert int(rotated.split()[-1]) >= 2
+
+
+def test_each_command_has_help_with_an_example(tmp_path: Path) -> None:
+    """`--help` of every command shows how it is used."""
+    for command in ("run", "check", "explain", "setup", "demo"):
+        done = run_to_end(command, "--help", directory=tmp_path)
+
+        assert done.returncode == 0
+        assert f"shipper {command}" in done.stdout.split("Usage", 1)[1].split("\n", 2)[2], command

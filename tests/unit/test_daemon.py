@@ -1,0 +1,73 @@
+"""The daemon's decisions: when a run that is to end gives up, what a reload cannot change, which rules apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shipper.batch import OutputStatus
+from shipper.daemon import REFUSED_SECONDS, STUCK_SECONDS, cannot_deliver, check_same, rules_of
+from shipper.errors import ConfigError
+from shipper.settings import MetricsSettings, Settings, SourceSettings
+
+NOW = 10_000.0
+
+
+def status(*, progress: float = NOW, refused: float | None = None, pending: int = 1) -> OutputStatus:
+    return OutputStatus(
+        "es:9200", is_up=True, error="it said", progress_at=progress, refused_since=refused, pending=pending
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (status(), ""),
+        (status(progress=NOW - STUCK_SECONDS + 1), ""),
+        (status(progress=NOW - STUCK_SECONDS), "es:9200 accepted nothing for 5 minutes: it said"),
+        (status(progress=NOW - STUCK_SECONDS, pending=0), ""),
+        (status(refused=NOW - REFUSED_SECONDS + 1), ""),
+        (status(refused=NOW - REFUSED_SECONDS), "es:9200 refuses: it said"),
+    ],
+)
+def test_gives_up(given: OutputStatus, expected: str) -> None:
+    """After five minutes without progress, or fifteen seconds of nothing but refused credentials."""
+    assert expected == cannot_deliver(given, now=NOW, started=NOW - 2 * STUCK_SECONDS)
+
+
+def test_a_start_counts_as_progress() -> None:
+    """What was before this run says nothing about it."""
+    assert cannot_deliver(status(progress=0.0), now=NOW, started=NOW - 1) == ""
+
+
+def settings(**changes: object) -> Settings:
+    return msgspec.structs.replace(Settings(sources=(SourceSettings(name="a", paths=("x",)),), state="s"), **changes)
+
+
+def test_a_reload_cannot_move_the_state_or_the_port() -> None:
+    """Both are named at once; everything else may change."""
+    check_same(settings(), settings(host="other"))
+    other = settings(state="t", metrics=MetricsSettings(listen="127.0.0.1:1"))
+
+    with pytest.raises(ConfigError) as caught:
+        check_same(settings(), other)
+
+    assert ["state", "metrics.listen"] == [problem.split()[0] for problem in caught.value.problems]
+
+
+def test_rules_of_an_unknown_source_are_refused(tmp_path: Path) -> None:
+    """A rule that names a source which does not exist would never count."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text("rules: [{name: x_total, type: counter, help: X., source: nobody}]\n")
+
+    with pytest.raises(ConfigError, match="no source 'nobody'; there are a"):
+        rules_of(settings(metrics=MetricsSettings(rules=(str(rules),))))
+
+
+def test_without_rule_files_the_two_http_rules_apply() -> None:
+    """Their names are the interface's."""
+    names = [rule.name for rule in rules_of(settings())]
+
+    assert names == ["http_requests_total", "http_request_duration_seconds"]
