@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from isal import isal_zlib
 
 from shipper.bulk import FILTER, FILTER_FAILURE_STORE, FILTER_WITH_REASONS, Outcome, RequestVerdict, judge_request
+from shipper.failpoints import failpoint
 from shipper.items import Bulk
 from shipper.settings import ElasticsearchSettings
 from shipper.telemetry import Telemetry
@@ -44,7 +45,7 @@ class Health:
         self._gauge = telemetry.output_up
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._reason = ""
+        self._said: set[str] = set()  # reasons that were logged since it was up last
         self.is_up = False
         self.error = ""
         self.failures = 0
@@ -56,7 +57,8 @@ class Health:
         """The server did its work."""
         with self._lock:
             was_up, self.is_up = self.is_up, True
-            self._reason = self.error = ""
+            self.error = ""
+            self._said.clear()
             self.failures = 0
             self.refused_since = None
         self._gauge.set(1)
@@ -70,8 +72,9 @@ class Health:
     def failed(self, reason: str, message: str, *, is_refusal: bool | None) -> None:
         """The server did not do its work. `is_refusal`: whether it said that we may not; None if it said nothing."""
         with self._lock:
-            is_news = self._reason != reason
-            self._reason = reason
+            advice = _ADVICE.get(reason, "")
+            is_news = not self._said or (bool(advice) and reason not in self._said)
+            self._said.add(reason)
             self.is_up = False
             self.error = message
             self.failures += 1
@@ -81,7 +84,6 @@ class Health:
                 self.refused_since = None
         self._gauge.set(0)
         if is_news:
-            advice = _ADVICE.get(reason, "")
             level = logging.ERROR if advice else logging.WARNING
             detail = f"; {advice}" if advice else ""
             log.log(level, "%s does not take documents: %s%s; they wait in their files", self._name, message, detail)
@@ -117,6 +119,7 @@ class Exchange:
         body = compressed(bulk.pieces) if self._is_compressing else bulk.pieces
         target = self._asking_target if bulk.is_asking else self._target
         started_at = self._monotonic()
+        failpoint("elastic.before_send")
         try:
             answer = self._cluster.request("POST", target, body, headers=self._headers, timeout_seconds=timeout_seconds)
         except NotAnsweredError as error:
@@ -125,6 +128,7 @@ class Exchange:
                 bulk.mark_applied()
             self._health.failed(error.reason, str(error), is_refusal=None)
         else:
+            failpoint("elastic.after_answer")
             verdict = judge_request(answer.status, answer.body, count=bulk.count)
             self._telemetry.bulk_duration.observe(self._monotonic() - started_at)
             self._note(bulk, verdict, answer.status)

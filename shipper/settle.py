@@ -26,6 +26,9 @@ from shipper.triage import Delivered, Round, Tally, sort_out, tally
 
 log = logging.getLogger(__name__)
 
+BUSY_SHARE = 0.2
+"""Of the documents of a request that the server has no time for: above that, less is sent at once."""
+
 
 class Patience(NamedTuple):
     """How long documents wait in memory before they go to the spool."""
@@ -125,13 +128,13 @@ class Settler:
             self.settle_round(sort_out(answers))
 
     def _keep_pace(self, results: Results) -> None:
-        busy = (
+        busy = sum(
             results.statuses[i] == 429 and error.type != "cluster_block_exception"
             for i, error in results.errors.items()
         )
-        if any(busy):
+        if busy > BUSY_SHARE * results.documents:
             self._queue.pace.rejected()
-        else:
+        elif not busy:
             self._queue.pace.accepted()
 
     def settle_round(self, result: Round) -> None:

@@ -94,6 +94,8 @@ class Spool:
 
     def open(self) -> None:
         """Find what an earlier process left; what is unreadable is named in the log and left alone."""
+        for path in self._directory.glob("*.tmp"):  # of a crash; what it was to replace is still there
+            path.unlink()
         for path in sorted(self._directory.glob("*.ndjson")):
             number = path.name.partition("-")[0]
             self._last_number = max(self._last_number, int(number) if number.isdecimal() else 0)

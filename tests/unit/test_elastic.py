@@ -9,11 +9,13 @@ import pytest
 from deliveries import Delivery, documents_of, id_of, lines_of
 from harness.process import wait_until
 from harness.sink import Fault, Sink
+from prometheus_client import CollectorRegistry
 
 from shipper.batch import DeadLetter
 from shipper.elastic import full_jitter
-from shipper.exchange import compressed
+from shipper.exchange import Health, compressed
 from shipper.settle import Patience
+from shipper.telemetry import Telemetry
 from shipper.transport import Answer
 
 
@@ -231,3 +233,35 @@ def test_pieces_are_one_stream() -> None:
     import gzip
 
     assert gzip.decompress(b"".join(compressed([b"one", b"two" * 100_000, b""]))) == b"one" + b"two" * 100_000
+
+
+def test_a_change_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Down is said once, whatever the reasons do; a reason that needs a person once more; then up."""
+    caplog.set_level("INFO")
+    telemetry = Telemetry(registry=CollectorRegistry())
+    health = Health(name="es", telemetry=telemetry, monotonic=lambda: 5.0)
+    for _ in range(3):
+        health.failed("network", "refused", is_refusal=None)
+        health.failed("timeout", "no answer", is_refusal=None)
+        health.failed("unauthorized", "unauthorized (status 401)", is_refusal=True)
+    assert (False, 5.0, 9) == (health.is_up, health.refused_since, health.failures)
+    health.answered()
+    health.answered()
+    assert (True, None, 0, "") == (health.is_up, health.refused_since, health.failures, health.error)
+    assert ["WARNING", "ERROR", "INFO"] == [record.levelname for record in caplog.records]
+    assert "check the credentials" in caplog.records[1].message
+
+
+def test_few_busy_documents_slow_nothing_down(sink: Sink, tmp_path: Path) -> None:
+    """A server that has no time for some documents of each request gets as much at once as before; for many, less."""
+    with Delivery(tmp_path, sink.url, bulk_bytes=256 * 1024) as delivery:
+        pace = delivery.output._queue.pace
+        sink.fault(Fault("items", status=429, rate=0.05))
+        delivery.ship(lines_of(2000))
+        delivery.wait_done()
+        assert (256 * 1024, 2) == (pace.bulk_bytes, pace.in_flight)
+        sink.fault(Fault("items", status=429, times=2000))
+        delivery.ship(lines_of(1000, first=2000), first=2000)
+        wait_until(lambda: pace.rejections > 0, what="less at once", timeout_seconds=30)
+        delivery.wait_done()
+    assert len(sink.docs()) == 3000
