@@ -1,6 +1,7 @@
 #!/bin/sh
-# Gives Kibana's built-in user its password, and the shipper a role and a user that can write logs-* and no more than
-# `shipper setup` needs beside it. Safe to repeat. Needs curl, which Elasticsearch's image has.
+# Gives Kibana's built-in user its password; the shipper a role and a user that can write logs-*, read it for comparing,
+# and no more than `shipper setup` needs beside; and Grafana one that can read logs-*. Safe to repeat. Needs curl, which
+# Elasticsearch's image has.
 set -eu
 
 url=${ELASTICSEARCH_URL:-http://elasticsearch:9200}
@@ -29,5 +30,14 @@ put /_security/role/shipper <<'BODY'
 BODY
 put /_security/user/shipper <<BODY
 {"password": "$SHIPPER_PASSWORD", "roles": ["shipper"], "full_name": "Log shipper"}
+BODY
+put /_security/role/logs_reader <<'BODY'
+{
+  "cluster": ["monitor"],
+  "indices": [{"names": ["logs-*"], "privileges": ["read", "view_index_metadata"]}]
+}
+BODY
+put /_security/user/grafana <<BODY
+{"password": "$GRAFANA_PASSWORD", "roles": ["logs_reader"], "full_name": "Grafana"}
 BODY
 echo "Users and roles are in place."

@@ -28,6 +28,7 @@ def run_script(server: Remote) -> str:
         "ELASTIC_PASSWORD": server.password,
         "KIBANA_PASSWORD": PASSWORD,
         "SHIPPER_PASSWORD": PASSWORD,
+        "GRAFANA_PASSWORD": PASSWORD,
         "CURL_CA_BUNDLE": str(server.ca_file),
     }
     done = subprocess.run(["sh", SCRIPT], env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -41,7 +42,8 @@ def prepared(elasticsearch_secure: Remote) -> Iterator[Remote]:
     for _ in range(2):
         assert PASSWORD not in run_script(elasticsearch_secure)
     yield elasticsearch_secure
-    for path in ("/_security/user/shipper", "/_security/role/shipper", f"/{INDEX}", "/_index_template/users-test"):
+    made = ("user/shipper", "user/grafana", "role/shipper", "role/logs_reader")
+    for path in (*(f"/_security/{name}" for name in made), f"/{INDEX}", "/_index_template/users-test"):
         elasticsearch_secure.request("DELETE", path)
 
 
@@ -68,3 +70,11 @@ def test_the_shipper_may_write_its_indices_and_nothing_else(prepared: Remote) ->
 def test_kibana_gets_its_password(prepared: Remote) -> None:
     """The built-in user of Kibana can sign in with the password that the stack gives to Kibana."""
     assert as_user(prepared, "kibana_system", "GET", "/_security/_authenticate") == 200
+
+
+def test_grafana_may_read_the_logs_and_nothing_else(prepared: Remote) -> None:
+    """Its user searches logs-* and can neither write there nor look elsewhere."""
+    assert as_user(prepared, "shipper", "PUT", f"/{INDEX}/_create/3", {"method": "GET"}) == 201
+    assert as_user(prepared, "grafana", "GET", "/logs-*/_search") == 200
+    assert as_user(prepared, "grafana", "PUT", f"/{INDEX}/_create/4", {"method": "GET"}) == 403
+    assert as_user(prepared, "grafana", "GET", "/patients/_search") == 403
