@@ -1,4 +1,4 @@
-"""One document put together from a line that needs more than splicing: it has a field of ours, or is no JSON object.
+"""One document put together from a line that needs more than splicing: it has objects or tags that ours go into.
 
 Values of the line's own stay verbatim (they are never decoded and encoded again) and are never overwritten: a group of
 our fields of which any would collide goes below `shipper`, or below `shipper_fields` where the line has a `shipper`.
@@ -6,16 +6,15 @@ our fields of which any would collide goes below `shipper`, or below `shipper_fi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from shipper.batch import MISSING
 from shipper.settings import Coercion
-from shipper.times import event_time
+from shipper.times import event_time, is_same_instant
 
 Nested = dict[str, Any]
 RawObject = dict[str, msgspec.Raw]
@@ -36,121 +35,111 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> Nested:
     return result
 
 
-def leaf_names(tree: Nested, prefix: str = "") -> list[str]:
-    """The dotted names of all that is in `tree`, inner objects included."""
-    names = []
-    for key, value in tree.items():
-        names.append(prefix + key)
-        if isinstance(value, dict):
-            names += leaf_names(value, f"{prefix}{key}.")
-    return names
-
-
 def merge(target: Nested, group: Nested) -> None:
     """Adds `group` to `target`, object by object. Neither's inner objects are shared afterwards."""
     for key, value in group.items():
         if isinstance(value, dict):
-            inner = target.setdefault(key, {})
-            merge(inner, value)
+            merge(target.setdefault(key, {}), value)
         else:
             target[key] = value
 
 
+def paths(group: Nested, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where the values of `group` stand that are no objects (or empty ones)."""
+    for key, value in group.items():
+        if isinstance(value, dict) and value:
+            yield from paths(value, (*before, key))
+        else:
+            yield (*before, key)
+
+
 def raw_object(line: bytes) -> RawObject:
-    """A JSON object's values by name, as they stand in the line."""
-    try:
-        return _raw_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # lone surrogates, which only this parser takes
-        return {key: msgspec.Raw(json.dumps(value).encode()) for key, value in json.loads(line).items()}
+    """A JSON object's values by name, as they stand in the line; of a repeated name the last. Raises ValueError."""
+    return _raw_decoder.decode(line)
 
 
 def written(document: RawObject) -> bytes:
     """The object as JSON on one line."""
-    pairs = [b"%b:%b" % (_encoded_key(key), bytes(value)) for key, value in document.items()]
+    pairs = [b"%b:%b" % (_encode(key), bytes(value)) for key, value in document.items()]
     return (b"{" + b",".join(pairs) + b"}").replace(b"\n", b" ")
-
-
-def _encoded_key(key: str) -> bytes:
-    try:
-        return _encode(key)
-    except UnicodeEncodeError:
-        return json.dumps(key).encode()
 
 
 @dataclass(slots=True, frozen=True)
 class OwnFields:
     """What we add to a document."""
 
-    time: str | None
+    time: str
+    """'' for none."""
     tags: Sequence[str]
     groups: Sequence[Nested]
     """Each is added whole, or goes below `shipper` whole."""
-    below_shipper: Nested
+    below: Nested
     """What is placed below `shipper` in any case."""
 
 
 def with_own_fields(document: RawObject, own: OwnFields) -> None:
     """Adds ours to `document`, which may carry fields that are called the same."""
-    moved = Nested()
-    merge(moved, own.below_shipper)
-    if own.time is not None and not _has_time(document, own.time):
-        if "@timestamp" in document:
-            moved["@timestamp"] = own.time
+    below_name = _free_name(document)
+    below = Nested()
+    if own.time and "@timestamp" not in document:
+        document["@timestamp"] = msgspec.Raw(_encode(own.time))
+    elif own.time and not _says(document["@timestamp"], own.time):
+        below["@timestamp"] = own.time
+    if own.tags:
+        tags = extended_tags(document.get("tags"), own.tags)
+        if tags is None:
+            below["tags"] = list(own.tags)
         else:
-            document["@timestamp"] = msgspec.Raw(_encode(own.time))
-    if own.tags and not _extend_tags(document, own.tags):
-        moved["tags"] = list(own.tags)
+            document["tags"] = msgspec.Raw(tags)
+    merge(below, own.below)
     for group in own.groups:
-        if collides(document, group):
-            merge(moved, group)
+        if any(collides(document, path) for path in paths(group)):
+            merge(below, group)
         else:
             _merge_raw(document, group)
-    if moved:
-        document[_free_name(document)] = msgspec.Raw(_encode(moved))
+    if below:
+        document[below_name] = msgspec.Raw(_encode(below))
 
 
-def _has_time(document: RawObject, text: str) -> bool:
-    """Whether the line's own @timestamp already says the same instant."""
-    if "@timestamp" not in document:
-        return False
-    found = event_time(_decoded(document["@timestamp"]))
-    return found is not None and found.text == text
+def _free_name(document: RawObject) -> str:
+    name = "shipper" if "shipper" not in document else "shipper_fields"
+    while name in document:
+        name += "_"
+    return name
 
 
-def _extend_tags(document: RawObject, tags: Sequence[str]) -> bool:
-    """Adds to the line's own tags; False if they are neither text nor an array."""
-    own = _decoded(document["tags"]) if "tags" in document else []
-    if isinstance(own, str):
-        own = [own]
-    if not isinstance(own, list):
-        return False
-    document["tags"] = msgspec.Raw(_encode([*own, *(tag for tag in tags if tag not in own)]))
-    return True
+def _says(value: msgspec.Raw, time: str) -> bool:
+    """Whether the line's own @timestamp means the same instant."""
+    found = event_time(_decoded(value))
+    return found is not None and is_same_instant(found, time)
 
 
-def collides(document: RawObject, group: Nested, prefix: str = "") -> bool:
-    """Whether adding `group` would overwrite, or make two fields of one name, anywhere in it."""
-    for key, value in group.items():
-        name = prefix + key
-        if any(other == name or other.startswith(name + ".") for other in document if "." in other):
-            return True
-        own = document.get(key)
-        if own is None:
-            if isinstance(value, dict) and not prefix and _has_dotted(document, value, name + "."):
-                return True
+def extended_tags(own: msgspec.Raw | None, tags: Sequence[str]) -> bytes | None:
+    """The line's own tags (None: it has none) and ours, as JSON; None if its own are neither text nor an array."""
+    if own is None:
+        return _encode(tags)
+    value, raw = _decoded(own), bytes(own).strip()
+    if raw.startswith(b'"'):
+        value, inner = [value], raw
+    elif raw.startswith(b"["):
+        inner = raw[1:-1].strip()
+    else:
+        return None
+    added = [_encode(tag) for tag in tags if not (isinstance(value, list) and tag in value)]
+    return b"[" + b",".join([inner, *added] if inner else added) + b"]" if added else raw
+
+
+def collides(document: RawObject, path: Sequence[str]) -> bool:
+    """Whether the object has a value at `path`, above it or below it, however its names are cut at their dots."""
+    for length in range(1, len(path) + 1):
+        value = document.get(".".join(path[:length]))
+        if value is None:
             continue
-        if not isinstance(value, dict):
+        inner = _as_object(value)
+        if inner is None or length == len(path) or collides(inner, path[length:]):
             return True
-        inner = _as_object(own)
-        if inner is None or collides(inner, value):
-            return True
-        if _has_dotted(document, value, name + "."):
-            return True
-    return False
-
-
-def _has_dotted(document: RawObject, group: Nested, prefix: str) -> bool:
-    return any(prefix + name in document for name in leaf_names(group))
+    below = ".".join(path) + "."
+    return any(name.startswith(below) for name in document)
 
 
 def _as_object(value: msgspec.Raw) -> RawObject | None:
@@ -158,9 +147,9 @@ def _as_object(value: msgspec.Raw) -> RawObject | None:
 
 
 def _merge_raw(document: RawObject, group: Nested) -> None:
+    """Adds `group`, which does not collide."""
     for key, value in group.items():
-        own = document.get(key)
-        inner = None if own is None else _as_object(own)
+        inner = _as_object(document[key]) if key in document else None
         if inner is None:
             document[key] = msgspec.Raw(_encode(value))
         else:
@@ -168,32 +157,51 @@ def _merge_raw(document: RawObject, group: Nested) -> None:
             document[key] = msgspec.Raw(written(inner))
 
 
-def _free_name(document: Mapping[str, Any]) -> str:
-    name = "shipper" if "shipper" not in document else "shipper_fields"
-    while name in document:
-        name += "_"
-    return name
-
-
 def _decoded(raw: msgspec.Raw) -> Any:
+    """The value; None for one that cannot be held (a number beyond a double)."""
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except ValueError:
         return None
 
 
-def coerced(value: Any, coercion: Coercion) -> Any:
-    """The value as the wanted type; MISSING where it is so already, or cannot be."""
+# Coercion -----------------------------------------------------------------------------------------------------------
+
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_NUMBER_TEXT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_MOST_DIGITS = 400
+
+
+def needs_coercion(value: Any, coercion: Coercion) -> bool:
+    """Whether a field's value may have to be rewritten, by its type."""
     if coercion is Coercion.STRING:
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        return str(value) if isinstance(value, int | float) else MISSING
-    if not isinstance(value, str):
-        return MISSING
-    try:
-        number = float(value)
-    except ValueError:
-        return MISSING
-    if number != number or number in (float("inf"), float("-inf")):
-        return MISSING
-    return int(value) if value.strip().lstrip("+-").isdecimal() else number
+        return isinstance(value, int | float)
+    return isinstance(value, str)
+
+
+def coerced(raw: bytes, coercion: Coercion) -> bytes | None:
+    """A JSON value as the wanted type, its digits as they were; None where it is so already, or cannot be."""
+    raw = raw.strip()
+    if coercion is Coercion.STRING:
+        return None if raw[:1] in b'"{[n' else b'"%b"' % raw
+    text = msgspec.json.decode(raw) if raw.startswith(b'"') else ""
+    if len(text) > _MOST_DIGITS or not _NUMBER_TEXT.fullmatch(text) or abs(float(text)) == float("inf"):
+        return None
+    if _JSON_NUMBER.fullmatch(text):
+        return bytes(text, "ascii")
+    return _encode(int(text) if text.lstrip("+-").isdecimal() else float(text))
+
+
+def rewrite(document: RawObject, name: str, change: Callable[[bytes], bytes | None]) -> bool:
+    """Gives a field another value, at its dotted name's path, else under the name itself; False if there is none."""
+    top, _, rest = name.partition(".")
+    inner = _as_object(document[top]) if rest and top in document else None
+    if inner is not None and rewrite(inner, rest, change):
+        document[top] = msgspec.Raw(written(inner))
+        return True
+    if name not in document:
+        return False
+    value = change(bytes(document[name]))
+    if value is not None:
+        document[name] = msgspec.Raw(value)
+    return True

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from shipper.batch import Mark
 
@@ -74,7 +74,12 @@ def identity_of(*, scope: str, stem_name: str, first_line: bytes) -> str:
 
 def checksum(line: bytes) -> int:
     """32 bits of a line without its line ending; the last part of its id."""
-    return xxh3_64_intdigest(line) & 0xFFFFFFFF
+    return xxh3_64_intdigest(line) >> 32
+
+
+def checksums(lines: Iterable[bytes]) -> list[bytes]:
+    """Of each line hexadecimal digits, of which the first 8 are its checksum. `lines` must not be empty."""
+    return b"".join(map(xxh3_64_digest, lines)).hex("\n", 8).encode().split(b"\n")
 
 
 def line_id(identity: str, offset: int, line: bytes) -> str:

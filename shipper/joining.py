@@ -1,16 +1,21 @@
-"""Container runtimes cut long lines into parts: takes their frames off and joins the parts again (docker json-file, CRI).
+"""Container runtimes cut long lines into parts: takes their frames off and joins the parts (docker json-file, CRI).
 
-A group of parts that is still open holds the cursor at its first part, so that nothing is kept in memory between batches
+A group of parts that is still open holds the cursor at its first part, so that nothing is kept between batches
 and a restart joins the same parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
+
+from shipper.columns import DECODE_ERRORS, look_like_objects
+
+MOST_SPANNED: Final = 8
+"""A group that spans so many times the longest line is closed, whatever follows: it would hold the cursor for ever."""
 
 
 class Part(NamedTuple):
@@ -24,11 +29,13 @@ class Part(NamedTuple):
     time: str
     is_open: bool
     """More of the same line follows."""
+    is_framed: bool = True
+    """False for a line that is not as the runtime writes."""
 
 
 @dataclass(slots=True)
 class Group:
-    """The parts of one line of the application."""
+    """The parts of one line of the application. Of a line that is too long only the beginning is kept."""
 
     start: int
     end: int
@@ -36,29 +43,33 @@ class Group:
     texts: list[bytes] = field(default_factory=list)
     time: str = ""
     size: int = 0
-    is_cut: bool = False
+    is_framed: bool = True
 
-    def add(self, part: Part) -> None:
-        self.raws.append(part.raw)
-        self.texts.append(part.text)
+    def add(self, part: Part, *, max_line_bytes: int) -> None:
+        if self.size <= max_line_bytes:
+            self.raws.append(part.raw)
+            self.texts.append(part.text)
         self.time = self.time or part.time
         self.size += len(part.text)
         self.end = part.end
+        self.is_framed = part.is_framed
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(self.texts).removesuffix(b"\r")
 
 
 def join(parts: Iterable[Part], *, max_line_bytes: int, is_final: bool) -> tuple[list[Group], int | None]:
     """Groups in order of their first parts, and where reading must begin again because a group is open (None: nowhere).
 
-    Streams (stdout, stderr) may interleave. A group that reaches `max_line_bytes` is closed there, whatever follows.
-    `is_final`: nothing will follow, so what is open is closed.
+    Streams (stdout, stderr) may interleave. `is_final`: nothing will follow, so what is open is closed.
     """
     opened: dict[str, Group] = {}
     done: list[Group] = []
     for part in parts:
         group = opened.pop(part.stream, None) or Group(part.start, part.end)
-        group.add(part)
-        group.is_cut = part.is_open and group.size >= max_line_bytes
-        if part.is_open and not group.is_cut:
+        group.add(part, max_line_bytes=max_line_bytes)
+        if part.is_open and group.end - group.start < MOST_SPANNED * max_line_bytes:
             opened[part.stream] = group
         else:
             done.append(group)
@@ -81,6 +92,22 @@ def _hold(done: Sequence[Group], opened: Iterable[Group]) -> int | None:
     return hold
 
 
+class Whole(NamedTuple):
+    """Lines of which none was cut: what the application wrote, and the runtime's times."""
+
+    texts: list[bytes]
+    times: list[str]
+
+
+class Framing(NamedTuple):
+    """How one runtime packs lines."""
+
+    part: Callable[[bytes, int, int], Part | None]
+    """One line (raw, start, end) without its frame; None if it has none."""
+    whole: Callable[[bytes, list[bytes]], Whole | None]
+    """All lines (the data, and split) at once; None where some were cut, are blank, or are not as usual."""
+
+
 class _DockerFrame(msgspec.Struct, gc=False):
     log: str
     stream: str = ""
@@ -90,24 +117,63 @@ class _DockerFrame(msgspec.Struct, gc=False):
 _docker_decoder = msgspec.json.Decoder(_DockerFrame)
 
 
-def docker_part(raw: bytes, start: int, end: int) -> Part | None:
-    """A line of Docker's json-file driver; None if it is none."""
+def _docker_part(raw: bytes, start: int, end: int) -> Part | None:
     try:
         frame = _docker_decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return None
-    text = frame.log.encode("utf-8", "replace")
+    text = frame.log.encode()
     is_open = not text.endswith(b"\n")
     return Part(start, end, raw, text if is_open else text[:-1], frame.stream, frame.time, is_open)
 
 
-def cri_part(raw: bytes, start: int, end: int) -> Part | None:
-    """A line as containerd and CRI-O write: `TIME STREAM P|F TEXT`; None if it is none."""
+def _docker_whole(data: bytes, lines: list[bytes]) -> Whole | None:
+    if not look_like_objects(lines):
+        return None
+    try:
+        frames = _docker_decoder.decode_lines(data)
+    except DECODE_ERRORS:
+        return None
+    logs = [frame.log for frame in frames]
+    text = "".join(logs)
+    if len(frames) != len(lines) or text.count("\n") != len(lines) or {log[-1:] for log in logs} != {"\n"}:
+        return None
+    texts = text.encode().split(b"\n")
+    texts.pop()
+    if "\r" in text:  # a container with a terminal
+        texts = [line.removesuffix(b"\r") for line in texts]
+    return Whole(texts, [frame.time for frame in frames]) if all(map(bytes.strip, texts)) else None
+
+
+DOCKER = Framing(_docker_part, _docker_whole)
+"""Docker's json-file driver: `{"log":"TEXT\\n","stream":"stdout","time":"…"}`."""
+
+_CRI_STREAMS = (b"stdout", b"stderr")
+_WHOLE_KINDS = {(b"stdout", b"F"), (b"stderr", b"F")}
+
+
+def _cri_part(raw: bytes, start: int, end: int) -> Part | None:
     pieces = raw.split(b" ", 3)
-    if len(pieces) < 3 or pieces[1] not in (b"stdout", b"stderr") or not pieces[2]:
+    if len(pieces) < 3 or pieces[1] not in _CRI_STREAMS:
         return None
     flag = pieces[2].split(b":", 1)[0]
     if flag not in (b"P", b"F"):
         return None
     text = pieces[3] if len(pieces) == 4 else b""
     return Part(start, end, raw, text, pieces[1].decode(), pieces[0].decode("ascii", "replace"), flag == b"P")
+
+
+def _cri_whole(data: bytes, lines: list[bytes]) -> Whole | None:
+    if b"\r" in data:
+        return None
+    try:
+        times, streams, flags, texts = zip(*[line.split(b" ", 3) for line in lines], strict=True)
+    except ValueError:
+        return None
+    if not set(zip(streams, flags, strict=True)) <= _WHOLE_KINDS or not all(map(bytes.strip, texts)):
+        return None
+    return Whole(list(texts), b"\n".join(times).decode("ascii", "replace").split("\n"))
+
+
+CRI = Framing(_cri_part, _cri_whole)
+"""containerd and CRI-O: `TIME STREAM P|F TEXT`; P is a part, of which the rest follows."""

@@ -1,0 +1,183 @@
+"""Documents without decoding: the line's bytes as they are, ours spliced in before the closing brace.
+
+A form is a `%` template of what is around a line. It is made once for all lines of a batch that have the same day and
+the same collisions; most batches are one form, repeated and filled at once. `enrich` decides, `document` does the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shipper.batch import MISSING, Batch, Column, Frame
+from shipper.document import Nested, merge, nested, paths
+from shipper.settings import Placement, SourceSettings
+from shipper.times import IndexPattern
+
+WHERE_MOVED: Final = 1
+"""Bits of a variant: how a document differs from the usual one."""
+FIELDS_MOVED: Final = 2
+COPIES_MOVED: Final = 4
+NO_TIME: Final = 8
+"""No time is added: the line has it already, or there is none."""
+_FIRST_COPY = 4  # from this bit on: the copy of that number is absent
+
+_FORMS_KEPT = 64
+_SLOT = re.compile(rb"\0(\d+)\0")
+_SWALLOWED = b"%.0b"
+_encode = msgspec.json.encode
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+class Splicer:
+    """Makes the documents of one source's lines."""
+
+    def __init__(self, *, source: SourceSettings, host: str, index: IndexPattern, frame: Frame) -> None:
+        self._host = host
+        self._index = index
+        self._frame = frame
+        self._is_where_below = source.placement is Placement.SHIPPER
+        self._fields = nested(source.fields.items())
+        self._copy_names = _in_order_of_writing(source.copy, self.where("", None))
+        self._copied = tuple(source.copy[name] for name in self._copy_names)
+        self._forms: dict[tuple[str, str, str, int], bytes] = {}
+
+    def where(self, path: str, offset: Any) -> Nested:
+        """The group of fields that says where a line stands."""
+        # The offset comes first: its place among the values to fill in must be the same in all forms.
+        return {"log": {"offset": offset, "file": {"path": shown_path(path)}}, "host": {"name": self._host}}
+
+    def copies(self, batch: Batch, i: int) -> Nested:
+        """What line `i` has of the fields to copy."""
+        values = [batch.columns[name][i] for name in self._copied]
+        pairs = zip(self._copy_names, values, strict=True)
+        return nested((name, value) for name, value in pairs if value is not MISSING)
+
+    @property
+    def fields(self) -> Nested:
+        """What is added to every document."""
+        return self._fields
+
+    def absent_copies(self, batch: Batch) -> dict[int, int]:
+        """The bits of the variants of lines that lack a field to copy."""
+        bits: dict[int, int] = {}
+        for number, name in enumerate(self._copied):
+            column = batch.columns[name]
+            if MISSING in column:
+                for i, value in enumerate(column):
+                    if value is MISSING:
+                        bits[i] = bits.get(i, 0) | 1 << _FIRST_COPY + number
+        return bits
+
+    def values(
+        self,
+        batch: Batch,
+        *,
+        bodies: Sequence[bytes],
+        sums: Sequence[bytes],
+        times: Sequence[str],
+        tags: Sequence[bytes],
+    ) -> list[Sequence[Any]]:
+        """The columns that fill a form. `bodies`: objects without closing brace; `sums`: hex digits, 8 or more."""
+        copies = [_encoded_each(batch.columns[name]) for name in self._copied]
+        return [batch.offsets, sums, bodies, "\n".join(times).encode().split(b"\n"), tags, batch.offsets, *copies]
+
+    def form(self, batch: Batch, day: str, variant: int) -> bytes:
+        """The `%` template of documents of `day` ('' for none), to be filled with a row of `values`."""
+        key = (batch.identity, batch.path, day, variant)
+        form = self._forms.get(key)
+        if form is None:
+            if len(self._forms) >= _FORMS_KEPT:
+                self._forms.clear()
+            form = self._forms[key] = self._made_form(*key)
+        return form
+
+    def _made_form(self, identity: str, path: str, day: str, variant: int) -> bytes:
+        frame = self._frame
+        ours = _encode(self._tree(path, variant))[1:-1].replace(b"%", b"%%")
+        parts = (
+            (frame.before_index + self._index.name(day).encode() + frame.before_id).replace(b"%", b"%%"),
+            identity.encode(),
+            b"-%010d-%.8b",
+            frame.before_source.replace(b"%", b"%%"),
+            b"%b",
+            _SWALLOWED if variant & NO_TIME or not day else b',"@timestamp":"%b"',
+            b"%b,",
+            _with_slots(ours, 1 + len(self._copied)),
+            b"}" + frame.end.replace(b"%", b"%%"),
+        )
+        return b"".join(parts)
+
+    def _tree(self, path: str, variant: int) -> Nested:
+        """Our fields, with slots for what differs from line to line."""
+        beside, below = Nested(), Nested()
+        is_where_below = self._is_where_below or bool(variant & WHERE_MOVED)
+        copies = nested(
+            (name, _slot(number + 1))
+            for number, name in enumerate(self._copy_names)
+            if not variant & 1 << _FIRST_COPY + number
+        )
+        merge(below if is_where_below else beside, self.where(path, _slot(0)))
+        merge(below if variant & COPIES_MOVED else beside, copies)
+        merge(below if variant & FIELDS_MOVED else beside, self._fields)
+        if not below:
+            return beside
+        return {"shipper": below, **beside} if is_where_below else {**beside, "shipper": below}
+
+
+def shown_path(path: str) -> str:
+    """A path as text; bytes of it that are no UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _in_order_of_writing(names: Iterable[str], where: Nested) -> list[str]:
+    """Names in the order in which their values stand in a document, whichever of our groups stand together there."""
+    tree = Nested()
+    merge(tree, where)
+    merge(tree, nested((name, None) for name in names))
+    order = [".".join(path) for path in paths(tree)]
+    return sorted(names, key=order.index)
+
+
+def _slot(number: int) -> msgspec.Raw:
+    """Stands for a value in JSON that is made before the value is known (nothing else leaves a NUL in JSON)."""
+    return msgspec.Raw(b"\0%d\0" % number)
+
+
+def _with_slots(text: bytes, count: int) -> bytes:
+    """The slots as `%` places, in order; those that are not in `text` take their value and leave nothing."""
+    pieces = _SLOT.split(text)
+    found, result, expected = pieces[1::2], [pieces[0]], 0
+    for digits, piece in zip(found, pieces[2::2], strict=True):
+        number = int(digits)
+        result += [_SWALLOWED] * (number - expected)
+        result += [b"%b" if number else b"%d", piece]
+        expected = number + 1
+    return b"".join((*result, _SWALLOWED * (count - expected)))
+
+
+def _encoded_each(column: Column) -> list[bytes]:
+    """Each value as JSON; null for what is missing."""
+    if MISSING in column:
+        column = [None if value is MISSING else value for value in column]
+    encoded = _encode_lines(column).split(b"\n")
+    encoded.pop()
+    return encoded
+
+
+def fill_all(form: bytes, values: Sequence[Sequence[Any]]) -> bytes:
+    """All lines' documents, one after another, by one form."""
+    width, count = len(values), len(values[0])
+    flat: list[Any] = [None] * (width * count)
+    for i, column in enumerate(values):
+        flat[i::width] = column
+    return (form * count) % tuple(flat)
+
+
+def fill_each(forms: Iterable[bytes], values: Sequence[Sequence[Any]]) -> list[bytes]:
+    """Each line's document by its own form."""
+    return [form % row for form, row in zip(forms, zip(*values, strict=True), strict=True)]
