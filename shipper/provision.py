@@ -16,7 +16,7 @@ from uuid import uuid4
 import msgspec
 
 from shipper import __version__
-from shipper.errors import OutputError
+from shipper.errors import ShipperError
 from shipper.settings import ElasticsearchSettings
 from shipper.templates import ALL_FEATURES, MANAGED_BY, Feature, index_template, name_of, policy
 from shipper.transport import Cluster, NotAnsweredError
@@ -37,8 +37,8 @@ class Step:
     note: str = ""
 
 
-class RefusedError(OutputError):
-    """The server did not take a request of the setup; the message holds its reason."""
+class RefusedError(ShipperError):
+    """The server did not answer, or did not take a request of the setup; the message holds its reason."""
 
 
 class _Server:
@@ -48,12 +48,12 @@ class _Server:
         self._cluster = cluster
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Return status and JSON (None if the answer is none); raise OutputError if nobody answers, or refuses us."""
+        """Return status and JSON (None if the answer is none); raise RefusedError if nobody answers, or we may not."""
         sent = b"" if body is None else json.dumps(body).encode()
         try:
             answer = self._cluster.request(method, path, sent, headers=_HEADERS)
         except NotAnsweredError as error:
-            raise OutputError(f"the server does not answer: {error}") from None
+            raise RefusedError(f"the server does not answer: {error}") from None
         try:
             content = msgspec.json.decode(answer.body)
         except msgspec.MsgspecError:
@@ -75,10 +75,10 @@ def setup(
     aliases: bool = True,
     taken: frozenset[str] = frozenset(),
 ) -> int:
-    """Make the server ready, and say by `echo` what is done; return 0, or 1 if something is left undone.
+    """Make the server ready, and say by `echo` what is done, or what is in the way; return 0, or 1 if it is not ready.
 
     With `dry_run` it says what it would send. `force` replaces what somebody else made; `aliases` and `taken` as in
-    `index_template`. Raises OutputError (exit code 2) if the server cannot be asked.
+    `index_template`. Raises OutputError where the settings can never work.
     """
     agent = f"shipper/{__version__}"
     cluster = Cluster(settings=settings, user_agent=agent, opaque_id=f"{agent} setup", monotonic=time.monotonic)
@@ -88,6 +88,9 @@ def setup(
         if dry_run:
             return _show(steps, echo)
         return apply(server, steps, echo)
+    except RefusedError as error:
+        echo(str(error))
+        return 1
     finally:
         cluster.close()
 

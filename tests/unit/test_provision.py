@@ -11,7 +11,6 @@ import pytest
 from deliveries import Delivery, access_to, id_of
 from harness.servers import Remote
 
-from shipper.errors import OutputError
 from shipper.provision import setup, template_state, version_of
 from shipper.settings import ElasticsearchSettings, SourceSettings
 from shipper.templates import Feature, index_patterns, index_template, name_of, own_fields, policy
@@ -227,15 +226,15 @@ def test_a_retention_that_somebody_chose_stays(fake: FakeServer) -> None:
 def test_a_refusal_is_said_with_its_reason(fake: FakeServer, path: str, refusal: tuple[int, Any], words: str) -> None:
     """What the server does not allow or take ends the setup with the server's words."""
     fake.refusals[path] = refusal
-    with pytest.raises(OutputError, match=words):
-        _ran(ElasticsearchSettings(hosts=(fake.url,)))
+    code, said = _ran(ElasticsearchSettings(hosts=(fake.url,)))
+    assert (1, True) == (code, words in said)
     assert not fake.stored
 
 
 def test_a_server_that_does_not_answer_is_said() -> None:
-    """Nobody there: an error that names the host."""
-    with pytest.raises(OutputError, match=r"127\.0\.0\.1:9"):
-        _ran(ElasticsearchSettings(hosts=("http://127.0.0.1:9",)))
+    """Nobody there: the host is named."""
+    code, said = _ran(ElasticsearchSettings(hosts=("http://127.0.0.1:9",)))
+    assert (1, True) == (code, "http://127.0.0.1:9" in said)
 
 
 @pytest.mark.parametrize(
