@@ -20,10 +20,10 @@ from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.daemon import rules_of
 from shipper.discover import scan
+from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.settings import ElasticsearchSettings, Settings
-from shipper.transport import Cluster, NotAnsweredError
 
 MOST_FILES = 20
 PING_SECONDS = 5.0

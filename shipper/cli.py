@@ -258,7 +258,8 @@ def demo(*, directory: str, rate: float, seconds: float | None, listen: str | No
 @click.option("--output", metavar="URL", help="The server, if there is no configuration.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, change nothing.")
 @click.option("--force", is_flag=True, help="Replace a template or policy of this name that is not ours.")
-def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: bool) -> None:
+@click.option("--no-aliases", is_flag=True, help="No ECS names: for services that write them themselves.")
+def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: bool, no_aliases: bool) -> None:
     """Prepare the server: index template, and 30 full days of retention where it has ILM.
 
     \b
@@ -272,6 +273,7 @@ def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: 
     Exit codes: 0 done; 1 the server refused or did not answer; 2 usage or configuration.
     """
     from shipper.provision import setup as set_up
+    from shipper.templates import own_fields
 
     try:
         settings = _loader(config_file, paths=() if config_file else (".",), output=output)().settings
@@ -280,7 +282,18 @@ def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: 
     server = settings.output.elasticsearch
     if server is None:
         raise ExitWithUsage("setup needs a server: output.elasticsearch in the configuration, or --output URL")
-    sys.exit(set_up(server, dry_run=dry_run, force=force, echo=click.echo))
+    try:
+        code = set_up(
+            server,
+            dry_run=dry_run,
+            force=force,
+            aliases=not no_aliases,
+            taken=own_fields(settings.sources),
+            echo=click.echo,
+        )
+    except ShipperError as error:
+        _fail(error)
+    sys.exit(code)
 
 
 def _loader(config_file: str | None, **options: Any) -> Callable[[], Loaded]:

@@ -16,10 +16,10 @@ from uuid import uuid4
 import msgspec
 
 from shipper import __version__
+from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.errors import ShipperError
 from shipper.settings import ElasticsearchSettings
 from shipper.templates import ALL_FEATURES, MANAGED_BY, Feature, index_template, name_of, policy
-from shipper.transport import Cluster, NotAnsweredError
 
 _FIRST_WITH_FLATTENED_OBJECTS = (8, 14)
 """The oldest version on which documents with objects were seen to be taken where `subobjects` is false."""

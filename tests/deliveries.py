@@ -14,11 +14,11 @@ from harness.servers import Remote
 from prometheus_client import CollectorRegistry
 
 from shipper.batch import Batch, DeadLetter, Documents
-from shipper.bulk import FRAME
 from shipper.deadletter import DeadLetterWriter
 from shipper.elastic import ElasticsearchOutput
+from shipper.elastic.bulk import FRAME
+from shipper.elastic.settle import Patience
 from shipper.settings import ElasticsearchSettings, Secret
-from shipper.settle import Patience
 from shipper.telemetry import Telemetry
 
 INDEX = "logs-2024.01.15"

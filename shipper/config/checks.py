@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from shipper.bulk import check_index_pattern
 from shipper.config import values
 from shipper.config.decode import Check, Section
+from shipper.elastic.bulk import check_index_pattern
 from shipper.settings import (
     Config,
     DropSettings,

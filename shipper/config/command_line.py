@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from shipper.bulk import check_index_pattern
 from shipper.config import values
 from shipper.config.decode import absolute, absolute_glob
 from shipper.config.values import BadValue
+from shipper.elastic.bulk import check_index_pattern
 from shipper.errors import ConfigError
 from shipper.settings import (
     ElasticsearchSettings,

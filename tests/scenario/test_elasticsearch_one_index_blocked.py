@@ -8,7 +8,7 @@ from deliveries import Delivery, access_to, id_of, lines_of
 from harness.process import wait_until
 from harness.servers import Remote, Server
 
-from shipper.settle import Patience
+from shipper.elastic.settle import Patience
 
 BLOCKS: dict[str, tuple[tuple[str, str, object], tuple[str, str, object]]] = {
     "blocked": (

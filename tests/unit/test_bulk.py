@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shipper.bulk import (
+from shipper.elastic.bulk import (
     FAILURE_STORE,
     ItemError,
     Outcome,

@@ -12,11 +12,11 @@ from harness.sink import Fault, Sink
 from prometheus_client import CollectorRegistry
 
 from shipper.batch import DeadLetter
-from shipper.elastic import full_jitter
-from shipper.exchange import Health, compressed
-from shipper.settle import Patience
+from shipper.elastic.exchange import Health, compressed
+from shipper.elastic.output import full_jitter
+from shipper.elastic.settle import Patience
+from shipper.elastic.transport import Answer
 from shipper.telemetry import Telemetry
-from shipper.transport import Answer
 
 
 def _letter(number: int) -> DeadLetter:

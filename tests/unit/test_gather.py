@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from deliveries import documents_of, id_of, lines_of
 
-from shipper.gather import MIN_BULK_BYTES, Pace, Queue
-from shipper.items import ASKING_COUNT, Bulk, Item, Pending, Settled, items_of
-from shipper.reduce import Stage
+from shipper.elastic.gather import MIN_BULK_BYTES, Pace, Queue
+from shipper.elastic.items import ASKING_COUNT, Bulk, Item, Pending, Settled, items_of
+from shipper.elastic.reduce import Stage
 
 
 class Clock:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shipper.bulk import ItemError
 from shipper.document import raw_object
-from shipper.reduce import Form, Stage, find, named_field, next_form, refused_paths, whole
+from shipper.elastic.bulk import ItemError
+from shipper.elastic.reduce import Form, Stage, find, named_field, next_form, refused_paths, whole
 
 REASONS: list[tuple[str, str | None]] = [
     (

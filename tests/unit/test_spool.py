@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from deliveries import documents_of, lines_of
 
-from shipper.items import Item, Pending, items_of
-from shipper.reduce import Stage
-from shipper.spool import SEGMENT_BYTES, Spool, items_of_records, record_of
+from shipper.elastic.items import Item, Pending, items_of
+from shipper.elastic.reduce import Stage
+from shipper.elastic.spool import SEGMENT_BYTES, Spool, items_of_records, record_of
 
 INDEX = "logs-2024.01.15"
 

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import trustme
 
-from shipper.credentials import SecretSource, authorization, fingerprint_of, parse_address
+from shipper.elastic.credentials import SecretSource, authorization, fingerprint_of, parse_address
+from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.errors import OutputError
 from shipper.settings import ElasticsearchSettings, Secret
-from shipper.transport import Cluster, NotAnsweredError
 
 
 @dataclass

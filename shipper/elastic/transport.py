@@ -18,7 +18,7 @@ import urllib3
 from elastic_transport import NodeConfig, TransportError, Urllib3HttpNode
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
-from shipper.credentials import (
+from shipper.elastic.credentials import (
     Address,
     SecretSource,
     WatchedFile,

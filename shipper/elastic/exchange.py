@@ -13,12 +13,19 @@ from urllib.parse import urlencode
 
 from isal import isal_zlib
 
-from shipper.bulk import FILTER, FILTER_FAILURE_STORE, FILTER_WITH_REASONS, Outcome, RequestVerdict, judge_request
+from shipper.elastic.bulk import (
+    FILTER,
+    FILTER_FAILURE_STORE,
+    FILTER_WITH_REASONS,
+    Outcome,
+    RequestVerdict,
+    judge_request,
+)
+from shipper.elastic.items import Bulk
+from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.failpoints import failpoint
-from shipper.items import Bulk
 from shipper.settings import ElasticsearchSettings
 from shipper.telemetry import Telemetry
-from shipper.transport import Cluster, NotAnsweredError
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ import msgspec
 from xxhash import xxh3_64_hexdigest
 
 from shipper.deadletter import sync_directory, write_all
+from shipper.elastic.items import Item
+from shipper.elastic.reduce import whole
 from shipper.failpoints import failpoint
-from shipper.items import Item
-from shipper.reduce import whole
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from shipper.bulk import ItemError
 from shipper.document import RawObject, raw_object, written
+from shipper.elastic.bulk import ItemError
 
 CONFLICT_TAG = "mapping_conflict"
 SIZE_TAG = "line_too_long"

@@ -18,18 +18,18 @@ import tenacity
 
 from shipper import __version__
 from shipper.batch import Content, Documents, OutputStatus
-from shipper.bulk import FRAME, Outcome, Verdict
 from shipper.deadletter import DeadLetterWriter
-from shipper.exchange import Exchange, Health
-from shipper.gather import Pace, Queue
-from shipper.items import Bulk, Item, Settled, items_of
+from shipper.elastic.bulk import FRAME, Outcome, Verdict
+from shipper.elastic.exchange import Exchange, Health
+from shipper.elastic.gather import Pace, Queue
+from shipper.elastic.items import Bulk, Item, Settled, items_of
+from shipper.elastic.settle import Counts, Patience, Settler
+from shipper.elastic.spool import MAX_BYTES, Spool
+from shipper.elastic.transport import Cluster
+from shipper.elastic.triage import alone
+from shipper.elastic.unspool import SpoolRunner
 from shipper.settings import ElasticsearchSettings
-from shipper.settle import Counts, Patience, Settler
-from shipper.spool import MAX_BYTES, Spool
 from shipper.telemetry import Telemetry
-from shipper.transport import Cluster
-from shipper.triage import alone
-from shipper.unspool import SpoolRunner
 
 log = logging.getLogger(__name__)
 

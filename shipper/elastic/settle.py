@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
-from shipper.bulk import ItemError, Results, Verdict
 from shipper.deadletter import DeadLetterWriter
+from shipper.elastic.bulk import ItemError, Results, Verdict
+from shipper.elastic.gather import Queue
+from shipper.elastic.items import Bulk, Item, Pending, Settled, items_of
+from shipper.elastic.spool import Spool
+from shipper.elastic.triage import Delivered, Round, Tally, sort_out, tally
 from shipper.failpoints import failpoint
-from shipper.gather import Queue
-from shipper.items import Bulk, Item, Pending, Settled, items_of
-from shipper.spool import Spool
 from shipper.telemetry import Telemetry
-from shipper.triage import Delivered, Round, Tally, sort_out, tally
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from shipper.batch import DeadLetter, Documents
-from shipper.bulk import FRAME
-from shipper.reduce import Form, Stage, whole
+from shipper.elastic.bulk import FRAME
+from shipper.elastic.reduce import Form, Stage, whole
 
 ASKING_BYTES = 256 * 1024
 ASKING_COUNT = 64

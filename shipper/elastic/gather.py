@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from shipper.batch import Documents
-from shipper.items import ASKING_BYTES, ASKING_COUNT, Bulk, Item, Pending, Settled
-from shipper.reduce import Stage
+from shipper.elastic.items import ASKING_BYTES, ASKING_COUNT, Bulk, Item, Pending, Settled
+from shipper.elastic.reduce import Stage
 
 MIN_BULK_BYTES = 64 * 1024
 CLOSING_PAUSE_SECONDS = 0.25

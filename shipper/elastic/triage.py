@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shipper.batch import DeadLetter
-from shipper.bulk import FAILURE_STORE, ItemError, Outcome, Results, Verdict, judge_item
-from shipper.items import Item
-from shipper.reduce import TOO_LARGE, Stage, next_form
+from shipper.elastic.bulk import FAILURE_STORE, ItemError, Outcome, Results, Verdict, judge_item
+from shipper.elastic.items import Item
+from shipper.elastic.reduce import TOO_LARGE, Stage, next_form
 
 SERVER_CHARS = 500
 MALFORMED = "malformed"

@@ -11,12 +11,12 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 
-from shipper.bulk import Outcome
 from shipper.deadletter import DeadLetterWriter
-from shipper.exchange import Exchange
-from shipper.items import ASKING_BYTES, Bulk, Item
-from shipper.spool import Spool
-from shipper.triage import Delivered, Round, alone, sort_out
+from shipper.elastic.bulk import Outcome
+from shipper.elastic.exchange import Exchange
+from shipper.elastic.items import ASKING_BYTES, Bulk, Item
+from shipper.elastic.spool import Spool
+from shipper.elastic.triage import Delivered, Round, alone, sort_out
 
 log = logging.getLogger(__name__)
 
