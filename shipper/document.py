@@ -7,7 +7,7 @@ our fields of which any would collide goes below `shipper`, or below `shipper_fi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,10 +58,9 @@ def raw_object(line: bytes) -> RawObject:
     return _raw_decoder.decode(line)
 
 
-def written(document: RawObject) -> bytes:
-    """The object as JSON on one line."""
-    pairs = [b"%b:%b" % (_encode(key), bytes(value)) for key, value in document.items()]
-    return (b"{" + b",".join(pairs) + b"}").replace(b"\n", b" ")
+def written(document: Mapping[str, Any]) -> bytes:
+    """An object as JSON on one line; values of a line's own as they stand there."""
+    return _encode(document).replace(b"\n", b" ")
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,31 +76,33 @@ class OwnFields:
     """What is placed below `shipper` in any case."""
 
 
-def with_own_fields(document: RawObject, own: OwnFields) -> None:
-    """Adds ours to `document`, which may carry fields that are called the same."""
-    below_name = _free_name(document)
+def with_own_fields(line: RawObject, own: OwnFields) -> dict[str, Any]:
+    """The line's values and ours, which may be called the same; to be `written`."""
+    document: dict[str, Any] = dict(line)
     below = Nested()
-    if own.time and "@timestamp" not in document:
-        document["@timestamp"] = msgspec.Raw(_encode(own.time))
-    elif own.time and not _says(document["@timestamp"], own.time):
+    if own.time and "@timestamp" not in line:
+        document["@timestamp"] = own.time
+    elif own.time and not _says(line["@timestamp"], own.time):
         below["@timestamp"] = own.time
     if own.tags:
-        tags = extended_tags(document.get("tags"), own.tags)
+        tags = extended_tags(line.get("tags"), own.tags)
         if tags is None:
             below["tags"] = list(own.tags)
         else:
-            document["tags"] = msgspec.Raw(tags)
+            document["tags"] = tags
     merge(below, own.below)
     for group in own.groups:
-        if any(collides(document, path) for path in paths(group)):
+        merged = merged_with(document, group)
+        if merged is None:
             merge(below, group)
         else:
-            _merge_raw(document, group)
+            document = merged
     if below:
-        document[below_name] = msgspec.Raw(_encode(below))
+        document[_free_name(line)] = below
+    return document
 
 
-def _free_name(document: RawObject) -> str:
+def _free_name(document: Mapping[str, Any]) -> str:
     name = "shipper" if "shipper" not in document else "shipper_fields"
     while name in document:
         name += "_"
@@ -114,10 +115,10 @@ def _says(value: msgspec.Raw, time: str) -> bool:
     return found is not None and is_same_instant(found, time)
 
 
-def extended_tags(own: msgspec.Raw | None, tags: Sequence[str]) -> bytes | None:
-    """The line's own tags (None: it has none) and ours, as JSON; None if its own are neither text nor an array."""
+def extended_tags(own: msgspec.Raw | None, tags: Sequence[str]) -> msgspec.Raw | None:
+    """The line's own tags (None: it has none) and ours; None if its own are neither text nor an array."""
     if own is None:
-        return _encode(tags)
+        return msgspec.Raw(_encode(tags))
     value, raw = _decoded(own), bytes(own).strip()
     if raw.startswith(b'"'):
         value, inner = [value], raw
@@ -126,35 +127,45 @@ def extended_tags(own: msgspec.Raw | None, tags: Sequence[str]) -> bytes | None:
     else:
         return None
     added = [_encode(tag) for tag in tags if not (isinstance(value, list) and tag in value)]
-    return b"[" + b",".join([inner, *added] if inner else added) + b"]" if added else raw
+    return msgspec.Raw(b"[" + b",".join([inner, *added] if inner else added) + b"]") if added else own
 
 
-def collides(document: RawObject, path: Sequence[str]) -> bool:
-    """Whether the object has a value at `path`, above it or below it, however its names are cut at their dots."""
+def merged_with(document: Mapping[str, Any], group: Nested) -> dict[str, Any] | None:
+    """The document with `group` added, object by object; None if any of it collides with what is there."""
+    if "." in "".join(document) and any(collides(document, path) for path in paths(group)):
+        return None
+    result = dict(document)
+    for key, value in group.items():
+        own = document.get(key)
+        if own is None:
+            result[key] = value
+            continue
+        inner = as_object(own) if isinstance(value, dict) else None
+        merged = merged_with(inner, value) if inner is not None and value else None
+        if merged is None:
+            return None
+        result[key] = merged
+    return result
+
+
+def collides(document: Mapping[str, Any], path: Sequence[str]) -> bool:
+    """Whether an object has a value at `path`, above it or below it, however its names are cut at their dots."""
     for length in range(1, len(path) + 1):
         value = document.get(".".join(path[:length]))
         if value is None:
             continue
-        inner = _as_object(value)
+        inner = as_object(value)
         if inner is None or length == len(path) or collides(inner, path[length:]):
             return True
     below = ".".join(path) + "."
     return any(name.startswith(below) for name in document)
 
 
-def _as_object(value: msgspec.Raw) -> RawObject | None:
-    return raw_object(bytes(value)) if bytes(value).lstrip().startswith(b"{") else None
-
-
-def _merge_raw(document: RawObject, group: Nested) -> None:
-    """Adds `group`, which does not collide."""
-    for key, value in group.items():
-        inner = _as_object(document[key]) if key in document else None
-        if inner is None:
-            document[key] = msgspec.Raw(_encode(value))
-        else:
-            _merge_raw(inner, value)
-            document[key] = msgspec.Raw(written(inner))
+def as_object(value: Any) -> Mapping[str, Any] | None:
+    """A value of a line, or of a document that is being put together, if it is an object."""
+    if isinstance(value, msgspec.Raw):
+        return raw_object(bytes(value)) if bytes(value).lstrip().startswith(b"{") else None
+    return value if isinstance(value, dict) else None
 
 
 def _decoded(raw: msgspec.Raw) -> Any:
@@ -195,9 +206,9 @@ def coerced(raw: bytes, coercion: Coercion) -> bytes | None:
 def rewrite(document: RawObject, name: str, change: Callable[[bytes], bytes | None]) -> bool:
     """Gives a field another value, at its dotted name's path, else under the name itself; False if there is none."""
     top, _, rest = name.partition(".")
-    inner = _as_object(document[top]) if rest and top in document else None
-    if inner is not None and rewrite(inner, rest, change):
-        document[top] = msgspec.Raw(written(inner))
+    inner = as_object(document[top]) if rest and top in document else None
+    if inner is not None and rewrite(fields := dict(inner), rest, change):
+        document[top] = msgspec.Raw(written(fields))
         return True
     if name not in document:
         return False

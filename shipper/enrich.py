@@ -7,11 +7,11 @@ their own, or that need a value rewritten, go through `document`. Next comes the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import pairwise
+from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
@@ -24,7 +24,7 @@ from shipper.expressions import compile_predicate
 from shipper.identity import checksums
 from shipper.parse import BAD_ENCODING, TAGS
 from shipper.settings import DropSettings, Placement, SourceSettings
-from shipper.splice import COPIES_MOVED, FIELDS_MOVED, NO_TIME, WHERE_MOVED, Splicer, fill_all, fill_each
+from shipper.splice import COPIES_MOVED, FIELDS_MOVED, NO_TIME, WHERE_MOVED, Filling, Splicer
 from shipper.times import IndexPattern, first_times, usual_days
 
 FUTURE_SECONDS: Final = 86_400
@@ -230,49 +230,42 @@ class Enricher:
 
     def _body(self, batch: Batch, lines: _Lines, kept: Sequence[int]) -> tuple[bytes, list[tuple[str, int, int]]]:
         """The framed documents of the lines that are kept, and which part of them goes to which index."""
+        if not kept:
+            return b"", []
         splicer = self._splicer
         values = splicer.values(
             batch, bodies=_bodies(batch), sums=lines.sums, times=lines.times, tags=self._tags.texts(lines.marks)
         )
-        if len(lines.days) == 1 and not (lines.variants or lines.special or lines.left_out):
-            body = fill_all(splicer.form(batch, lines.days[0], 0), values)
+        filling = Filling(values, kept=kept if lines.left_out else None)
+        if len(lines.days) == 1 and not lines.variants and not lines.special:
+            body = filling.by_one(splicer.form(batch, lines.days[0], 0))
             return body, [(self._index.name(lines.days[0]), 0, len(body))]
-        variant = lines.variants.get
-        forms = (splicer.form(batch, text[:10], variant(i, 0)) for i, text in enumerate(lines.times))
-        pieces = fill_each(forms, values)
-        for i in lines.special - lines.left_out:
-            pieces[i] = self._special_piece(batch, lines, i)
-        if len(kept) < len(pieces):
-            pieces = [pieces[i] for i in kept]
-        return b"".join(pieces), self._segments(lines, kept, pieces)
+        days = [lines.times[i][:10] for i in kept]
+        forms = splicer.forms(batch, days, [lines.variants.get(i, 0) for i in kept])
+        for row, i in enumerate(kept):
+            if i in lines.special:
+                forms[row] = filling.replace(row, self._special_piece(batch, lines, i))
+        parts, segments, position = [], [], 0
+        for day, start, end in _runs(days):
+            parts.append(filling.by_each(forms, start, end))
+            segments.append((self._index.name(day), position, position := position + len(parts[-1])))
+        return b"".join(parts), segments
 
     def _special_piece(self, batch: Batch, lines: _Lines, i: int) -> bytes:
         """A line's framed document where ours must go into what is its own."""
-        document = raw_object(batch.lines[i])
+        line = raw_object(batch.lines[i])
         for name, coercion in self._source.coerce.items():
-            rewrite(document, name, partial(coerced, coercion=coercion))
+            rewrite(line, name, partial(coerced, coercion=coercion))
         splicer = self._splicer
         where = splicer.where(batch.path, batch.offsets[i])
-        groups = [splicer.copies(batch, i), splicer.fields]
-        if not self._is_below:
-            groups.insert(0, where)
-        tags = self._tags.names(lines.marks[i])
-        with_own_fields(document, OwnFields(lines.times[i], tags, groups, where if self._is_below else {}))
+        below, beside = (where, {}) if self._is_below else ({}, where)
+        groups = [group for group in (beside, splicer.copies(batch, i), splicer.fields) if group]
+        own = OwnFields(lines.times[i], self._tags.names(lines.marks[i]), groups, below)
+        document = with_own_fields(line, own)
         frame = self._frame
         index, line_id = self._index.name(lines.times[i][:10]).encode(), _id(batch, lines, i).encode()
         parts = (frame.before_index, index, frame.before_id, line_id, frame.before_source, written(document), frame.end)
         return b"".join(parts)
-
-    def _segments(self, lines: _Lines, kept: Sequence[int], pieces: Sequence[bytes]) -> list[tuple[str, int, int]]:
-        """Which part of the body goes to which index."""
-        starts: list[tuple[str, int]] = []
-        position = 0
-        for i, piece in zip(kept, pieces, strict=True):
-            index = self._index.name(lines.times[i][:10])
-            if not starts or starts[-1][0] != index:
-                starts.append((index, position))
-            position += len(piece)
-        return [(index, start, end) for (index, start), (_, end) in pairwise([*starts, ("", position)])]
 
     def _dead_letter(self, batch: Batch, lines: _Lines, i: int, reason: str) -> DeadLetter:
         return DeadLetter(
@@ -321,6 +314,15 @@ def _present(column: Column) -> Sequence[int]:
     if column.count(MISSING) == len(column):
         return ()
     return [i for i, value in enumerate(column) if value is not MISSING]
+
+
+def _runs(days: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Where the same day stands without interruption: day, start, end."""
+    start = 0
+    for day, same in groupby(days):
+        end = start + sum(1 for _ in same)
+        yield day, start, end
+        start = end
 
 
 def _is_text(problems: Iterable[Problem]) -> bool:

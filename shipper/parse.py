@@ -16,6 +16,8 @@ from itertools import accumulate, count
 from operator import add
 from typing import Any, Final
 
+import msgspec
+
 from shipper.batch import MISSING, Batch, Content, Problem
 from shipper.columns import DECODE_ERRORS, Fields, Row, look_like_objects
 from shipper.joining import CRI, DOCKER, Framing, Group, Part, join
@@ -74,7 +76,7 @@ class Parser:
                 batch.lines = lines
                 batch.offsets = _offsets(lines, batch.start)
                 return rows
-        batch.offsets, texts = _trimmed(lines, chunk)
+        batch.offsets, texts = ([chunk.start], [chunk.data]) if chunk.is_cut else self._trimmed(lines, chunk)
         return self._any(texts, batch, is_cut=chunk.is_cut)
 
     def _decoded(self, data: bytes, lines: Sequence[bytes]) -> list[Row] | None:
@@ -128,14 +130,31 @@ class Parser:
         try:
             row = self.fields.decode(text)
         except DECODE_ERRORS:
+            if text.lstrip()[:1] != b"{":
+                return self.fields.nothing, text, [*problems, NOT_OBJECT if _is_json(text) else NOT_JSON]
             fixed = without_lone_surrogates(text)
-            value = _other_value(fixed)
-            if not isinstance(value, dict):
-                return self.fields.nothing, text, [*problems, NOT_JSON if value is MISSING else NOT_OBJECT]
+            value = _object(fixed)
+            if value is None:
+                return self.fields.nothing, text, [*problems, NOT_JSON]
             if fixed != text and not problems:
                 problems = [BAD_ENCODING]
             row, text = self.fields.row_of(value), fixed
         return row, text.strip().replace(b"\n", b" "), problems
+
+    def _trimmed(self, lines: Sequence[bytes], chunk: Chunk) -> tuple[list[int], list[bytes]]:
+        """Offset and text of each line that is not blank, without carriage return and without NULs before it."""
+        offsets, texts = [], []
+        offset, nuls = chunk.start, chunk.leading_nuls
+        for line in lines:
+            text = line.removesuffix(b"\r")
+            if text[:1] == b"\0":
+                text = text.lstrip(b"\0")
+            if text.strip() or len(text) > self._max_line_bytes:
+                offsets.append(offset)
+                texts.append(text)
+            offset += len(line) + 1 + nuls
+            nuls = 0
+        return offsets, texts
 
     def _framed(self, chunk: Chunk, batch: Batch, framing: Framing, *, is_final: bool) -> list[Row] | None:
         """The rows of a container runtime's lines; fills `batch`. None if the first of them is still open."""
@@ -167,7 +186,7 @@ class Parser:
         self, lines: Sequence[bytes], chunk: Chunk, framing: Framing, *, is_final: bool
     ) -> tuple[list[Group], int | None]:
         """The joined lines that are not blank, and where reading must begin again (None: nowhere)."""
-        offsets, texts = _trimmed(lines, chunk)
+        offsets, texts = self._trimmed(lines, chunk)
         parts = []
         for start, end, raw in zip(offsets, [*offsets[1:], chunk.end], texts, strict=True):
             part = framing.part(raw, start, end)
@@ -179,22 +198,6 @@ class Parser:
 def _offsets(lines: Sequence[bytes], start: int) -> list[int]:
     """Where each of consecutive lines begins."""
     return list(map(add, accumulate(map(len, lines[:-1]), initial=start), count()))
-
-
-def _trimmed(lines: Sequence[bytes], chunk: Chunk) -> tuple[list[int], list[bytes]]:
-    """Offset and text of each line that is not blank, without carriage return and without NULs before it."""
-    offsets, texts = [], []
-    offset, nuls = chunk.start, chunk.leading_nuls
-    for line in lines:
-        text = line.removesuffix(b"\r")
-        if text[:1] == b"\0":
-            text = text.lstrip(b"\0")
-        if text.strip():
-            offsets.append(offset)
-            texts.append(text)
-        offset += len(line) + 1 + nuls
-        nuls = 0
-    return offsets, texts
 
 
 def _whole_characters(text: bytes) -> bytes:
@@ -223,17 +226,23 @@ def without_lone_surrogates(text: bytes) -> bytes:
     return _ESCAPES.sub(lambda match: b"\\ufffd" if match["lone"] else match[0], text)
 
 
-def _other_value(text: bytes) -> Any:
-    """What a line holds that the fast decoder refuses; MISSING if it is not JSON.
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except DECODE_ERRORS:
+        return False
+    return True
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    """The object in a line that the fast decoder refuses for its numbers; None if it is not JSON.
 
     Numbers that no double can hold are MISSING as a field, and null within one.
     """
     try:
         value = json.loads(text.decode(), parse_constant=_refuse, parse_int=_int, parse_float=_float)
     except (ValueError, RecursionError):
-        return MISSING
-    if not isinstance(value, dict):
-        return value
+        return None
     return {key: MISSING if item is _BEYOND else _without_beyond(item) for key, item in value.items()}
 
 

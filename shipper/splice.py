@@ -96,6 +96,12 @@ class Splicer:
             form = self._forms[key] = self._made_form(*key)
         return form
 
+    def forms(self, batch: Batch, days: Sequence[str], variants: Sequence[int]) -> list[bytes]:
+        """The form of each line."""
+        keys = list(zip(days, variants, strict=True))
+        forms = {key: self.form(batch, *key) for key in set(keys)}
+        return [forms[key] for key in keys]
+
     def _made_form(self, identity: str, path: str, day: str, variant: int) -> bytes:
         frame = self._frame
         ours = _encode(self._tree(path, variant))[1:-1].replace(b"%", b"%%")
@@ -169,15 +175,27 @@ def _encoded_each(column: Column) -> list[bytes]:
     return encoded
 
 
-def fill_all(form: bytes, values: Sequence[Sequence[Any]]) -> bytes:
-    """All lines' documents, one after another, by one form."""
-    width, count = len(values), len(values[0])
-    flat: list[Any] = [None] * (width * count)
-    for i, column in enumerate(values):
-        flat[i::width] = column
-    return (form * count) % tuple(flat)
+class Filling:
+    """Forms and the values to fill them with, for the lines of a batch that are kept."""
 
+    def __init__(self, values: Sequence[Sequence[Any]], *, kept: Sequence[int] | None) -> None:
+        if kept is not None:
+            values = [[column[i] for i in kept] for column in values]
+        self._width, self.count = len(values), len(values[0])
+        self._flat: list[Any] = [None] * (self._width * self.count)
+        for number, column in enumerate(values):
+            self._flat[number :: self._width] = column
 
-def fill_each(forms: Iterable[bytes], values: Sequence[Sequence[Any]]) -> list[bytes]:
-    """Each line's document by its own form."""
-    return [form % row for form, row in zip(forms, zip(*values, strict=True), strict=True)]
+    def replace(self, row: int, piece: bytes) -> bytes:
+        """Puts a finished piece where a form would be filled; returns the form that leaves it as it is."""
+        width = self._width
+        self._flat[row * width : (row + 1) * width] = [piece] + [b""] * (width - 1)
+        return b"%b" * width
+
+    def by_one(self, form: bytes) -> bytes:
+        """All lines' documents by one form."""
+        return (form * self.count) % tuple(self._flat)
+
+    def by_each(self, forms: Sequence[bytes], start: int, end: int) -> bytes:
+        """The documents of some consecutive lines, each by its own form. `forms` are those of all lines."""
+        return b"".join(forms[start:end]) % tuple(self._flat[start * self._width : end * self._width])

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from isal import isal_zlib
-
+from shipper.compression import Codec, codec_of
 from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES
 
 CHUNK_BYTES = 64 << 10
@@ -39,7 +37,11 @@ class ByteReader(Protocol):
     """Bytes at a position. Reading backwards is allowed and may cost."""
 
     def read(self, position: int, size: int) -> bytes:
-        """At most `size` bytes from `position`; b"" at the present end. Raises OSError, Damaged."""
+        """At most `size` bytes from `position`; b"" at the present end. Raises OSError, and Damaged at the damage."""
+
+    @property
+    def damage(self) -> str:
+        """What is wrong behind the bytes that can be read; '' if nothing is."""
 
     @property
     def is_complete(self) -> bool:
@@ -53,6 +55,7 @@ class ByteReader(Protocol):
 class PlainReader:
     """A file as it stands. The descriptor is not owned."""
 
+    damage = ""
     is_complete = False
     is_seekable = True
 
@@ -63,51 +66,11 @@ class PlainReader:
         return os.pread(self._descriptor, size, position)
 
 
-class Codec(Protocol):
-    """How one kind of compressed stream is read."""
-
-    magic: bytes
-    errors: tuple[type[Exception], ...]
-    piece_bytes: int
-    """Compressed bytes fed at a time: bounds what a hostile ratio can unfold to in one step."""
-
-    def new(self) -> Any: ...
-
-    def decompress(self, stream: Any, data: bytes) -> tuple[bytes, bytes]:
-        """What `data` gives, and what of it was not taken yet."""
-
-
-class GzipCodec:
-    magic = b"\x1f\x8b"
-    errors: tuple[type[Exception], ...] = (zlib.error, cast("type[Exception]", isal_zlib.error))
-    piece_bytes = 16 << 10
-    unfolded_bytes = 256 << 10
-
-    def new(self) -> Any:
-        return isal_zlib.decompressobj(wbits=31)
-
-    def decompress(self, stream: Any, data: bytes) -> tuple[bytes, bytes]:
-        return stream.decompress(data, self.unfolded_bytes), stream.unconsumed_tail
-
-
-class ZstdCodec:
-    magic = b"\x28\xb5\x2f\xfd"
-    piece_bytes = 1 << 10  # the library has no limit on what a piece unfolds to
-
-    def __init__(self) -> None:
-        import zstandard  # 1 MB of memory that only .zst files need
-
-        self.errors: tuple[type[Exception], ...] = (zstandard.ZstdError,)
-        self.new = zstandard.ZstdDecompressor().decompressobj
-
-    def decompress(self, stream: Any, data: bytes) -> tuple[bytes, bytes]:
-        return stream.decompress(data), b""
-
-
 class CompressedReader:
     """The decompressed stream of a file that may still grow; members after one another are one stream.
 
-    A jump backwards starts again from the beginning. The descriptor is not owned.
+    A jump backwards starts again from the beginning. What is damaged is said when everything before it has been read.
+    The descriptor is not owned.
     """
 
     is_seekable = False
@@ -121,34 +84,45 @@ class CompressedReader:
         self._stream: Any = None
         self._compressed_position = 0
         self._pending = b""  # compressed bytes that were read and not fed
-        self._ready = b""  # decompressed bytes that nobody has asked for yet
+        self._ready = bytearray()  # decompressed bytes that nobody has asked for yet
         self.position = 0  # of the first byte of _ready
         self.is_complete = False
+        self.damage = ""
+        self._is_over = False  # what follows is no member
 
     def read(self, position: int, size: int) -> bytes:
         if position < self.position:
             self._rewind()
+        self._drop(position)
         while self.position + len(self._ready) < position + size and self._more():
-            self._drop(min(position - self.position, len(self._ready)))
-        self._drop(min(position - self.position, len(self._ready)))
-        return self._ready[:size] if self.position == position else b""
+            self._drop(position)
+        if self.position != position or not self._ready:
+            if self.damage and size:
+                raise Damaged(self.damage)
+            return b""
+        return bytes(memoryview(self._ready)[:size])
 
-    def _drop(self, count: int) -> None:
+    def _drop(self, position: int) -> None:
+        """Forgets what stands before `position`, as far as it has been decompressed."""
+        count = min(position - self.position, len(self._ready))
         if count:
-            self._ready = self._ready[count:]
+            del self._ready[:count]
             self.position += count
 
     def _more(self) -> bool:
         """Decompresses a piece; False if there is none now."""
+        if self.damage or self._is_over:
+            return False
         if not self._pending:
             self._fill()
-        if self._stream is None and not (self._pending and self._start_member()):
+        if self._stream is None and not self._start_member():
             return False
         fed = self._pending
         try:
             piece, self._pending = self._codec.decompress(self._stream, fed)
         except self._codec.errors as error:
-            raise Damaged(str(error)) from error
+            self.damage = str(error) or "not decompressible"
+            return False
         self._ready += piece
         if self._stream.eof:
             self._pending = self._stream.unused_data
@@ -162,26 +136,29 @@ class CompressedReader:
         self._pending += more
 
     def _start_member(self) -> bool:
-        """Begins the next member; what is none (padding or garbage behind the last) is passed over, as gzip does."""
-        if len(self._pending) < len(self._codec.magic):
+        """Begins the next member. NULs between members are passed over; other bytes end the stream, as for gzip."""
+        while (begins := self._begins_member()) is None:
+            had = len(self._pending)
             self._fill()
-        if not self._pending.startswith(self._codec.magic):
-            if not self._codec.magic.startswith(self._pending):
-                self._pending = b""
+            if len(self._pending) == had:
+                return False
+        if not begins:
+            self._is_over = True
             return False
         self._stream = self._codec.new()
         self.is_complete = False
         return True
 
+    def _begins_member(self) -> bool | None:
+        if self.is_complete:
+            self._pending = self._pending.lstrip(b"\0")
+        return self._codec.begins(self._pending)
+
 
 def reader_for(descriptor: int) -> ByteReader:
     """Plain or compressed by the first bytes: names lie, and a `.gz` in progress is empty at first."""
-    head = os.pread(descriptor, 4, 0)
-    if head.startswith(GzipCodec.magic):
-        return CompressedReader(descriptor, GzipCodec())
-    if head.startswith(ZstdCodec.magic):
-        return CompressedReader(descriptor, ZstdCodec())
-    return PlainReader(descriptor)
+    codec = codec_of(os.pread(descriptor, 4, 0))
+    return PlainReader(descriptor) if codec is None else CompressedReader(descriptor, codec)
 
 
 @dataclass(slots=True)
@@ -231,19 +208,24 @@ class LineReader:
     def next_chunk(self, *, limit: int | None = None, size: int = CHUNK_BYTES) -> Chunk | None:
         """The next whole lines, at most `size` bytes or one line, not beyond `limit`; None if no line is complete yet.
 
-        Raises OSError and Damaged.
+        Raises OSError, and Damaged when everything before the damage has been given.
         """
         if limit is not None:
             size = min(size, limit - self.position)
         if self._scanned > self.position:
             return self._long_line()
-        data = self.reader.read(self.position, size)
+        data = self.reader.read(self.position, size) if size > 0 else b""
         cut = data.rfind(b"\n") + 1
         if cut and data[0]:
             return self._take(Chunk(self.position, self.position + cut, data[:cut] if cut < len(data) else data))
         if not data or (len(data) < size and data[0]):
+            self._raise_damage()
             return None
         return self._long_line()
+
+    def _raise_damage(self) -> None:
+        if self.reader.damage:
+            raise Damaged(self.reader.damage)
 
     def _take(self, chunk: Chunk) -> Chunk:
         self.jump(chunk.end)
@@ -251,26 +233,39 @@ class LineReader:
 
     def _long_line(self) -> Chunk | None:
         """A line that one chunk does not hold, or that begins with NULs."""
-        turn_ends = self._scanned + SCAN_BYTES
-        while self._scanned < turn_ends:
+        newline = self._find_end(turn_bytes=SCAN_BYTES)
+        return None if newline is None else self._take(self._line(newline, is_tail=False))
+
+    def _find_end(self, *, turn_bytes: int | None) -> int | None:
+        """Looks for the newline of the line at `position`; None if it is not there or the turn is over."""
+        turn_ends = None if turn_bytes is None or not self.reader.is_seekable else self._scanned + turn_bytes
+        while turn_ends is None or self._scanned < turn_ends:
             data = self.reader.read(self._scanned, CHUNK_BYTES * 4)
             if not data:
+                self._raise_damage()
                 return None
             if self._scanned == self._text_start:
                 self._text_start += len(data) - len(data.lstrip(b"\0"))
-            self._keep(data)
             newline = data.find(b"\n")
             if newline >= 0:
-                return self._finish_line(self._scanned + newline)
+                self._keep(data[:newline])
+                self._scanned += newline
+                return self._scanned
+            self._keep(data)
             self._scanned += len(data)
         return None
 
-    def _finish_line(self, newline: int) -> Chunk:
-        length = newline - self._text_start
-        is_cut = length > self._max_line_bytes
-        data = self._text(min(length, self._max_line_bytes)) if is_cut else self._text(length + 1)
-        nuls = self._text_start - self.position
-        return self._take(Chunk(self.position, newline + 1, data, is_cut=is_cut, leading_nuls=nuls))
+    def _line(self, end: int, *, is_tail: bool) -> Chunk:
+        """The line at `position`, of which the newline (or the file's end) is at `end`."""
+        start, limit = self._text_start, self._max_line_bytes
+        length = end - start
+        text = self._text(min(length, limit + 1))
+        is_cut = length > limit + 1 or len(text.removesuffix(b"\r")) > limit  # a carriage return is no text
+        data = text[:limit] if is_cut else text if is_tail else text + b"\n"
+        nuls = start - self.position
+        return Chunk(
+            self.position, end if is_tail else end + 1, data, is_cut=is_cut, is_tail=is_tail, leading_nuls=nuls
+        )
 
     def _keep(self, data: bytes) -> None:
         if not self.reader.is_seekable:
@@ -279,7 +274,8 @@ class LineReader:
             self._kept += text[: max(0, missing)]
 
     def _text(self, length: int) -> bytes:
-        if self._kept:
+        """The first `length` bytes of the line."""
+        if not self.reader.is_seekable:
             return bytes(self._kept[:length])
         pieces = []
         position, end = self._text_start, self._text_start + length
@@ -289,43 +285,44 @@ class LineReader:
         return b"".join(pieces)
 
     def tail_chunk(self) -> Chunk | None:
-        """The unterminated last line, for a file that is final; None if there is nothing but NULs or nothing."""
-        if self._scanned > self.position:
-            while (found := self._long_line()) is None and self.reader.read(self._scanned, 1):
-                pass
-            if found is not None:
-                return found
-            end, start = self._scanned, self._text_start
-        else:
-            end, start = self.position + len(self.reader.read(self.position, CHUNK_BYTES)), self.position
-        if end <= start:
+        """The unterminated last line, for a file that is final; None if there is none, or nothing but NULs.
+
+        Passes over nothing: to go on behind it is the caller's `jump`. Raises OSError and Damaged.
+        """
+        if self._find_end(turn_bytes=None) is not None or self._scanned == self._text_start:
             return None
-        length = end - start
-        data = self._text(min(length, self._max_line_bytes))
-        nuls = start - self.position
-        return Chunk(self.position, end, data, is_cut=length > self._max_line_bytes, is_tail=True, leading_nuls=nuls)
+        return self._line(self._scanned, is_tail=True)
 
 
 def first_line(reader: ByteReader, *, is_final: bool = False) -> bytes | None:
-    """The first line without NULs before it and without line ending, at most FIRST_LINE_BYTES; None if incomplete.
+    """The first line that is not blank, without NULs before it and line ending, at most FIRST_LINE_BYTES; None if there
+    is no complete one.
 
-    `is_final`: the file will not grow; what is there is its line. Raises OSError and Damaged.
+    `is_final`: the file will not grow; an unterminated line is a line. Raises OSError and Damaged.
     """
-    start, scanned, text = 0, 0, b""
+    position, text = 0, b""
     while True:
-        data = reader.read(scanned, CHUNK_BYTES if scanned else 4096)
-        if not data:
-            return text.rstrip(b"\r") or None if is_final else None
-        scanned += len(data)
-        if start == scanned - len(data):  # nothing but NULs so far
-            data = data.lstrip(b"\0")
-            start = scanned - len(data)
-        newline = data.find(b"\n")
-        if newline >= 0:
-            return (text + data[:newline])[:FIRST_LINE_BYTES].removesuffix(b"\r")
+        data = reader.read(position, CHUNK_BYTES if position else 4096)
+        position += len(data)
         text += data
-        if len(text) >= FIRST_LINE_BYTES:
-            return text[:FIRST_LINE_BYTES]
+        *lines, text = text.split(b"\n")
+        for line in lines:
+            if found := _first_text(line):
+                return found
+        text = text.lstrip(b"\0")
+        if not data:
+            return _first_text(text) if is_final else None
+        if len(text) > FIRST_LINE_BYTES:
+            return _first_text(text)
+
+
+def _first_text(line: bytes) -> bytes | None:
+    """What of a first line enters the identity; None if it is blank. A longer line gives what its prefix gives."""
+    text = line.lstrip(b"\0")
+    if len(text.removesuffix(b"\r")) > FIRST_LINE_BYTES:
+        return text[:FIRST_LINE_BYTES]
+    text = text.removesuffix(b"\r")
+    return text if text.strip() else None
 
 
 def bytes_before(reader: ByteReader, position: int) -> bytes:

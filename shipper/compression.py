@@ -1,0 +1,74 @@
+"""Compressed streams: which codec a file's first bytes tell, and how one is unfolded piece by piece.
+
+`tail` reads files with them; nothing here knows of files.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Protocol, cast
+
+from isal import isal_zlib
+
+
+class Codec(Protocol):
+    """How one kind of compressed stream is read."""
+
+    errors: tuple[type[Exception], ...]
+    piece_bytes: int
+    """Compressed bytes fed at a time: bounds what a hostile ratio can unfold to in one step."""
+
+    def begins(self, head: bytes) -> bool | None:
+        """Whether a stream begins so; None if that is too short to say."""
+
+    def new(self) -> Any: ...
+
+    def decompress(self, stream: Any, data: bytes) -> tuple[bytes, bytes]:
+        """What `data` gives, and what of it was not taken yet."""
+
+
+def _begins(head: bytes, magic: bytes) -> bool | None:
+    if len(head) < len(magic):
+        return None if magic.startswith(head) else False
+    return head.startswith(magic)
+
+
+class GzipCodec:
+    errors: tuple[type[Exception], ...] = (zlib.error, cast("type[Exception]", isal_zlib.error))
+    piece_bytes = 16 << 10
+    unfolded_bytes = 256 << 10
+
+    def begins(self, head: bytes) -> bool | None:
+        return _begins(head, b"\x1f\x8b")
+
+    def new(self) -> Any:
+        return isal_zlib.decompressobj(wbits=31)
+
+    def decompress(self, stream: Any, data: bytes) -> tuple[bytes, bytes]:
+        return stream.decompress(data, self.unfolded_bytes), stream.unconsumed_tail
+
+
+class ZstdCodec:
+    piece_bytes = 1 << 10  # the library has no limit on what a piece unfolds to
+
+    def __init__(self) -> None:
+        import zstandard  # 1 MB of memory that only .zst files need
+
+        self.errors: tuple[type[Exception], ...] = (zstandard.ZstdError,)
+        self.new = zstandard.ZstdDecompressor().decompressobj
+
+    @staticmethod
+    def begins(head: bytes) -> bool | None:
+        if head and 0x50 <= head[0] <= 0x5F:  # a frame to be skipped, such as pzstd writes before others
+            return _begins(head[1:], b"\x2a\x4d\x18")
+        return _begins(head, b"\x28\xb5\x2f\xfd")
+
+    def decompress(self, stream: Any, data: bytes) -> tuple[bytes, bytes]:
+        return stream.decompress(data), b""
+
+
+def codec_of(head: bytes) -> Codec | None:
+    """The codec of a file that begins with these (four) bytes; None for a plain one, or too few bytes to say."""
+    if GzipCodec().begins(head):
+        return GzipCodec()
+    return ZstdCodec() if ZstdCodec.begins(head) else None
