@@ -90,9 +90,8 @@ def tell_progress(daemon: Daemon, generator: Generator, stop: threading.Event, e
         written, counted, shipped = generator.stats.documents, totals["lines"], totals["documents"]["created"]
         seconds = time.monotonic() - started
         rotated = generator.stats.rotations
-        echo(
-            f"{seconds:5.0f} s  written {written:>8,}  counted {counted:>8,}  shipped {shipped:>8,}  rotated {rotated:>4}"
-        )
+        numbers = f"written {written:>8,}  counted {counted:>8,}  shipped {shipped:>8,}  rotated {rotated:>4}"
+        echo(f"{seconds:5.0f} s  {numbers}")
 
 
 def summary(daemon: Daemon, stats: GeneratorStats) -> str:

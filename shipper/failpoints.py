@@ -1,7 +1,7 @@
 """Places at which a test may end or fail the process, named by SHIPPER_FAILPOINT; free when it is not set.
 
-`SHIPPER_FAILPOINT=local.after_sync` ends the process at that place at once, like `kill -9` (exit code 137). With `:N` it
-does so at the N-th passing, with `:error` it raises OSError (disk full) at each passing.
+`SHIPPER_FAILPOINT=local.after_sync` ends the process at that place at once, like `kill -9` (exit code 137). With `:N`
+it does so at the N-th passing, with `:error` it raises OSError (disk full) at each passing.
 """
 
 from __future__ import annotations

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
 from collections.abc import Mapping
 
+log = logging.getLogger(__name__)
+
 
 class Notifier:
-    """Sends states to NOTIFY_SOCKET. A failure to send is no failure of ours, so it is ignored."""
+    """Sends states to NOTIFY_SOCKET. A failure to send is no failure of ours."""
 
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -23,8 +26,8 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.sendto("\n".join(states).encode(), self._address)
-        except OSError:
-            self._address = ""  # nobody listens any more
+        except OSError as error:
+            log.debug("systemd was not told: %s", error)  # the next message may arrive; a missed one ends nothing
 
     def ready(self, status: str) -> None:
         self.send("READY=1", f"STATUS={status}")

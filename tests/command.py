@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from harness.process import Process, wait_until
+from prometheus_client.parser import text_string_to_metric_families
 
 SHIPPER: Sequence[str] = (sys.executable, str(Path(sys.executable).parent / "shipper"))
 

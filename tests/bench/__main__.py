@@ -1,4 +1,4 @@
-"""`python -m bench [--quick]`: the whole pipeline into a bulk sink on loopback, beside the reference loop of the same run."""
+"""`python -m bench [--quick]`: the whole pipeline into a bulk sink on loopback, beside a reference loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VARIANTS = {"no compression": "compression: none", "gzip": "compression: gzip"}
 def main() -> None:
     """Prints a table of medians."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer lines and runs, no idle measurement: about 20 seconds")
+    parser.add_argument("--quick", action="store_true", help="fewer lines and runs, nothing idle: about 20 seconds")
     parser.add_argument("--lines", type=int, default=0)
     parser.add_argument("--runs", type=int, default=0)
     options = parser.parse_args()
@@ -28,7 +28,9 @@ def main() -> None:
         path = Path(name) / "requests.log"
         size = write_requests(path, count)
         print(f"{count:,} request lines of {size / count:.0f} bytes, {runs} runs, shipper on one core", flush=True)
-        print(f"{'':16} {'CPU s a million lines':>22} {'spread':>14} {'of reference':>13} {'lines/s':>9} {'peak MB':>8}")
+        print(
+            f"{'':16} {'CPU s a million lines':>22} {'spread':>14} {'of reference':>13} {'lines/s':>9} {'peak MB':>8}"
+        )
         reference = [reference_seconds(path, core=core) for _ in range(runs)]
         print(f"{'reference loop':16} {statistics.median(reference):22.2f} {spread(reference):>14}", flush=True)
         for title, config in VARIANTS.items():

@@ -47,7 +47,7 @@ def cost_of(command: list[str], *, core: int | None, directory: Path) -> Cost:
 
 
 def ship_once(path: Path, *, lines: int, config: str, core: int | None) -> Cost:
-    """Ships a file once into a sink that only counts, with a fresh state. `config` is YAML below `output.elasticsearch`."""
+    """Ships a file once into a sink that only counts, with a fresh state; `config` is for `output.elasticsearch`."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name, Sink(discard=True) as sink:
         directory = Path(name)
         if core is not None and (cores := os.sched_getaffinity(0) - {core}):
@@ -70,7 +70,7 @@ def reference_seconds(path: Path, *, core: int | None) -> float:
 
 
 def idle(*, files: int, seconds: float) -> tuple[float, float]:
-    """Share of a core, and resident MB, of a daemon that follows `files` files into a local output and has nothing to do."""
+    """Share of a core, and resident MB, of a daemon that follows `files` files and has nothing to do."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         (directory / "logs").mkdir()

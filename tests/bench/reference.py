@@ -1,6 +1,7 @@
-"""The reference loop: what any Python program needs to split, parse, tag and write the same lines. `python -m bench.reference FILE`.
+"""The reference loop: what any Python program needs to split, parse, tag and write the same lines.
 
-Ratios against it are comparable between machines; seconds are not.
+`python -m bench.reference FILE` prints CPU microseconds a line. Ratios against it can be compared between machines,
+seconds cannot.
 """
 
 from __future__ import annotations

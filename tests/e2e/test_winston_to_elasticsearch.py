@@ -1,4 +1,4 @@
-"""The main job on the real thing: Winston writes and rotates, the installed command follows, the index has each line."""
+"""The main job on the real thing: Winston writes and rotates, the command follows, the index has each line."""
 
 from __future__ import annotations
 
