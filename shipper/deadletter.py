@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from shipper.batch import DeadLetter
+from shipper.durable import sync_directory, write_all
 from shipper.failpoints import failpoint
 from shipper.telemetry import Telemetry
 
@@ -115,22 +116,6 @@ def _append_synced(path: Path, text: bytes) -> None:
         os.close(descriptor)
     if is_new:
         sync_directory(path.parent)
-
-
-def write_all(descriptor: int, text: bytes) -> None:
-    """Write all of it, however much the system takes at once."""
-    rest = memoryview(text)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _recent(directory: Path) -> set[tuple[str, str]]:

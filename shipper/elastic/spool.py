@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 from xxhash import xxh3_64_hexdigest
 
-from shipper.deadletter import sync_directory, write_all
+from shipper.durable import sync_directory, write_all
 from shipper.elastic.items import Item
 from shipper.elastic.reduce import whole
 from shipper.failpoints import failpoint

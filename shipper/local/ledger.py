@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from shipper.batch import Mark
+from shipper.durable import sync_directory
 from shipper.errors import InUseError, OutputError
 from shipper.identity import pack_marks, unpack_marks
 from shipper.local.coverage import Coverage, Ranges, Record
@@ -298,12 +299,3 @@ def _set_aside(path: Path) -> Path:
 def _place(path: Path) -> tuple[int, int]:
     found = path.lstat()
     return found.st_dev, found.st_ino
-
-
-def sync_directory(path: Path) -> None:
-    """Makes names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
