@@ -25,12 +25,14 @@ MARK_BYTES = 256
 FIRST_POWER = 1024
 
 _DATE = (
-    r"(?:\d{4}[-.]\d{2}[-.]\d{2}(?:[-T_]\d{2}(?:[-:.]?\d{2}){0,2}(?:[.,]\d{1,9})?)?"  # 2024-01-15, -10, T10-30-45.123
-    r"|\d{8}(?:[-T_]?\d{2}(?:\d{2}){0,2})?"  # 20240115, 20240115-103045, 2024011510
+    r"(?:\d{4}[-._]\d{2}[-._]\d{2}(?:[-T_]\d{2}(?:[-:._]?\d{2}){0,2}(?:[.,]\d{1,9})?Z?)?"  # 2024-01-15, …T10-30-45.123
+    r"|\d{2}[-._]\d{2}[-._]\d{4}"  # 15-01-2024, 01-15-2024
+    r"|\d{8}(?:[-T_]?\d{2}(?:\d{2}){0,2}Z?)?"  # 20240115, 20240115-103045, 2024011510
     r"|1\d{9})"  # seconds since 1970, as logrotate's -%s
 )
-_TOKEN = re.compile(rf"(?:[-._]{_DATE}|\.\d{{1,9}})$")
-_ONLY_DATE = re.compile(rf"^{_DATE}$")
+_NUMBERED = rf"{_DATE}(?:[-_]\d{{1,4}})?"
+_TOKEN = re.compile(rf"(?:[-._]+{_NUMBERED}|\.\d{{1,9}})$")
+_ONLY_DATE = re.compile(rf"^{_NUMBERED}$")
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
 _WINSTON_NUMBER = re.compile(r"(?<=[A-Za-z_])\d{1,4}$")
 
@@ -39,9 +41,8 @@ def stem(name: str) -> str:
     """The base name without compression suffix and rotation tokens: `combined-2024-01-15.log.1.gz` → `combined.log`.
 
     Tokens stand at the end (`app.log.1`, `app.log-20240115`) or before the extension (`app-2024-01-15.log`,
-    `app.1.log`, and `app1.log` as Winston's File transport writes).
+    `app.1.log`, `app-2024-01-15-1.log`, and `app1.log` as Winston's File transport writes).
     """
-    name = without_compression(name)
     name = _without_tokens(name)
     extension = _EXTENSION.search(name)
     if extension is None:
@@ -58,7 +59,7 @@ def without_compression(name: str) -> str:
 
 
 def _without_tokens(name: str) -> str:
-    while (shorter := _TOKEN.sub("", name)) not in ("", name):
+    while (shorter := _TOKEN.sub("", without_compression(name))) not in ("", name):
         name = shorter
     return "" if _ONLY_DATE.match(name) else name
 
@@ -115,9 +116,10 @@ def unpack_marks(packed: bytes) -> list[Mark]:
 
 
 class Trail:
-    """The marks of one content as far as it has been read, made from the bytes that pass.
+    """The marks of one content as far as it has been read without a gap, made from the bytes that pass.
 
-    `extend` is called with consecutive pieces; a piece that lies before `position` has passed already and is ignored.
+    A piece that lies before `position` has passed already. One that lies beyond it is for `extend_by`: marks that are
+    made of too few bytes would call the content another one.
     """
 
     __slots__ = ("_ends", "_tail", "position", "powers")
@@ -135,12 +137,11 @@ class Trail:
         return cls(position=position, tail=tail, powers=[mark for mark in powers if mark.position <= position])
 
     def extend(self, start: int, data: bytes) -> None:
-        """Takes note of `data`, which stands at `[start, start + len(data))`."""
+        """Takes note of `data`, which stands at `[start, start + len(data))`; not if there is a gap before it."""
         end = start + len(data)
-        if end <= self.position:
+        if end <= self.position or start > self.position:
             return
-        if start != self.position:
-            data = data[self.position - start :]
+        data = data[self.position - start :]
         passed = self._tail + data
         base = end - len(passed)
         self.powers += [
@@ -244,11 +245,13 @@ class Seen(NamedTuple):
 
 
 def compare(known: Known, seen: Seen, marks_agree: bool | None) -> Verdict:
-    """What `seen` is to `known`. `marks_agree` as `agrees` says of the known marks in the seen file."""
+    """What `seen` is to `known`. `marks_agree` as `agrees` says of the known marks in the seen file.
+
+    Where nothing was read yet there is no mark, so the first line decides: inodes are reused.
+    """
     if (known.device, known.inode) == (seen.device, seen.inode):
-        if seen.size >= known.cursor and marks_agree is not False:
-            return Verdict.SAME
-        return Verdict.TRUNCATED
+        is_equal = seen.identity == known.identity if marks_agree is None else marks_agree
+        return Verdict.SAME if seen.size >= known.cursor and is_equal else Verdict.TRUNCATED
     if not seen.identity or seen.identity != known.identity or marks_agree is False:
         return Verdict.OTHER
     if seen.size < known.cursor:

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 
 log = logging.getLogger(__name__)
 
+_KIND = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+
 
 class Notifier:
-    """Sends states to NOTIFY_SOCKET. A failure to send is no failure of ours."""
+    """Sends states to NOTIFY_SOCKET. Waits for nobody, and a failure to send is no failure of ours."""
 
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -23,9 +25,10 @@ class Notifier:
     def send(self, *states: str) -> None:
         if not self._address:
             return
+        message = "\n".join(state.replace("\n", " ") for state in states).encode("utf-8", "replace")
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                sender.sendto("\n".join(states).encode(), self._address)
+            with socket.socket(socket.AF_UNIX, _KIND) as sender:
+                sender.sendto(message, self._address)
         except OSError as error:
             log.debug("systemd was not told: %s", error)  # the next message may arrive; a missed one ends nothing
 

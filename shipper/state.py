@@ -1,13 +1,15 @@
 """What survives the process: offsets, marks and series, committed together in one SQLite file.
 
-One process at a time, one writer thread at a time. A commit is durable when `commit` returns (WAL, synchronous=FULL: with
-NORMAL a power cut takes back commits that a scrape has already shown). A state file that cannot be used is set aside and
-rebuilt: ids keep the index right, counters begin again.
+One process at a time, one writer thread at a time. A commit is durable when `commit` returns (WAL, synchronous=FULL:
+with NORMAL a power cut takes back commits that a scrape has already shown). A state file that cannot be used is set
+aside and rebuilt: ids keep the index right, counters begin again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import sqlite3
@@ -15,13 +17,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 from shipper.batch import Mark
 from shipper.errors import InUseError, StateError
 from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -36,6 +39,8 @@ _COLUMNS = (
     "id, source, path, device, inode, identity, size, mtime_ns, observed, observed_from, shipped, shipped_from, "
     "last_time, tail_start, marks, is_gone, seen_at"
 )
+
+_HEADER_BYTES = 100
 
 log = logging.getLogger(__name__)
 
@@ -108,15 +113,13 @@ class State:
         self.path = path
 
     def load(self) -> Snapshot:
-        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM files").fetchall()  # noqa: S608 - our own constant
-        series = self._connection.execute("SELECT key, value FROM series").fetchall()
-        return Snapshot([_record(row) for row in rows], series, self._is_first_start)
+        return Snapshot(*_read(self._connection), self._is_first_start)
 
     def commit(self, commit: Commit) -> None:
         """Makes `commit` durable, whole or not at all. Raises StateError, after which it can be repeated."""
         connection = self._connection
-        failpoint("state.before_commit")
         try:
+            failpoint("state.before_commit")
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
                 f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 17)})",  # noqa: S608 - our own constants
@@ -129,7 +132,7 @@ class State:
             failpoint("state.in_commit")
             connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # SQLite has taken it back itself, or will when it is opened
                 connection.rollback()
             raise StateError(f"cannot write {self.path}: {error}") from error
         self._is_first_start = False
@@ -151,11 +154,11 @@ def _row(record: FileRecord) -> tuple[object, ...]:
         record.id,
         record.source,
         os.fsencode(record.path),
-        record.device,
+        _signed(record.device),
         _signed(record.inode),
         record.identity,
         record.size,
-        record.mtime_ns,
+        max(-_HALF, min(record.mtime_ns, _HALF - 1)),  # a file may claim to be of the year 2400
         record.observed,
         record.observed_from,
         record.shipped,
@@ -168,18 +171,29 @@ def _row(record: FileRecord) -> tuple[object, ...]:
     )
 
 
-def _record(row: Sequence[object]) -> FileRecord:
-    values = list(row)
-    values[2] = os.fsdecode(values[2])  # type: ignore[arg-type] # a row is as _row wrote it
-    values[4] = int(values[4]) & 0xFFFFFFFFFFFFFFFF  # type: ignore[call-overload]
-    values[14] = unpack_marks(values[14])  # type: ignore[arg-type]
-    values[15] = bool(values[15])
-    return FileRecord(*values)  # type: ignore[arg-type]
+def _read(connection: sqlite3.Connection) -> tuple[list[FileRecord], list[tuple[bytes, bytes]]]:
+    """All files and series. Raises sqlite3.Error, or another error where a row is not as it was written."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM files")  # noqa: S608 - our own constant
+    return [_record(row) for row in rows], connection.execute("SELECT key, value FROM series").fetchall()
 
 
-def _signed(inode: int) -> int:
+def _record(row: Sequence[Any]) -> FileRecord:
+    """Raises TypeError or ValueError for a row that `_row` has not made."""
+    id_, source, path, device, inode, *others, marks, is_gone, seen_at = row
+    if tuple(map(type, (source, path, marks, *others))) not in _ROW_TYPES:
+        raise TypeError(f"the row of file {id_!r} holds values of other types")
+    head = (id_, source, os.fsdecode(path), device % (2 * _HALF), inode % (2 * _HALF))
+    return FileRecord(*(*head, *others, unpack_marks(marks), bool(is_gone), seen_at))
+
+
+_FIXED_TYPES = (str, bytes, bytes, str, int, int, int, int, int, int, str)
+_ROW_TYPES = ((*_FIXED_TYPES, int), (*_FIXED_TYPES, type(None)))
+_HALF = 1 << 63
+
+
+def _signed(number: int) -> int:
     """SQLite's integers are signed; some filesystems' inodes use all 64 bits."""
-    return inode - (1 << 64) if inode >= 1 << 63 else inode
+    return number - 2 * _HALF if number >= _HALF else number
 
 
 # Opening ------------------------------------------------------------------------------------------------------------
@@ -198,23 +212,27 @@ def open_state(directory: Path, *, clock: Callable[[], float] = time.time) -> St
     path = directory / "state.db"
     try:
         connection = _open_or_set_aside(path, clock)
+        started = connection.execute("SELECT value FROM meta WHERE key = 'started'").fetchone()
     except (sqlite3.Error, OSError) as error:
         os.close(lock)
         raise StateError(f"cannot open {path}: {error}") from error
-    started = connection.execute("SELECT value FROM meta WHERE key = 'started'").fetchone()
     return State(connection=connection, lock=lock, path=path, is_first_start=started is None, clock=clock)
 
 
 def _lock(path: Path) -> int:
+    """Raises InUseError, and OSError where files cannot be locked."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
         pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise InUseError(f"the state in {path.parent} is in use by process {pid}; stop it, or use --state") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -222,29 +240,36 @@ def _open_or_set_aside(path: Path, clock: Callable[[], float]) -> sqlite3.Connec
     try:
         return _connect(path)
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and not _says_damage(error):
+        if not _is_damage(error):
             raise
-        aside = path.with_name(f"{path.name}.unusable-{int(clock())}")
-        log.error(
+        aside = _free_name(path.with_name(f"{path.name}.unusable-{int(clock())}"))
+        log.error(  # noqa: TRY400 - what is wrong is said; where it was found helps nobody
             "%s cannot be used (%s); it is kept as %s. Shipping starts again from the beginning of the files (ids keep "
             "the index right), counters start again at 0 from now.",
             path,
-            error,
+            str(error).replace("\n", " "),
             aside,
         )
         for suffix in ("", "-wal", "-shm"):
-            old = path.with_name(path.name + suffix)
-            if old.exists():
-                old.rename(aside.with_name(aside.name + suffix))
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
         return _connect(path)
 
 
-def _says_damage(error: sqlite3.Error) -> bool:
-    return any(word in str(error) for word in ("malformed", "not a database", "corrupt", "no such table"))
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}.{number}") if number else path for number in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether another file would help. (A full disk, a lock or a permission are operational errors.)"""
+    words = ("malformed", "not a database", "corrupt", "no such table", "no such column", "Could not decode")
+    return not isinstance(error, sqlite3.OperationalError) or any(word in str(error) for word in words)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Raises sqlite3.DatabaseError for a file that is damaged, or of a version that this program does not know."""
+    _refuse_remains(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1)
     try:
@@ -256,10 +281,30 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"its version is {version}, this program knows {SCHEMA_VERSION}")
-        elif (answer := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(answer)
-        connection.execute("SELECT count(*) FROM meta").fetchone()
+        else:
+            _check(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _refuse_remains(path: Path) -> None:
+    """SQLite takes an empty file for a new one, and silently deletes the log that belonged to what it was."""
+    if path.exists():
+        if path.stat().st_size < _HEADER_BYTES:
+            raise sqlite3.DatabaseError("it has been emptied")
+    elif path.with_name(path.name + "-wal").exists():
+        raise sqlite3.DatabaseError("it is gone, only its log is there")
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Raises sqlite3.DatabaseError if the state cannot be read from end to end."""
+    answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if answer != "ok":
+        raise sqlite3.DatabaseError(answer)
+    connection.execute("SELECT key, value FROM meta").fetchall()
+    try:
+        _read(connection)
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError(str(error)) from error
