@@ -20,12 +20,12 @@ Row = Any
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _frame_of_line = itemgetter(0, 1, -1)
-_USUAL_FRAME = (ord("{"), ord('"'), ord("}"))
-_SPACED_FRAME = (ord("{"), ord(" "), ord("}"))
+_USUAL_FRAMES = {(ord("{"), ord('"'), ord("}"))}
+_OBJECT_FRAMES = {*_USUAL_FRAMES, (ord("{"), ord(" "), ord("}"))}
 
 
 def look_like_objects(lines: Sequence[bytes]) -> bool:
-    """Whether each line begins and ends as an object that has a field: `{"`, or `{ "`, and `}`.
+    """Whether there are lines, and each begins and ends as an object that has a field: `{"`, or `{ "`, and `}`.
 
     Where that holds, no value can run across a line's end (JSON allows no newline in a string, and none of `}` newline
     `{` within a value). So if the lines decode to as many objects as there are lines, each line is one object.
@@ -34,8 +34,9 @@ def look_like_objects(lines: Sequence[bytes]) -> bool:
         frames = set(map(_frame_of_line, lines))
     except IndexError:  # a line of less than two bytes
         return False
-    frames.discard(_USUAL_FRAME)
-    return not frames or (frames == {_SPACED_FRAME} and all(line[1:-1].strip() for line in lines))
+    if frames == _USUAL_FRAMES:
+        return True
+    return bool(frames) and frames <= _OBJECT_FRAMES and all(line[1:-1].strip() for line in lines)
 
 
 class Fields:

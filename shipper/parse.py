@@ -188,7 +188,7 @@ class Parser:
         """The joined lines that are not blank, and where reading must begin again (None: nowhere)."""
         offsets, texts = self._trimmed(lines, chunk)
         parts = []
-        for start, end, raw in zip(offsets, [*offsets[1:], chunk.end], texts, strict=True):
+        for start, end, raw in zip(offsets, [*offsets, chunk.end][1:], texts, strict=True):
             part = framing.part(raw, start, end)
             parts.append(part or Part(start, end, raw, raw, f"?{start}", "", is_open=False, is_framed=False))
         groups, hold = join(parts, max_line_bytes=self._max_line_bytes, is_final=is_final)

@@ -191,7 +191,7 @@ def test_days_of_a_usual_column(column: list[Any], expected: list[str] | None) -
 
 def test_the_first_field_that_holds_a_usable_time_counts() -> None:
     """Line by line: a field that is missing, or no time, leaves the line to the next field."""
-    columns = [
+    columns: list[list[Any]] = [
         ["2024-01-15T10:30:45.123Z", MISSING, "nonsense", MISSING, None],
         [MISSING] * 5,
         ["2024-01-16", 1705314645, 1705314645123, MISSING, True],
