@@ -97,6 +97,10 @@ class Attacher:
         """Records of files that were there when they were last seen, and that nothing has continued."""
         return list(self._by_inode.values())
 
+    def remembered(self) -> list[FileRecord]:
+        """All records of files that are not followed; from any thread."""
+        return [record for records in list(self._by_identity.values()) for record in list(records)]
+
     def retire(self, record: FileRecord) -> None:
         """Its file is gone; it is kept so that a copy is not read again."""
         self._take(record)

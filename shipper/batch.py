@@ -54,6 +54,10 @@ class Batch:
     """What the container runtime wrote as each line's time (docker, cri): used where the line has none of its own."""
     handle: Content | None = None
     """The file's content that this is a piece of; not owned."""
+    redactions: dict[str, int] = field(default_factory=dict)
+    """How many values were redacted, by rule."""
+    checksums: dict[int, int] = field(default_factory=dict)
+    """By position in `lines`: those of lines that redaction changed, which stand instead of one made of the line."""
 
     @property
     def count(self) -> int:

@@ -16,6 +16,7 @@ import click
 
 from shipper import __version__
 from shipper.errors import ConfigError, ShipperError
+from shipper.operations import add_commands
 
 if TYPE_CHECKING:
     from shipper.config import Loaded
@@ -312,3 +313,6 @@ def _loader(config_file: str | None, **options: Any) -> Callable[[], Loaded]:
 
 def _fail(error: ShipperError) -> NoReturn:
     raise ExitWithUsage(str(error)) from None
+
+
+add_commands(main)

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from exporter.rule import Rule
@@ -29,8 +31,10 @@ from exporter.site import ServerHooks
 from shipper import __version__
 from shipper.batch import OutputStatus
 from shipper.config import Loaded, rule_files
+from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
+from shipper.positions import positions_of
 from shipper.sdnotify import Notifier
 from shipper.settings import Settings
 from shipper.state import State, open_state
@@ -94,6 +98,7 @@ class Daemon:
         self._started_at = time.time()
         self._stopping_since: float | None = None
         self._server: Server | None = None
+        self._control: ControlServer | None = None
         self.telemetry = Telemetry(registry=CollectorRegistry())
         self.engine: Engine | None = None
         self._state: State | None = None
@@ -112,6 +117,7 @@ class Daemon:
             if self._request.listens:
                 self._server = self._listen(settings)
             self.engine.start()
+            self._control = self._answer_questions(settings)
         except BaseException:
             self._close_server()
             self._state.close()
@@ -120,6 +126,7 @@ class Daemon:
         self._tell_start(settings)
         self._request.started(self)
         code = self._run_once() if self._request.reads_once else self._run_on()
+        self._control.close()
         self._close_server()
         self._state.close()
         return code
@@ -294,12 +301,27 @@ class Daemon:
             metrics=scrapes,
             healthy=self.healthy,
             ready=self.ready,
-            status=lambda: status_of(self._require_engine(), self.telemetry, started_at=self._started_at),
+            status=self._status,
             committed_recently=lambda: not self._require_engine().committer.is_late(),
         )
         server = Server(listen=settings.metrics.listen, hooks=hooks)
         server.start()
         return server
+
+    def _answer_questions(self, settings: Settings) -> ControlServer:
+        """The socket over which other commands ask."""
+        control = ControlServer(
+            directory=Path(settings.state),
+            answers={
+                "status": lambda: [msgspec.json.encode(self._status())],
+                "files": lambda: positions_of(self._require_engine()),
+            },
+        )
+        control.start()
+        return control
+
+    def _status(self) -> dict[str, Any]:
+        return status_of(self._require_engine(), self.telemetry, started_at=self._started_at)
 
     def _close_server(self) -> None:
         if self._server is not None:

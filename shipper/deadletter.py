@@ -5,12 +5,14 @@ Written before the batch counts as done. `dead-letter list|show|retry` read it.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,8 @@ class DeadLetterWriter:
             return
         now = datetime.fromtimestamp(self._clock(), UTC)
         text = b"".join(encoded(record, time=now) for record in new)
-        _append_synced(self._directory / f"{now:%Y-%m-%d}.ndjson", text)
+        with locked(self._directory):
+            _append_synced(self._directory / f"{now:%Y-%m-%d}.ndjson", text)
         for record in new:
             self._telemetry.dead_letter_records.labels(record.reason).inc()
         self.written += len(new)
@@ -98,6 +101,20 @@ def encoded(record: DeadLetter, *, time: datetime) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
 
 
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keeps `dead-letter retry` from replacing a file just while something is appended to it. Held for moments only.
+
+    Raises OSError.
+    """
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _append_synced(path: Path, text: bytes) -> None:
     is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -121,7 +138,7 @@ def _append_synced(path: Path, text: bytes) -> None:
 def _recent(directory: Path) -> set[tuple[str, str]]:
     """Id and reason of the last records of the last two days' files; what cannot be read is not known."""
     known: set[tuple[str, str]] = set()
-    for path in sorted(directory.glob("*.ndjson"))[-2:]:
+    for path in sorted(directory.glob("[0-9]*.ndjson"))[-2:]:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - REMEMBERED_BYTES, 0))

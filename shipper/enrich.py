@@ -86,17 +86,15 @@ class Enricher:
         self._clock = clock
         self._splicer = Splicer(source=source, host=host, index=index, frame=frame)
         self._is_below = source.placement is Placement.SHIPPER
-        self._groups = [
-            (moved, name)
-            for moved, names in (
-                (WHERE_MOVED, () if self._is_below else _WHERE),
-                (FIELDS_MOVED, _with_outer(".".join(path) for path in paths(self._splicer.fields))),
-                (COPIES_MOVED, _with_outer(source.copy)),
-            )
-            for name in names
-        ]
+        taken = (
+            *((WHERE_MOVED, name, "") for name in (() if self._is_below else _WHERE)),
+            *((FIELDS_MOVED, name, "") for path in paths(self._splicer.fields) for name in _with_outer(path)),
+            *((COPIES_MOVED, name, own) for new, own in source.copy.items() for name in _with_outer(new.split("."))),
+        )
+        self._taken = tuple(dict.fromkeys(taken))
+        """The names that ours take, what moves where a line has one, and the field that must be there for that."""
         self._moved_by_message = 0
-        for moved, name in self._groups:
+        for moved, name, _ in self._taken:
             if name.split(".")[0] == "message":
                 self._moved_by_message |= moved
         self.fields = frozenset(
@@ -106,7 +104,7 @@ class Enricher:
                 *source.time,
                 *source.copy.values(),
                 *source.coerce,
-                *(name for _, name in self._groups),
+                *(name for _, name, _ in self._taken),
                 "shipper",
                 "@timestamp",
                 "tags",
@@ -173,7 +171,11 @@ class Enricher:
         return times, sorted({text[:10] for text in times})
 
     def _find_own_fields(self, batch: Batch, lines: _Lines) -> None:
-        """Finds the lines that carry fields called like ours, and decides how each is made a document."""
+        """Finds the lines that carry fields called like ours, and decides how each is made a document.
+
+        (A field whose own name has dots and goes on behind one of ours, `service.name` beside our `service`, is not
+        looked for: that would cost every line more than all the rest of it.)
+        """
         columns, variants, special = batch.columns, self._splicer.absent_copies(batch), lines.special
         lines.variants = variants
         for i, problems in batch.problems.items():
@@ -181,12 +183,12 @@ class Enricher:
                 special.add(i)
             elif self._moved_by_message and _is_text(problems):
                 variants[i] = variants.get(i, 0) | self._moved_by_message
-        for moved, name in self._groups:
+        for moved, name, needed in self._taken:
             column = columns[name]
             for i in _present(column):
                 if isinstance(column[i], dict):  # ours may fit in: `document` looks into it
                     special.add(i)
-                else:
+                elif not needed or columns[needed][i] is not MISSING:
                     variants[i] = variants.get(i, 0) | moved
         special.update(i for i in _present(columns["shipper"]) if self._is_below or variants.get(i, 0) & _MOVED)
         special.update(i for i in _present(columns["tags"]) if lines.marks[i])
@@ -300,13 +302,9 @@ class TagMarks:
         return list(map(self._texts.__getitem__, marks))
 
 
-def _with_outer(names: Iterable[str]) -> list[str]:
-    """Dotted names and those of the objects that they stand in."""
-    found: dict[str, None] = {}
-    for name in names:
-        parts = name.split(".")
-        found |= dict.fromkeys(".".join(parts[:length]) for length in range(1, len(parts) + 1))
-    return list(found)
+def _with_outer(path: Sequence[str]) -> list[str]:
+    """The dotted name of a path and those of the objects that it leads through."""
+    return [".".join(path[:length]) for length in range(1, len(path) + 1)]
 
 
 def _present(column: Column) -> Sequence[int]:

@@ -371,6 +371,10 @@ class Roster:
         yield from list(self.followed.values())
         yield from list(self._fading)
 
+    def remembered(self) -> list[FileRecord]:
+        """Records of files that are not followed at present; from any thread."""
+        return self._attacher.remembered()
+
     def is_away(self, followed: Followed) -> bool:
         """Whether it lies where no pattern looks (or nowhere)."""
         key = (followed.device, followed.inode)

@@ -72,6 +72,22 @@ class Coercion(Enum):
     STRING = "string"
 
 
+class Pack(Enum):
+    CREDENTIALS = "credentials"
+    CONTACT = "contact"
+    NATIONAL_IDS = "national_ids"
+    PAYMENT = "payment"
+    DATES_OF_BIRTH = "dates_of_birth"
+
+
+class RedactAction(Enum):
+    MASK = "mask"
+    DROP = "drop"
+    TRUNCATE = "truncate"
+    HASH = "hash"
+    KEEP = "keep"
+
+
 class Kind(Enum):
     """What a text or a number means beyond its type; `config` reads and checks each in its own way."""
 
@@ -89,6 +105,8 @@ class Kind(Enum):
     FINGERPRINT = "hex"
     HEADER_NAME = "header name"
     HEADER_VALUE = "header value"
+    PATTERN = "regular expression"
+    SEGMENT = "path segment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +129,8 @@ Url = Annotated[str, Kind.URL]
 Fingerprint = Annotated[str, Kind.FINGERPRINT]
 HeaderName = Annotated[str, Kind.HEADER_NAME]
 HeaderValue = Annotated[str, Kind.HEADER_VALUE]
+Pattern = Annotated[str, Kind.PATTERN]
+Segment = Annotated[str, Kind.SEGMENT]
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -146,6 +166,17 @@ class DropSettings(Config, frozen=True, kw_only=True):
     when: Expression  # lines for which it is true are not shipped (the rules still count them)
     # share of them that is shipped all the same, chosen by the id: the same lines every time
     keep: Annotated[float, Within(0, 1)] = 0.0
+
+
+class RedactSettings(Config, frozen=True, kw_only=True):
+    # what is looked for everywhere in a line; giving any replaces the default one
+    packs: tuple[Pack, ...] = (Pack.CREDENTIALS,)
+    # what happens to the values of a field at any depth, whatever the case of its name; `keep`: left alone by all else
+    fields: dict[Field, RedactAction] = {}
+    patterns: dict[Name, Pattern] = {}  # name: what is masked wherever it stands in a text (RE2 syntax)
+    ip: Literal["keep", "truncate"] = "keep"  # `truncate` leaves the network of each address: /24 of v4, /48 of v6
+    url_segments: tuple[Segment, ...] = ()  # the part of a path after each of these is masked: `/patients/***`
+    allow_only: tuple[Field, ...] = ()  # if any is given, all other fields are dropped
 
 
 class ElasticsearchSettings(Config, frozen=True, kw_only=True):
@@ -204,6 +235,9 @@ class Settings(Config, frozen=True, kw_only=True):
     # tag: when a line gets it; the order here is that in the document; giving any replaces the default ones
     tags: dict[Name, Expression] = msgspec.field(default_factory=lambda: dict(DEFAULT_TAGS))
     drop: tuple[DropSettings, ...] = ()  # lines that are counted, not shipped; the first rule that matches decides
+    redact: RedactSettings = RedactSettings()  # what is taken out of the lines before anything else sees them
+    # file with a secret of 16 bytes at least: makes `hash`, and the ids of redacted lines, impossible to guess
+    identity_key_file: FilePath = ""
     output: OutputSettings = OutputSettings(local=LocalSettings())  # exactly one of the two
     metrics: MetricsSettings = MetricsSettings()  # page, exposition and rules
     # how long a stop goes on delivering (`--drain`)

@@ -1,0 +1,322 @@
+"""Redacts JSON: walks over its tokens and replaces values where they stand, so that all else stays as it was written.
+
+`keys` judges the keys, texts are handed on. Members of the same name are judged one by one. Linear in the text, and
+recursive only where JSON stands in a string.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import msgspec
+
+from shipper.redact.actions import acted, decoded, encoded
+from shipper.redact.keys import Key, KeyRule, Keys
+from shipper.redact.text import Redaction
+from shipper.settings import RedactAction
+
+SHOWN_PATH: Final = 8
+SHORTEST_SECRET_NUMBER: Final = 12
+ALLOW_ONLY: Final = "allow_only"
+NOT_ALLOWED: Final = KeyRule(ALLOW_ONLY, RedactAction.MASK, covers_booleans=True)
+_PARTS: Final = {
+    b"string": rb"\"([^\"\\]*+(?:\\.[^\"\\]*+)*+)\"",
+    b"atom": rb"([^\s\"{}\[\],:]++)",
+    b"space": rb"[ \t\r\n]*+",
+}
+_TOKENS: Final = re.compile(
+    rb"%(space)b(?:%(string)b(?:%(space)b(:)(?:%(space)b(?:%(string)b|%(atom)b))?+)?+|([{\[])|([}\]])|%(atom)b)"
+    rb"(?:%(space)b(,))?+" % _PARTS,
+    re.DOTALL,
+)
+"""A member with a value that is no container, the key of another one, a bracket, or an element; and the comma behind.
+
+Groups: key or element, colon, string, atom, opening, closing, element that is an atom, comma.
+"""
+_LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_LITERALS: Final = frozenset({b"true", b"false"})
+_OPENS: Final = re.compile(rb"[ \t\r\n]*+[{\[]")
+_raw = msgspec.json.Decoder(msgspec.Raw)
+
+
+def is_json(text: bytes) -> bool:
+    """Whether `text` is one object or array."""
+    try:
+        _raw.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return _LONE_SURROGATE.search(text) is not None and _is_lenient_json(text)
+    return text.lstrip()[:1] in (b"{", b"[")
+
+
+def _is_lenient_json(text: bytes) -> bool:
+    """Half characters in escapes are refused by the fast reader only."""
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+class JsonRules(NamedTuple):
+    """What a walk over JSON needs."""
+
+    keys: Keys
+    hits: Callable[[bytes], Sequence[int]]
+    """What there is to do about a decoded text; empty for most."""
+    redact_text: Callable[[bytes, Sequence[int], list[Redaction], str], bytes]
+    rule_of_number: Callable[[bytes], str | None]
+    """The rule that a number's digits fall under."""
+    allowed: Mapping[bytes, bool]
+    """Dotted names in lower case that pass (True), or of which a part does (False); empty: all pass."""
+    hash_key: bytes
+
+
+@dataclass(slots=True)
+class _Open:
+    """An object or array whose end has not come yet."""
+
+    key: Key | None
+    """The key that it is the value of."""
+    rule: KeyRule | None
+    """What applies to all that is in it, but for what has a rule by its own name."""
+    passes: bool
+    """Whether all that is in it is allowed."""
+    outer: _Open | None
+    comma: int = -1
+    """Where the comma before the present member stands."""
+    has_kept: bool = False
+    drops_comma: bool = False
+    """The first member was dropped: the comma behind it goes too."""
+    renamed: dict[bytes, int] = field(default_factory=dict)
+
+
+def redact_json(text: bytes, rules: JsonRules, found: list[Redaction], where: str, *, is_document: bool) -> bytes:
+    """`text`, which `is_json`, redacted; what was done is added to `found`, `where` is the path that leads to it.
+
+    `is_document`: it is a line, to which `allowed` applies.
+    """
+    return _Walk(rules, text, found, where, rules.allowed if is_document else {}).run()
+
+
+class _Walk:
+    """One pass over one JSON text."""
+
+    def __init__(
+        self, rules: JsonRules, text: bytes, found: list[Redaction], where: str, allowed: Mapping[bytes, bool]
+    ) -> None:
+        self._rules = rules
+        self._text = text
+        self._found = found
+        self._where = where
+        self._allowed = allowed
+        self._pieces: list[bytes] = []
+        self._done = 0
+        self._frame = _Open(None, None, not allowed, None)
+        self._depth = 0
+        self._dropping: tuple[int, int] | None = None
+        """Where a member that is being dropped begins, and the depth at which it ends."""
+        # Of the value that comes next:
+        self._key: Key | None = None
+        self._rule: KeyRule | None = None
+        self._passes = not allowed
+        self._is_easy = not allowed
+        """Whether nothing applies to it unless its key says so."""
+
+    def run(self) -> bytes:
+        """The text redacted. Long for one function: this loop is what a changed line costs."""
+        judged, hits = self._rules.keys.key, self._rules.hits
+        for token in _TOKENS.finditer(self._text):
+            name, colon, string, atom, opening, closing, element, comma = token.groups()
+            if colon is not None:
+                key = judged(name)
+                if key.is_plain and self._is_easy:
+                    self._key = key
+                    self._frame.has_kept = True
+                    if string is not None:
+                        if b"\\" in string or hits(string):
+                            self._on_string(string, token.start(3))
+                    elif atom is not None and len(atom) >= SHORTEST_SECRET_NUMBER:
+                        self._on_atom(atom, token.start(4))
+                else:
+                    self._on_member(token, key)
+            elif name is not None:
+                self._on_string(name, token.start(1))
+            elif opening is not None:
+                self._on_open()
+            elif closing is not None:
+                self._on_close(token.end(6))
+            else:
+                self._on_atom(element, token.start(7))
+            if comma is not None and self._dropping is None:
+                self._on_comma(token.start(8))
+        if not self._pieces:
+            return self._text
+        self._pieces.append(self._text[self._done :])
+        return b"".join(self._pieces)
+
+    # Tokens
+
+    def _on_member(self, token: re.Match[bytes], key: Key) -> None:
+        if self._dropping is None:
+            self._on_key(token, key)
+        if token[3] is not None:
+            self._on_string(token[3], token.start(3))
+        elif token[4] is not None:
+            self._on_atom(token[4], token.start(4))
+
+    def _on_key(self, token: re.Match[bytes], key: Key) -> None:
+        frame = self._frame
+        self._key = key
+        self._rule = key.named or self._path_rule(key) or frame.rule or key.sensed
+        self._passes = frame.passes or self._is_allowed(key)
+        if self._rule is not None and self._rule.action is RedactAction.DROP:
+            return self._drop(token, self._rule.rule)
+        if not self._passes and not self._is_partly_allowed(key, token.end(2)):
+            return self._drop(token, ALLOW_ONLY)
+        frame.has_kept = True
+        if key.redactions:
+            self._rename(token, key, frame)
+        return None
+
+    def _on_string(self, raw: bytes, start: int) -> None:
+        if self._dropping is not None:
+            return self._end_drop(start + len(raw) + 1)
+        rule = self._rule if self._passes else NOT_ALLOWED
+        text = decoded(raw)
+        if rule is not None:
+            redacted = self._acted(rule, text)
+        elif hits := self._rules.hits(text):
+            redacted = self._rules.redact_text(text, hits, self._found, self._path())
+        else:
+            return None
+        if redacted != text:
+            self._replace(start, start + len(raw), encoded(redacted))
+        return None
+
+    def _on_atom(self, atom: bytes, start: int) -> None:
+        if self._dropping is not None:
+            return self._end_drop(start + len(atom))
+        rule = self._rule if self._passes else NOT_ALLOWED
+        if rule is None:
+            name = self._rules.rule_of_number(atom)
+            if name is None:
+                return None
+            rule = KeyRule(name, RedactAction.MASK)
+        is_covered = rule.covers_booleans if atom in _LITERALS else rule.covers_numbers and atom != b"null"
+        redacted = self._acted(rule, atom, is_literal=True) if is_covered else atom
+        if redacted != atom:
+            self._replace(start, start + len(atom), b'"%b"' % redacted)
+        return None
+
+    def _on_open(self) -> None:
+        self._enter(_Open(self._key, self._rule, self._passes, self._frame))
+        self._key = None
+
+    def _on_close(self, end: int) -> None:
+        self._depth -= 1
+        self._frame = self._frame.outer or self._frame
+        if self._dropping is not None:
+            self._end_drop(end)
+        else:
+            self._settle()
+
+    def _on_comma(self, position: int) -> None:
+        frame = self._frame
+        if frame.drops_comma:
+            self._replace(position, position + 1, b"")
+            frame.drops_comma = False
+        else:
+            frame.comma = position
+        if not self._is_easy:
+            self._settle()
+
+    def _enter(self, frame: _Open) -> None:
+        self._frame = frame
+        self._depth += 1
+        self._settle()
+
+    def _settle(self) -> None:
+        """Makes what the container says apply to what comes next in it."""
+        frame = self._frame
+        self._rule, self._passes = frame.rule, frame.passes
+        self._is_easy = frame.rule is None and frame.passes and self._dropping is None
+
+    # Dropping
+
+    def _drop(self, token: re.Match[bytes], rule: str) -> None:
+        self._found.append((rule, self._path()))
+        self._dropping = (token.start(1) - 1, self._depth)
+        self._is_easy = False
+
+    def _end_drop(self, end: int) -> None:
+        """Removes the member if it ends here, and the comma before it; there is none before the first that is kept."""
+        if self._dropping is None or self._depth > self._dropping[1]:
+            return
+        frame = self._frame
+        if frame.has_kept:
+            self._replace(frame.comma, end, b"")
+        else:
+            self._replace(self._dropping[0], end, b"")
+            frame.drops_comma = True
+        self._dropping = None
+        self._settle()
+
+    # What applies
+
+    def _path_rule(self, key: Key) -> KeyRule | None:
+        """The rule of a dotted name that ends in `key` and whose other parts enclose it."""
+        if not key.paths:
+            return None
+        parents = self._parents()
+        return next((path.rule for path in key.paths if tuple(parents[-len(path.parents) :]) == path.parents), None)
+
+    def _is_allowed(self, key: Key) -> bool:
+        return self._allowed.get(b".".join([*self._parents(), key.lowered])) is True
+
+    def _is_partly_allowed(self, key: Key, end: int) -> bool:
+        """Whether something within the value is allowed; a value that has no members is not looked into."""
+        is_part = self._allowed.get(b".".join([*self._parents(), key.lowered])) is False
+        return is_part and _OPENS.match(self._text, end) is not None
+
+    def _parents(self) -> list[bytes]:
+        return [key.lowered for key in self._keys()]
+
+    def _keys(self) -> list[Key]:
+        """The keys that enclose us, the nearest last."""
+        keys = []
+        frame: _Open | None = self._frame
+        while frame is not None:
+            if frame.key is not None:
+                keys.append(frame.key)
+            frame = frame.outer
+        return keys[::-1]
+
+    # Doing
+
+    def _acted(self, rule: KeyRule, text: bytes, *, is_literal: bool = False) -> bytes:
+        if rule.action is RedactAction.KEEP:
+            return text
+        redacted = acted(rule.action, text, key=self._rules.hash_key, is_literal=is_literal)
+        if redacted != text:
+            self._found.append((rule.rule, self._path()))
+        return redacted
+
+    def _rename(self, token: re.Match[bytes], key: Key, frame: _Open) -> None:
+        """Writes a key that was a secret itself; no second one of the same name."""
+        self._found += [(rule, self._path()) for rule, _ in key.redactions]
+        number = frame.renamed[key.shown] = frame.renamed.get(key.shown, 0) + 1
+        name = key.shown if number == 1 else b"%b%d" % (key.shown, number)
+        self._replace(token.start(1), token.end(1), encoded(name))
+
+    def _replace(self, start: int, end: int, new: bytes) -> None:
+        self._pieces += [self._text[self._done : start], new]
+        self._done = end
+
+    def _path(self) -> str:
+        """Where we are, for people."""
+        keys = self._keys() + ([self._key] if self._key is not None else [])
+        path = b".".join(key.shown for key in keys[-SHOWN_PATH:]).decode("utf-8", "replace")
+        return f"{self._where}.{path}" if self._where and path else self._where or path

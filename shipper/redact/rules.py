@@ -1,0 +1,263 @@
+"""The configuration's `redact` section compiled: redacts one line, or says of many lines at once which are suspect.
+
+A prefilter of one expression runs over the bytes of a whole batch. It matches wherever a rule could have something to
+do, so that the other lines, nearly all, are never looked at one by one. `stage` applies it to batches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from shipper.redact.actions import MASK, acted
+from shipper.redact.fields import ALLOW_ONLY, SHORTEST_SECRET_NUMBER, JsonRules, is_json, redact_json
+from shipper.redact.keys import KeyRule, Keys, Path
+from shipper.redact.names import Names
+from shipper.redact.patterns import ADDRESSES, ESCAPED, PATTERNS, Pattern, query_pattern, segments_pattern
+from shipper.redact.text import ASSIGNED, BETWEEN, Own, Redaction, TextRules, compiled, compiled_own
+from shipper.settings import RedactAction, RedactSettings
+
+MOST_NESTING: Final = 5
+"""Of JSON in strings in JSON in strings: each level doubles the backslashes."""
+MESSAGE: Final = b"message"
+"""The field that a line which is no JSON becomes."""
+_BOM: Final = b"\xef\xbb\xbf"
+_CLEAN_RUN: Final = re.compile(r"[A-Za-z0-9]+")
+_ASSERTIONS: Final = re.compile(r"\\[AzbB]|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|[\^$]", re.DOTALL)
+
+
+class Rules:
+    """Built once for a configuration; used by one thread at a time."""
+
+    def __init__(self, settings: RedactSettings, *, key: bytes) -> None:
+        """`key` is for hashes, b"" if there is none. Raises ValueError for a pattern that RE2 cannot take."""
+        self._key = key
+        names = Names(settings.packs)
+        patterns = self._patterns(settings)
+        own = [Own(f"patterns.{name}", compiled_own(text)) for name, text in settings.patterns.items()]
+        self._allowed = _allowed(settings.allow_only)
+        json_names = "|".join(f"(?:{_name_hint(name)})" for name in settings.fields)
+        self._texts = TextRules(
+            name_ends=names.expression,
+            find_name=names.find,
+            patterns=patterns,
+            own=own,
+            json_names=f"(?:{json_names}){BETWEEN}:" if json_names else "",
+        )
+        self._json = self._json_rules(settings, names, patterns)
+        self.names = _rule_names(settings, names, patterns, own)
+        hints = [pattern.hint or pattern.find for pattern in patterns]
+        if names.expression:
+            hints += [f"(?:{names.expression})(?:{BETWEEN}{ASSIGNED})", f"--[a-z-]{{0,40}}(?:{names.expression})[ ]"]
+        if json_names:
+            hints.append(f"(?:{json_names}){BETWEEN}:")
+        self._searches = self._prefilter(hints, settings)
+
+    def _patterns(self, settings: RedactSettings) -> list[Pattern]:
+        patterns = [pattern for pack in settings.packs for pattern in PATTERNS[pack]]
+        if settings.ip == "truncate":
+            patterns += ADDRESSES
+        if settings.url_segments:
+            patterns.append(segments_pattern(settings.url_segments))
+        for name, action in settings.fields.items():
+            if "." not in name and name.isascii() and action is not RedactAction.KEEP:
+                patterns.append(query_pattern(name, f"fields.{name}", partial(_in_url, action, self._key)))
+        return patterns
+
+    def _json_rules(self, settings: RedactSettings, names: Names, patterns: Sequence[Pattern]) -> JsonRules:
+        named: dict[bytes, KeyRule] = {}
+        paths: dict[bytes, list[Path]] = {}
+        for name, action in settings.fields.items():
+            rule = KeyRule(f"fields.{name}", action, covers_booleans=True)
+            *parents, last = name.encode().lower().split(b".")
+            named[name.encode().lower()] = rule
+            if parents:
+                paths.setdefault(last, []).append(Path(tuple(parents), rule))
+
+        def sense(name: bytes) -> KeyRule | None:
+            found = names.find(name)
+            return None if found is None else KeyRule(found.rule, RedactAction.MASK, found.is_number_secret)
+
+        return JsonRules(
+            keys=Keys(named=named, paths=paths, sense=sense, redact=self._redact_key),
+            hits=self._texts.hits,
+            redact_text=self._redact_text,
+            rule_of_number=_number_rule([pattern for pattern in patterns if pattern.in_numbers]),
+            allowed=self._allowed,
+            hash_key=self._key,
+        )
+
+    def _prefilter(self, hints: Sequence[str], settings: RedactSettings) -> list[Callable[[bytes, int], int]] | None:
+        """Searches that together find every line that could have to be changed; None where that may be any line."""
+        own = list(map(relaxed, settings.patterns.values()))
+        if self._allowed or None in own:
+            return None
+        if not all(_CLEAN_RUN.search(name.rpartition(".")[2]) for name in settings.fields):
+            return None
+        searches = []
+        if hints:
+            searches.append(_search(compiled("|".join([*hints, ESCAPED]))))
+        if own:
+            escape = r"\\"  # of a text with escapes an own pattern may see what its bytes do not show
+            searches.append(_search(compiled_own("|".join([*(f"(?:{text})" for text in own), escape]))))
+        return searches
+
+    @property
+    def is_off(self) -> bool:
+        """True if no line would ever be changed."""
+        return self._searches == []
+
+    # One line
+
+    def redact_line(self, line: bytes, found: list[Redaction]) -> bytes:
+        """The line redacted, on one line as it was; what was done is added to `found`.
+
+        A line of any bytes: what is not UTF-8 becomes U+FFFD if there was something to redact, else stays as it is.
+        """
+        text = line.removeprefix(_BOM)
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            text = text.decode("utf-8", "replace").encode()
+        redacted = self._redact_readable(text, found)
+        return line if redacted == text else redacted
+
+    def _redact_readable(self, text: bytes, found: list[Redaction]) -> bytes:
+        if is_json(text):
+            return redact_json(text, self._json, found, "", is_document=True)
+        if self._allowed and not self._allowed.get(MESSAGE):
+            if text.strip() in (b"", MASK):
+                return text
+            found.append((ALLOW_ONLY, MESSAGE.decode()))
+            return MASK
+        hits = self._texts.hits(text)
+        return self._redact_text(text, hits, found, "") if hits else text
+
+    def _redact_text(
+        self, text: bytes, hits: Sequence[int], found: list[Redaction], where: str, nesting: int = 0
+    ) -> bytes:
+        """A text that may be JSON, or have some in it."""
+        start, stop = _json_within(text)
+        if stop <= start or nesting >= MOST_NESTING or not is_json(text[start:stop]):
+            return self._texts.redact(text, hits, found, where)
+        rules = self._json._replace(redact_text=partial(self._redact_text, nesting=nesting + 1))
+        inner = redact_json(text[start:stop], rules, found, where, is_document=False)
+        before, after = (
+            self._texts.redact(part, hits, found, where) if part.strip() else part
+            for part in (text[:start], text[stop:])
+        )
+        return before + inner + after
+
+    def _redact_key(self, name: bytes, found: list[Redaction]) -> bytes:
+        hits = self._texts.hits(name)
+        return self._texts.redact(name, hits, found, "") if hits else name
+
+    # Many lines
+
+    def suspects(self, data: bytes, starts: Sequence[int]) -> Iterable[int]:
+        """Which of the lines in `data` could have to be changed, in order. `starts` are where they begin."""
+        if self._searches is None:
+            return range(len(starts))
+        found: set[int] = set()
+        for search in self._searches:
+            found.update(_lines_found(search, data, starts))
+        return sorted(found)
+
+    def is_clean(self, data: bytes) -> bool:
+        """Whether nothing in `data` could have to be changed: all that is asked about the usual batch."""
+        return self._searches is not None and all(search(data, 0) < 0 for search in self._searches)
+
+
+def _lines_found(search: Callable[[bytes, int], int], data: bytes, starts: Sequence[int]) -> Iterable[int]:
+    from bisect import bisect_right
+
+    position = search(data, 0)
+    while position >= 0:
+        line = bisect_right(starts, position) - 1
+        yield max(line, 0)
+        if line + 1 >= len(starts):
+            return
+        position = search(data, starts[line + 1])
+
+
+def _search(expression: Any) -> Callable[[bytes, int], int]:
+    """Where the expression matches first from a position on, -1 if nowhere."""
+    find = expression.search
+
+    def search(data: bytes, position: int) -> int:
+        match = find(data, position)
+        return -1 if match is None else match.start()
+
+    return search
+
+
+def relaxed(expression: str) -> str | None:
+    """An expression that matches in a line wherever `expression` matches in a text of it; None if there is none.
+
+    In the line other characters stand around the text, so what is said of them is left out.
+    """
+    if "\\Q" in expression or "\\C" in expression or "(?" in re.sub(r"\(\?(?::|P?<\w+>)", "", expression):
+        return None
+    text = _ASSERTIONS.sub(
+        lambda match: "(?:)" if match[0] in ("^", "$", "\\A", "\\z", "\\b", "\\B") else match[0], expression
+    )
+    try:
+        compiled_own(text)
+    except ValueError:  # the assertions were all there was, or something was repeated that now is empty
+        return None
+    return text
+
+
+def _json_within(text: bytes) -> tuple[int, int]:
+    """Where JSON may stand in a text: all of it, or from the first brace to the last."""
+    start = text.find(b"{")
+    stripped = text.strip()
+    if stripped.startswith(b"["):
+        start = text.find(b"[")
+        return start, start + len(stripped)
+    return (start, text.rfind(b"}") + 1) if start >= 0 else (0, 0)
+
+
+def _in_url(action: RedactAction, key: bytes, value: bytes) -> bytes:
+    return MASK if action is RedactAction.DROP else acted(action, value, key=key)
+
+
+def _number_rule(patterns: Sequence[Pattern]) -> Callable[[bytes], str | None]:
+    checks = [(pattern.rule, pattern.check) for pattern in patterns if pattern.check is not None]
+
+    def rule(number: bytes) -> str | None:
+        if len(number) < SHORTEST_SECRET_NUMBER or not number.isdigit():
+            return None
+        return next((name for name, check in checks if check(number, 0, len(number)) is not None), None)
+
+    return rule
+
+
+def _allowed(names: Sequence[str]) -> dict[bytes, bool]:
+    """Each name, and each that encloses one."""
+    allowed: dict[bytes, bool] = {}
+    for name in names:
+        parts = name.encode().lower().split(b".")
+        for length in range(1, len(parts)):
+            allowed.setdefault(b".".join(parts[:length]), False)
+        allowed[b".".join(parts)] = True
+    return allowed
+
+
+def _name_hint(name: str) -> str:
+    """What a key's bytes have in any writing of it: the longest piece that no JSON writer escapes."""
+    last = name.rpartition(".")[2]
+    piece = max(_CLEAN_RUN.findall(last), key=len, default="")
+    return re.escape(last) if piece == last else f"{piece}[^\\n]{{0,60}}?"
+
+
+def _rule_names(
+    settings: RedactSettings, names: Names, patterns: Sequence[Pattern], own: Sequence[Own]
+) -> tuple[str, ...]:
+    """Every rule that can be counted, each once."""
+    found = [name.rule for name in names.names] + [pattern.rule for pattern in patterns] + [item.rule for item in own]
+    found += [f"fields.{name}" for name, action in settings.fields.items() if action is not RedactAction.KEEP]
+    found += [ALLOW_ONLY] if settings.allow_only else []
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,184 @@
+"""A file read again from its beginning, as the daemon reads it: the same identity, lines, ids, indices and drops.
+
+For commands that look at files that somebody else ships. Nothing is sent or written; what the output has is not asked.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from shipper.batch import Batch, Frame
+from shipper.discover import Found
+from shipper.engine import host_name
+from shipper.enrich import Enriched, Enricher
+from shipper.identity import identity_of, stem
+from shipper.parse import Parser
+from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
+from shipper.tail import CHUNK_BYTES, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
+from shipper.times import IndexPattern
+
+FRAME = Frame(b"", b"\0", b"\0", b"\n")
+"""`INDEX NUL ID NUL SOURCE` a line: neither a name nor JSON has a NUL in it."""
+_GROWN = 8
+"""A container's line that spans so many times the longest line is closed, as the pipeline does."""
+
+
+class Line(NamedTuple):
+    """What one line became."""
+
+    offset: int
+    index_name: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some lines of a file, and what became of them."""
+
+    lines: list[Line]
+    """Those that are documents, or were to be set aside."""
+    count: int
+    dropped: int
+    end: int
+    is_tail: bool
+    """The unterminated last line (or group of a container's lines) of a file."""
+
+
+def enricher_of(
+    settings: Settings, source: SourceSettings, *, frame: Frame = FRAME, clock: Callable[[], float] = time.time
+) -> Enricher:
+    """The enricher that the daemon has for a source."""
+    chosen = settings.output.elasticsearch or settings.output.local
+    return Enricher(
+        source=source,
+        tags=settings.tags,
+        drop=settings.drop,
+        host=host_name(settings),
+        index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
+        frame=frame,
+        clock=clock,
+    )
+
+
+class Rereader:
+    """Reads one source's files again."""
+
+    def __init__(self, *, settings: Settings, source: SourceSettings) -> None:
+        self.scope = settings.identity_scope
+        self.source = source
+        self.enricher = enricher_of(settings, source)
+        self.parser = Parser(
+            line_format=source.format, fields=self.enricher.fields, max_line_bytes=source.max_line_bytes
+        )
+
+    def open(self, found: Found) -> Reread:
+        """The file, open; to be used as a context manager. Raises OSError and Damaged."""
+        descriptor = open_log(found.path)
+        try:
+            return Reread(self, found, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+
+class Reread:
+    """One file that is read again. Owns its descriptor. It ends where the file ended when it was opened."""
+
+    def __init__(self, rereader: Rereader, found: Found, descriptor: int) -> None:
+        self._rereader = rereader
+        self._descriptor = descriptor
+        facts = os.fstat(descriptor)
+        self.path = found.path
+        self.device, self.inode, self.size = facts.st_dev, facts.st_ino, facts.st_size
+        self.reader = reader_for(descriptor)
+        self.is_plain = isinstance(self.reader, PlainReader)
+        first = first_line(self.reader)
+        if first is None:
+            first = first_line(self.reader, is_final=True)
+        name = stem(os.path.basename(found.real_path))  # noqa: PTH119 - of any bytes, as the daemon does
+        self.identity = "" if first is None else identity_of(scope=rereader.scope, stem_name=name, first_line=first)
+        """'' while nothing is in it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the end that was reached is the end for good (a compressed file with its footer)."""
+        return self.reader.is_complete
+
+    def pieces(self) -> Iterator[Piece]:
+        """All lines, in order, and what they became. Raises OSError and Damaged, after what could be read."""
+        if not self.identity:
+            return
+        source = self._rereader.source
+        lines = LineReader(self.reader, position=0, max_line_bytes=source.max_line_bytes)
+        last_time = ""
+        while (chunk := self._next(lines)) is not None:
+            batch = self._batch(lines, chunk)
+            if batch is None:
+                break
+            piece, last_time = self._piece(batch, last_time, is_tail=False)
+            yield piece
+        tail = lines.tail_chunk()
+        if tail is not None and self._is_within(tail.start) and (batch := self._parsed(tail, is_final=True)):
+            yield self._piece(batch, last_time, is_tail=True)[0]
+
+    def _next(self, lines: LineReader) -> Chunk | None:
+        if not self._is_within(lines.position):
+            return None
+        while (chunk := lines.next_chunk()) is None and lines.scanned > lines.position:
+            if not self.reader.read(lines.scanned, 1):  # else one turn was not enough for a line that is very long
+                return None
+        return chunk
+
+    def _is_within(self, position: int) -> bool:
+        return position < self.size or not self.is_plain
+
+    def _batch(self, lines: LineReader, chunk: Chunk) -> Batch | None:
+        """The batch of a chunk, made longer where a container's line has many parts; None if its end is not there."""
+        size = CHUNK_BYTES
+        while (batch := self._parsed(chunk, is_final=size > _GROWN * self._rereader.source.max_line_bytes)) is None:
+            lines.jump(chunk.start)
+            size *= 4
+            longer = lines.next_chunk(size=size)
+            if longer is None or longer.end <= chunk.end:
+                lines.jump(chunk.start)
+                return None
+            chunk = longer
+        if batch.end < chunk.end:
+            lines.jump(batch.end)
+        return batch
+
+    def _parsed(self, chunk: Chunk, *, is_final: bool) -> Batch | None:
+        return self._rereader.parser.parse(
+            chunk,
+            source=self._rereader.source.name,
+            path=self.path,
+            identity=self.identity,
+            content=None,
+            is_final=is_final,
+        )
+
+    def _piece(self, batch: Batch, last_time: str, *, is_tail: bool) -> tuple[Piece, str]:
+        enriched = self._rereader.enricher.enrich(batch, last_time=last_time, done=lambda _: None)
+        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, batch.end, is_tail)
+        return piece, enriched.last_time
+
+
+def lines_of(enriched: Enriched) -> list[Line]:
+    """Offset, index and id of each line that is a document, and of each that was set aside."""
+    documents = enriched.documents
+    lines = [Line(letter.offset, letter.index, letter.id) for letter in documents.dead_letters]
+    numbers = documents.line_numbers
+    for number, text in zip(numbers, documents.body.split(b"\n")[:-1], strict=True):
+        index, line_id, _ = text.split(b"\0", 2)
+        lines.append(Line(documents.batch.offsets[number], index.decode(), line_id.decode()))
+    return lines
