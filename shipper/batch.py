@@ -1,7 +1,7 @@
 """The vocabulary: what travels between the stages. Imports nothing of ours and is imported by all.
 
-A batch is a piece of one file: the byte range `[start, end)` in decompressed bytes, its lines, and the columns that were
-parsed from them. The position travels with the data, so committing is only about positions.
+A batch is a piece of one file: the byte range `[start, end)` in decompressed bytes, its lines, and the columns that
+were parsed from them. The position travels with the data, so committing is only about positions.
 """
 
 from __future__ import annotations
