@@ -22,6 +22,7 @@ from shipper.config.document import MAX_TEXT_BYTES, Problems, compose, printable
 from shipper.config.render import render
 from shipper.config.values import parse_listen
 from shipper.errors import ConfigError
+from shipper.redact.key import read_key
 from shipper.settings import OutputSettings, Settings, SourceSettings
 
 __all__ = [
@@ -120,7 +121,19 @@ def rule_files(settings: Settings) -> list[Path]:
 
 
 def check_files(settings: Settings) -> list[str]:
-    """What is wrong with the files that the output's settings name (`*_file`, certificates), a line each."""
+    """What is wrong with the files that the settings name (`*_file`, certificates), a line each."""
+    return [*_key_file_problems(settings), *_server_file_problems(settings)]
+
+
+def _key_file_problems(settings: Settings) -> list[str]:
+    try:
+        read_key(settings.identity_key_file)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def _server_file_problems(settings: Settings) -> list[str]:
     server = settings.output.elasticsearch
     if server is None:
         return []

@@ -19,6 +19,9 @@ from shipper.settings import (
     ElasticsearchSettings,
     LocalSettings,
     OutputSettings,
+    Pack,
+    RedactAction,
+    RedactSettings,
     Secret,
     Settings,
     SourceSettings,
@@ -162,11 +165,21 @@ def _one_output(section: Section) -> None:
 
 def _settings(section: Section) -> None:
     _not_empty(section, "sources")
+    redact: RedactSettings | None = section.values.get("redact")
+    if redact is not None and not section.values.get("identity_key_file"):
+        hashed = [name for name, action in redact.fields.items() if action is RedactAction.HASH]
+        if hashed:
+            section.problem("redact", f"fields: hash (of {', '.join(hashed)}) needs an identity_key_file")
 
 
 def warnings(settings: Settings) -> list[str]:
     """What is odd about settings that can be used, for `check` and the log at start; holds no secrets."""
-    return [*_source_warnings(settings.sources), *_drop_warnings(settings.drop), *_output_warnings(settings.output)]
+    return [
+        *_source_warnings(settings.sources),
+        *_drop_warnings(settings.drop),
+        *_redact_warnings(settings),
+        *_output_warnings(settings.output),
+    ]
 
 
 def _source_warnings(sources: Iterable[SourceSettings]) -> Iterator[str]:
@@ -179,6 +192,23 @@ def _drop_warnings(drops: Iterable[DropSettings]) -> Iterator[str]:
     for drop in drops:
         if drop.keep == 1:
             yield f"drop when {drop.when!r} drops nothing: keep is 1"
+
+
+def _redact_warnings(settings: Settings) -> Iterator[str]:
+    redact = settings.redact
+    if Pack.CREDENTIALS not in redact.packs:
+        yield "redact.packs is without credentials: passwords and tokens that stand in lines are shipped"
+    if not redact.allow_only:
+        return
+    allowed = {name.lower() for name in redact.allow_only}
+    for source in settings.sources:
+        if not any(_is_within(name.lower(), allowed) for name in source.time):
+            yield f"source {source.name!r}: redact.allow_only passes none of its time fields, so its lines have no time"
+
+
+def _is_within(name: str, allowed: set[str]) -> bool:
+    parts = name.split(".")
+    return any(".".join(parts[:length]) in allowed for length in range(1, len(parts) + 1))
 
 
 def _output_warnings(output: OutputSettings) -> Iterator[str]:

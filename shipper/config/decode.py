@@ -29,12 +29,8 @@ FAILED: Final = object()
 """Stands for a value that was refused; its problem is noted."""
 
 SHOWN_CHARACTERS: Final = 60
+MAX_PATTERN_CHARACTERS: Final = 2_000
 NOT_YET: Final[Mapping[tuple[type, str], str]] = {
-    (
-        Settings,
-        "redact",
-    ): "this version does not redact; it ships lines as they are. Remove the key if that is acceptable",
-    (Settings, "identity_key_file"): "this version makes ids without a key; remove the key if that is acceptable",
     (
         MetricsSettings,
         "web_config",
@@ -116,6 +112,8 @@ class Decoder:
             Kind.FINGERPRINT: values.fingerprint,
             Kind.HEADER_NAME: values.header_name,
             Kind.HEADER_VALUE: values.header_value,
+            Kind.PATTERN: pattern,
+            Kind.SEGMENT: values.segment,
         }
 
     def section(self, struct: type[AnyConfig], node: Node, where: str) -> AnyConfig | None:
@@ -247,6 +245,19 @@ def expression(text: str) -> str:
         compile_predicate(text)
     except ExpressionError as error:
         raise BadValue(f"column {error.column}: {error.message}") from None
+    return text
+
+
+def pattern(text: str) -> str:
+    """`text`, if it is a regular expression that runs in linear time."""
+    from shipper.redact.text import compiled_own  # 2 MB of memory that only patterns need
+
+    if len(text) > MAX_PATTERN_CHARACTERS:
+        raise BadValue(f"the expression is longer than {MAX_PATTERN_CHARACTERS:,} characters")
+    try:
+        compiled_own(text)
+    except ValueError as error:
+        raise BadValue(str(error)) from None
     return text
 
 

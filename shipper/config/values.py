@@ -35,6 +35,7 @@ _DURATION_UNITS: Final[Mapping[str, Decimal | int]] = {
     "d": 86400,
 }
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]+")
 OWN_HEADERS: Final = frozenset(
     {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type"}
     | {"host", "transfer-encoding", "x-opaque-id"}
@@ -203,6 +204,12 @@ def header_value(text: str) -> str:
 def name(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise BadValue("expected printable text that is not empty")
+    return text
+
+
+def segment(text: str) -> str:
+    if not _SEGMENT.fullmatch(text):
+        raise BadValue("expected one part of a path, of letters, digits, '.', '_', '~' and '-'")
     return text
 
 

@@ -30,15 +30,16 @@ _PARTS: Final = {
 }
 _TOKENS: Final = re.compile(
     rb"%(space)b(?:%(string)b(?:%(space)b(:)(?:%(space)b(?:%(string)b|%(atom)b))?+)?+|([{\[])|([}\]])|%(atom)b)"
-    rb"(?:%(space)b(,))?+" % _PARTS,
+    rb"(?:%(space)b,)?+" % _PARTS,
     re.DOTALL,
 )
 """A member with a value that is no container, the key of another one, a bracket, or an element; and the comma behind.
 
-Groups: key or element, colon, string, atom, opening, closing, element that is an atom, comma.
+Groups: key or element, colon, string, atom, opening, closing, element that is an atom.
 """
 _LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _LITERALS: Final = frozenset({b"true", b"false"})
+_COMMA: Final = re.compile(rb"[ \t\r\n]*+,")
 _OPENS: Final = re.compile(rb"[ \t\r\n]*+[{\[]")
 _raw = msgspec.json.Decoder(msgspec.Raw)
 
@@ -85,11 +86,7 @@ class _Open:
     passes: bool
     """Whether all that is in it is allowed."""
     outer: _Open | None
-    comma: int = -1
-    """Where the comma before the present member stands."""
     has_kept: bool = False
-    drops_comma: bool = False
-    """The first member was dropped: the comma behind it goes too."""
     renamed: dict[bytes, int] = field(default_factory=dict)
 
 
@@ -127,11 +124,11 @@ class _Walk:
 
     def run(self) -> bytes:
         """The text redacted. Long for one function: this loop is what a changed line costs."""
-        judged, hits = self._rules.keys.key, self._rules.hits
+        judged, known, hits = self._rules.keys.key, self._rules.keys.known, self._rules.hits
         for token in _TOKENS.finditer(self._text):
-            name, colon, string, atom, opening, closing, element, comma = token.groups()
+            name, colon, string, atom, opening, closing, element = token.groups()
             if colon is not None:
-                key = judged(name)
+                key = known.get(name) or judged(name)
                 if key.is_plain and self._is_easy:
                     self._key = key
                     self._frame.has_kept = True
@@ -150,8 +147,6 @@ class _Walk:
                 self._on_close(token.end(6))
             else:
                 self._on_atom(element, token.start(7))
-            if comma is not None and self._dropping is None:
-                self._on_comma(token.start(8))
         if not self._pieces:
             return self._text
         self._pieces.append(self._text[self._done :])
@@ -166,6 +161,10 @@ class _Walk:
             self._on_string(token[3], token.start(3))
         elif token[4] is not None:
             self._on_atom(token[4], token.start(4))
+        else:
+            return
+        if self._dropping is None:
+            self._settle()
 
     def _on_key(self, token: re.Match[bytes], key: Key) -> None:
         frame = self._frame
@@ -223,16 +222,6 @@ class _Walk:
         else:
             self._settle()
 
-    def _on_comma(self, position: int) -> None:
-        frame = self._frame
-        if frame.drops_comma:
-            self._replace(position, position + 1, b"")
-            frame.drops_comma = False
-        else:
-            frame.comma = position
-        if not self._is_easy:
-            self._settle()
-
     def _enter(self, frame: _Open) -> None:
         self._frame = frame
         self._depth += 1
@@ -252,15 +241,15 @@ class _Walk:
         self._is_easy = False
 
     def _end_drop(self, end: int) -> None:
-        """Removes the member if it ends here, and the comma before it; there is none before the first that is kept."""
+        """Removes the member if it ends here, and the comma before it (behind it, where it is the first)."""
         if self._dropping is None or self._depth > self._dropping[1]:
             return
-        frame = self._frame
-        if frame.has_kept:
-            self._replace(frame.comma, end, b"")
-        else:
-            self._replace(self._dropping[0], end, b"")
-            frame.drops_comma = True
+        start = self._dropping[0]
+        if self._frame.has_kept:
+            start = self._text.rindex(b",", 0, start)
+        elif comma := _COMMA.match(self._text, end):
+            end = comma.end()
+        self._replace(start, end, b"")
         self._dropping = None
         self._settle()
 

@@ -64,17 +64,17 @@ class Keys:
         self._paths = paths
         self._sense = sense
         self._redact = redact
-        self._known: dict[bytes, Key] = {}
+        self.known: dict[bytes, Key] = {}
 
     def key(self, raw: bytes) -> Key:
         """`raw` is what stands between the quotes."""
-        known = self._known.get(raw)
+        known = self.known.get(raw)
         if known is None:
-            if len(self._known) >= MOST_KEYS_KEPT:
-                self._known.clear()
+            if len(self.known) >= MOST_KEYS_KEPT:
+                self.known.clear()
             known = self._judged(raw)
             if len(raw) <= LONGEST_KEY_KEPT:
-                self._known[raw] = known
+                self.known[raw] = known
         return known
 
     def _judged(self, raw: bytes) -> Key:

@@ -7,6 +7,7 @@ do, so that the other lines, nearly all, are never looked at one by one. `stage`
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -47,6 +48,7 @@ class Rules:
             json_names=f"(?:{json_names}){BETWEEN}:" if json_names else "",
         )
         self._json = self._json_rules(settings, names, patterns)
+        self._json_of_keys = self._json._replace(hits=_no_hits)
         self.names = _rule_names(settings, names, patterns, own)
         hints = [pattern.hint or pattern.find for pattern in patterns]
         if names.expression:
@@ -126,7 +128,14 @@ class Rules:
 
     def _redact_readable(self, text: bytes, found: list[Redaction]) -> bytes:
         if is_json(text):
-            return redact_json(text, self._json, found, "", is_document=True)
+            rules = self._json
+            if not self._allowed and b"\\" not in text:
+                hits = self._texts.hits(text)
+                if not hits:
+                    return text
+                if self._texts.are_of_keys(text, hits):
+                    rules = self._json_of_keys
+            return redact_json(text, rules, found, "", is_document=True)
         if self._allowed and not self._allowed.get(MESSAGE):
             if text.strip() in (b"", MASK):
                 return text
@@ -170,9 +179,11 @@ class Rules:
         return self._searches is not None and all(search(data, 0) < 0 for search in self._searches)
 
 
-def _lines_found(search: Callable[[bytes, int], int], data: bytes, starts: Sequence[int]) -> Iterable[int]:
-    from bisect import bisect_right
+def _no_hits(_text: bytes) -> Sequence[int]:
+    return ()
 
+
+def _lines_found(search: Callable[[bytes, int], int], data: bytes, starts: Sequence[int]) -> Iterable[int]:
     position = search(data, 0)
     while position >= 0:
         line = bisect_right(starts, position) - 1

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,33 +18,19 @@ from shipper.batch import MISSING, Batch
 from shipper.columns import DECODE_ERRORS, Fields, Row
 from shipper.errors import ConfigError
 from shipper.identity import checksum
+from shipper.redact.key import read_key
 from shipper.redact.rules import Rules
 from shipper.redact.text import Redaction
 from shipper.settings import RedactAction, RedactSettings, Settings
 
-LEAST_KEY_BYTES: Final = 16
-MOST_KEY_BYTES: Final = 64
+ID_KEY_BYTES: Final = 64
 _ENCODING_FAILURE: Final = "encoding_failure"
 _raws = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def redactor(settings: Settings) -> Redactor:
     """The redactor of a configuration. Raises ConfigError if its key cannot be read or is none."""
-    path = settings.identity_key_file
-    return Redactor(settings=settings.redact, key=read_key(path) if path else b"")
-
-
-def read_key(path: str) -> bytes:
-    """The key in `identity_key_file`, without the white space around it. Raises ConfigError."""
-    try:
-        key = Path(path).read_bytes().strip()
-    except OSError as error:
-        raise ConfigError([f"identity_key_file: {path!r} cannot be read: {error.strerror}"]) from None
-    if len(key) < LEAST_KEY_BYTES:
-        raise ConfigError(
-            [f"identity_key_file: {path!r} holds {len(key)} bytes; at least {LEAST_KEY_BYTES} are needed"]
-        )
-    return key
+    return Redactor(settings=settings.redact, key=read_key(settings.identity_key_file))
 
 
 class Redactor:
@@ -56,7 +41,7 @@ class Redactor:
         if not key and RedactAction.HASH in settings.fields.values():
             raise ConfigError(["redact.fields: `hash` needs identity_key_file"])
         self._rules = Rules(settings, key=key)
-        self._id_key = blake2b(key, digest_size=MOST_KEY_BYTES, person=b"shipper-id-1").digest() if key else b""
+        self._id_key = blake2b(key, digest_size=ID_KEY_BYTES, person=b"shipper-id-key").digest() if key else b""
         self.rules = self._rules.names
         """What `batch.redactions` may name."""
 

@@ -132,6 +132,10 @@ class TextRules:
         if json_names:
             expressions.append(json_names)
         self._hits = one_pass(expressions)
+        is_pair = [job == self._pairs for job in self._jobs]
+        self._of_keys = {i for i, is_one in enumerate(is_pair) if is_one} | {self._escaped_at + 1}
+        inside = BETWEEN.replace('\\"', "")  # between the quotes of a text there is none, if nothing is escaped
+        self._pair_inside = compiled(f"(?:{name_ends}){inside}{ASSIGNED}") if name_ends else None
 
     def hits(self, text: bytes) -> Sequence[int]:
         """What there is to do about a text; empty for most texts."""
@@ -139,6 +143,12 @@ class TextRules:
         if self._own and any(own.expression.search(text) for own in self._own):
             return [*found, -1]
         return found
+
+    def are_of_keys(self, line: bytes, hits: Sequence[int]) -> bool:
+        """Whether `hits` in a line of JSON without escapes come from its keys alone, so that no text needs a look."""
+        if self._own or not self._of_keys.issuperset(hits):
+            return False
+        return self._pair_inside is None or self._pair_inside.search(line) is None
 
     def redact(self, text: bytes, hits: Sequence[int], found: list[Redaction], where: str) -> bytes:
         """`text` redacted; what was done is added to `found`."""

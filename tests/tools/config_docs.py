@@ -30,6 +30,7 @@ DOCUMENT = ROOT / "docs" / "configuration.md"
 SECTIONS: dict[type[Config], str] = {
     settings.SourceSettings: "sources",
     settings.DropSettings: "drop",
+    settings.RedactSettings: "redact",
     settings.OutputSettings: "output",
     settings.ElasticsearchSettings: "outputelasticsearch",
     settings.LocalSettings: "outputlocal",
@@ -160,7 +161,8 @@ def _default(struct: type[Config], item: msgspec.structs.FieldInfo) -> str:
         case Enum():
             return f"`{item.default.value}`"
         case tuple():
-            return f"`[{', '.join(item.default)}]`" if item.default else "none"
+            shown = (value.value if isinstance(value, Enum) else value for value in item.default)
+            return f"`[{', '.join(shown)}]`" if item.default else "none"
         case None | "":
             return "none"
         case str():
