@@ -1,7 +1,7 @@
 """The state's writer thread: makes durable what the pipeline hands over, then shows it to scrapes.
 
-At most one commit is under way. One that fails is repeated (its values are absolute) until it succeeds; meanwhile the
-pipeline reads on and keeps what it will hand over next.
+Commits are made in the order in which they were handed over. One that fails is repeated (its values are absolute) until
+it succeeds; meanwhile the pipeline reads on and keeps what it will hand over next.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ class Committer:
         telemetry: Telemetry,
         on_crash: Callable[[BaseException], None],
         monotonic: Callable[[], float] = time.monotonic,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._state = state
         self._publish = publish
@@ -45,8 +47,8 @@ class Committer:
         self._on_crash = on_crash
         self._monotonic = monotonic
         self._condition = threading.Condition()
-        self._pending: Pending | None = None  # guarded by _condition
-        self._pending_since: float | None = None
+        self._retry_seconds = retry_seconds
+        self._waiting: deque[tuple[Pending, float]] = deque()  # with their times; guarded by _condition
         self._last_at = float("-inf")
         self._is_closing = False
         self.commits = 0
@@ -62,21 +64,21 @@ class Committer:
 
     def is_due(self) -> bool:
         """Whether something may be handed over: nothing is under way, and the last commit is a second ago."""
-        return self._pending is None and self._monotonic() - self._last_at >= COMMIT_SECONDS
+        return not self._waiting and self._monotonic() - self._last_at >= COMMIT_SECONDS
 
     def put(self, pending: Pending) -> None:
+        """Hands over what is to be committed, and shown then. Never waits."""
         with self._condition:
-            self._pending = pending
-            self._pending_since = self._monotonic()
+            self._waiting.append((pending, self._monotonic()))
             self._condition.notify_all()
 
     def flush(self, *, deadline: float) -> bool:
         """Waits until nothing is under way; False if that is not so by `deadline` (monotonic)."""
         with self._condition:
-            return self._condition.wait_for(lambda: self._pending is None, max(0.0, deadline - self._monotonic()))
+            return self._condition.wait_for(lambda: not self._waiting, max(0.0, deadline - self._monotonic()))
 
     def close(self) -> None:
-        """Ends the thread after the commit that is under way, without repeating one that fails."""
+        """Ends the thread after what was handed over, without repeating a commit that fails."""
         with self._condition:
             self._is_closing = True
             self._condition.notify_all()
@@ -84,8 +86,8 @@ class Committer:
 
     def age_seconds(self) -> float:
         """For how long something has been waiting to be committed; 0 if nothing is."""
-        since = self._pending_since
-        return 0.0 if since is None else self._monotonic() - since
+        with self._condition:
+            return self._monotonic() - self._waiting[0][1] if self._waiting else 0.0
 
     def is_late(self) -> bool:
         return self.age_seconds() > LATE_SECONDS
@@ -93,22 +95,28 @@ class Committer:
     def _run(self) -> None:
         try:
             while (pending := self._next()) is not None:
-                self._commit(pending)
+                if not self._commit(pending) and not self._may_repeat():
+                    return
         except BaseException as error:  # noqa: BLE001 - one broad handler per thread: whatever it is, the process ends
             self._on_crash(error)
 
     def _next(self) -> Pending | None:
         with self._condition:
-            self._condition.wait_for(lambda: self._pending is not None or self._is_closing)
-            return self._pending
+            self._condition.wait_for(lambda: bool(self._waiting) or self._is_closing)
+            return self._waiting[0][0] if self._waiting else None
 
-    def _commit(self, pending: Pending) -> None:
+    def _commit(self, pending: Pending) -> bool:
+        """True if it is durable, and shown."""
         started = self._monotonic()
         try:
             self._state.commit(pending.commit)
         except StateError as error:
-            self._failed(error)
-            return
+            if not self.error:
+                log.error(  # noqa: TRY400 - the message says what; where in our code helps nobody
+                    "%s; nothing is lost while this process runs, and it is tried again every second", error
+                )
+            self.error = str(error)
+            return False
         self._telemetry.state_commit_duration.observe(self._monotonic() - started)
         self._publish(pending.changes)
         if self.error:
@@ -117,16 +125,14 @@ class Committer:
             self.error = ""
             self.commits += 1
             self._last_at = started
-            self._pending = self._pending_since = None
+            self._waiting.popleft()
             self._condition.notify_all()
         self._committed()
+        return True
 
-    def _failed(self, error: StateError) -> None:
-        if not self.error:
-            log.error("%s; nothing is lost while this process runs, and it is tried again every second", error)
-        self.error = str(error)
+    def _may_repeat(self) -> bool:
+        """Waits for the time of the next attempt; False if there is to be none."""
         with self._condition:
-            if self._is_closing:
-                self._pending = None
-            else:
-                self._condition.wait_for(lambda: self._is_closing, RETRY_SECONDS)
+            was_closing = self._is_closing
+            self._condition.wait_for(lambda: self._is_closing, self._retry_seconds)
+        return not was_closing

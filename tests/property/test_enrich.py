@@ -56,7 +56,14 @@ values = st.recursive(
 objects = st.dictionaries(own_names, values, max_size=6)
 usual_objects = st.fixed_dictionaries(
     {"timestamp": st.sampled_from(["2024-01-15T10:30:45.123Z", "2024-01-15T10:30:45.124Z"])},
-    optional={"userId": scalars, "level": scalars, "duration": scalars},
+    optional={
+        "userId": scalars,
+        "level": scalars,
+        "duration": scalars,
+        "@timestamp": times,
+        "host": values,
+        "tags": values,
+    },
 )
 lines = st.one_of(
     objects.map(lambda value: json.dumps(value).encode()),

@@ -131,7 +131,7 @@ def cut_somewhere(draw: st.DrawFn, data: bytes) -> list[bytes]:
 
 def check(content: bytes, written: list[bytes], asked: list[int], anew: list[bool]) -> None:
     """Reading what is written gives the lines of `content`."""
-    with mock.patch.object(tail, "CHUNK_BYTES", 4), mock.patch.object(tail, "SCAN_BYTES", 10):
+    with mock.patch.object(tail, "CHUNK_BYTES", 1), mock.patch.object(tail, "SCAN_BYTES", 10):
         found, last = read_while_growing(written, asked, anew)
     assert naive_lines(content) == found
     rest_start = content.rfind(b"\n") + 1

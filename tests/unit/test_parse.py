@@ -222,6 +222,23 @@ def test_no_fields_at_all() -> None:
     assert (None, ["not_json"]) == (reasons(batch, 0), reasons(batch, 1))
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([b'{"a":1}{"a":2}', b'{"b":', b"3}"], ["not_json", "not_json", "not_json"]),
+        ([b'{"a":1}{"a":2}', b'{"b":{"c":1}', b"}"], ["not_json", "not_json", "not_json"]),
+        ([b'{"a":1}{"a":2}', b""], ["not_json"]),
+        ([b'{"a":1}{"a":2}', b'{"b":"}', b'{"}'], ["not_json", "not_json", "not_json"]),
+        ([b'{"a":[{}', b"]}"], ["not_json", "not_json"]),
+    ],
+)
+def test_as_many_objects_as_lines_are_not_always_the_lines(lines: list[bytes], expected: list[str]) -> None:
+    """The decoder of many lines does not care where lines end; the guard does."""
+    batch = parsed(b"".join(line + b"\n" for line in lines))
+    assert [line for line in lines if line] == batch.lines
+    assert expected == [problem.reason for i in range(batch.count) for problem in batch.problems[i]]
+
+
 # Container runtimes
 
 
