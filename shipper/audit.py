@@ -133,9 +133,11 @@ class Auditor:
         try:
             with rereader.open(found) as file:
                 report.identity = file.identity
-                self._audit(file, report, is_followed=is_followed, advance=advance)
+                with suppress(Damaged):
+                    self._audit(file, report, is_followed=is_followed, advance=advance)
+                report.problem = file.problem
         except Damaged as error:
-            report.problem = f"damaged, and read only up to there: {error}"
+            report.problem = f"damaged from its beginning: {error}"
         except OSError as error:
             report.problem = f"cannot be read: {error.strerror or error}"
             report.is_unread = True

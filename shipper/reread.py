@@ -114,6 +114,13 @@ class Reread:
         """Whether the end that was reached is the end for good (a compressed file with its footer)."""
         return self.reader.is_complete
 
+    @property
+    def problem(self) -> str:
+        """Why the end that was reached is not that of a compressed file; '' if it is."""
+        if self.is_plain or self.is_complete or not self.size:
+            return ""
+        return f"damaged, and read only up to there: {self.reader.damage}" if self.reader.damage else "ends too early"
+
     def pieces(self) -> Iterator[Piece]:
         """All lines, in order, and what they became. Raises OSError and Damaged, after what could be read."""
         if not self.identity:
@@ -122,14 +129,12 @@ class Reread:
         lines = LineReader(self.reader, position=0, max_line_bytes=source.max_line_bytes)
         last_time = ""
         while (chunk := self._next(lines)) is not None:
-            batch = self._batch(lines, chunk)
-            if batch is None:
-                break
-            piece, last_time = self._piece(batch, last_time, is_tail=False)
+            batch, is_tail = self._batch(lines, chunk)
+            piece, last_time = self._piece(batch, last_time, is_tail=is_tail)
             yield piece
         tail = lines.tail_chunk()
-        if tail is not None and self._is_within(tail.start) and (batch := self._parsed(tail, is_final=True)):
-            yield self._piece(batch, last_time, is_tail=True)[0]
+        if tail is not None and self._is_within(tail.start):
+            yield self._piece(self._final(tail), last_time, is_tail=True)[0]
 
     def _next(self, lines: LineReader) -> Chunk | None:
         if not self._is_within(lines.position):
@@ -142,19 +147,26 @@ class Reread:
     def _is_within(self, position: int) -> bool:
         return position < self.size or not self.is_plain
 
-    def _batch(self, lines: LineReader, chunk: Chunk) -> Batch | None:
-        """The batch of a chunk, made longer where a container's line has many parts; None if its end is not there."""
+    def _batch(self, lines: LineReader, chunk: Chunk) -> tuple[Batch, bool]:
+        """The batch of a chunk, longer where a container's line has many parts; and whether its end is not there."""
         size = CHUNK_BYTES
         while (batch := self._parsed(chunk, is_final=size > _GROWN * self._rereader.source.max_line_bytes)) is None:
             lines.jump(chunk.start)
             size *= 4
             longer = lines.next_chunk(size=size)
             if longer is None or longer.end <= chunk.end:
-                lines.jump(chunk.start)
-                return None
+                lines.jump(chunk.end)
+                return self._final(chunk), True
             chunk = longer
         if batch.end < chunk.end:
             lines.jump(batch.end)
+        return batch, False
+
+    def _final(self, chunk: Chunk) -> Batch:
+        """The batch of a chunk behind which nothing comes."""
+        batch = self._parsed(chunk, is_final=True)
+        if batch is None:
+            raise AssertionError("nothing that is final waits for more")
         return batch
 
     def _parsed(self, chunk: Chunk, *, is_final: bool) -> Batch | None:
