@@ -273,16 +273,17 @@ def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1)
     try:
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "cache_size=-512"):
-            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version == 0 and tables == 0:
-            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")
-        elif version != SCHEMA_VERSION:
+        if version != (SCHEMA_VERSION if tables else 0):
             raise sqlite3.DatabaseError(f"its version is {version}, this program knows {SCHEMA_VERSION}")
-        else:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-512"):
+            connection.execute(f"PRAGMA {pragma}")
+        if tables:
             _check(connection)
+        else:
+            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")
     except BaseException:
         connection.close()
         raise
