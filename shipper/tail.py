@@ -78,6 +78,7 @@ class CompressedReader:
     def __init__(self, descriptor: int, codec: Codec) -> None:
         self._descriptor = descriptor
         self._codec = codec
+        self._careful_from: int | None = None  # compressed position from which on single bytes are fed
         self._rewind()
 
     def _rewind(self) -> None:
@@ -121,8 +122,7 @@ class CompressedReader:
         try:
             piece, self._pending = self._codec.decompress(self._stream, fed)
         except self._codec.errors as error:
-            self.damage = str(error) or "not decompressible"
-            return False
+            return self._approach_damage(str(error) or "not decompressible", len(fed))
         self._ready += piece
         if self._stream.eof:
             self._pending = self._stream.unused_data
@@ -130,8 +130,21 @@ class CompressedReader:
             self.is_complete = True
         return bool(piece or fed)
 
+    def _approach_damage(self, message: str, fed_bytes: int) -> bool:
+        """An error takes with it what its piece would have given before: so once more, and there in single bytes."""
+        if self._careful_from is not None:
+            self.damage = message
+            return False
+        careful_from = self._compressed_position - fed_bytes
+        self._rewind()
+        self._careful_from = careful_from
+        return True
+
     def _fill(self) -> None:
-        more = os.pread(self._descriptor, self._codec.piece_bytes, self._compressed_position)
+        size = self._codec.piece_bytes
+        if self._careful_from is not None:
+            size = min(size, max(1, self._careful_from - self._compressed_position))
+        more = os.pread(self._descriptor, size, self._compressed_position)
         self._compressed_position += len(more)
         self._pending += more
 

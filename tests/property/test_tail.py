@@ -183,6 +183,7 @@ def test_a_zstd_file_of_several_frames_in_any_pieces_gives_its_lines(
 @given(content=contents, is_final=st.booleans(), piece=st.integers(1, 9))
 def test_the_first_line_is_the_first_that_is_not_blank(content: bytes, is_final: bool, piece: int) -> None:
     """Whatever is read at once; and a line that is longer than the limit gives what its prefix gives."""
+    assume(codec_of(content[:4]) is None)
     texts = [line.lstrip(b"\0").removesuffix(b"\r") for line in content.split(b"\n")]
     complete = texts if is_final else texts[:-1]
     limit = 30
