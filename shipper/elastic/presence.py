@@ -14,9 +14,8 @@ from shipper.elastic.asking import Asking, NotServedError
 from shipper.elastic.transport import Answer
 from shipper.presence import Presence, Ranges
 
-_ABSENT_TYPES = frozenset({"index_not_found_exception", "resource_not_found_exception"})
-_MANY_INDICES = "more than one ind"
-"""What a server says of a name that is an alias or a data stream: it has to be searched."""
+_NO_INDEX = "index_not_found_exception"
+_MANY_INDICES = "more than one index"
 
 _Kind = TypeVar("_Kind")
 
@@ -65,12 +64,11 @@ class ServerShelf:
         if answer.status == 404:
             return [Presence.ABSENT] * len(ids)
         documents = _decoded(answer, _Documents).docs
-        if len(documents) != len(ids):
-            raise NotServedError(f"the server said something of {len(documents)} of {len(ids)} documents")
-        if any(document.error is not None and _MANY_INDICES in document.error.reason for document in documents):
-            self._searched.add(index)
+        if any(document.error is not None and _must_be_searched(document.error) for document in documents):
             self._ask(f"{_path(index)}/_refresh", None)
             return self._search(index, ids)
+        if len(documents) != len(ids):
+            raise NotServedError(f"the server said something of {len(documents)} of {len(ids)} documents")
         return [self._judged(index, document) for document in documents]
 
     def has_index(self, index: str) -> bool:  # noqa: ARG002 - a server's retention is not ours to explain
@@ -85,16 +83,17 @@ class ServerShelf:
     def _judged(self, index: str, document: _Document) -> Presence:
         if document.error is None:
             return Presence.THERE if document.found else Presence.ABSENT
-        if document.error.type in _ABSENT_TYPES:
-            return Presence.ABSENT
         self.problems[index] = document.error.reason or document.error.type
         return Presence.UNKNOWN
 
     def _search(self, index: str, ids: Sequence[str]) -> list[Presence]:
-        """The same of a name that stands for several indices."""
+        """The same of a name that is an alias of several indices or a data stream."""
         query = {"size": len(ids), "_source": False, "query": {"ids": {"values": ids}}}
         parameters = "allow_partial_search_results=false&filter_path=hits.hits._id"
         answer = self._ask(f"{_path(index)}/_search?{parameters}", query)
+        if answer.status == 404:
+            return [Presence.ABSENT] * len(ids)
+        self._searched.add(index)
         found = {hit.id for hit in _decoded(answer, _Found).hits.hits}
         return [Presence.THERE if one in found else Presence.ABSENT for one in ids]
 
@@ -105,9 +104,14 @@ class ServerShelf:
         return answer
 
 
+def _must_be_searched(error: _Error) -> bool:
+    """Whether a name may be that of several indices: of a data stream too a server says that there is no such index."""
+    return error.type == _NO_INDEX or _MANY_INDICES in error.reason
+
+
 def _says_no_index(answer: Answer) -> bool:
     """Whether a 404 is the server's own, about an index; not a proxy's about a path."""
-    return answer.status == 404 and b"index_not_found_exception" in answer.body
+    return answer.status == 404 and _NO_INDEX.encode() in answer.body
 
 
 def _path(index: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -20,6 +21,7 @@ from shipper.settings import ElasticsearchSettings
 from shipper.times import event_time
 
 SERVER_CHARS = 500
+_BACKING = ".ds-"
 _FILTER: Final = (
     "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason,items.*.failure_store"
 )
@@ -45,16 +47,35 @@ class _Answer(msgspec.Struct):
     items: list[dict[str, _Result]]
 
 
+class _Place(
+    msgspec.Struct, rename={"id": "_id", "index": "_index", "seq_no": "_seq_no", "primary_term": "_primary_term"}
+):
+    id: str
+    index: str
+    seq_no: int
+    primary_term: int
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Place] = []
+
+
+class _Found(msgspec.Struct):
+    hits: _Hits = msgspec.field(default_factory=_Hits)
+
+
 class ServerCarrier:
     """A Carrier into Elasticsearch or OpenSearch."""
 
     def __init__(self, *, asking: Asking, settings: ElasticsearchSettings) -> None:
         self._asking = asking
+        self._has_streams = settings.allow_data_stream
         pipeline = {"pipeline": settings.pipeline} if settings.pipeline else {}
         self._target = "/_bulk?" + urlencode({"filter_path": _FILTER, **pipeline}, safe=",*")
 
     def deliver(self, documents: Sequence[Rebuilt]) -> list[Verdict]:
-        body = b"".join(map(_framed, documents))
+        places = self._places(documents) if self._has_streams else {}
+        body = b"".join(_framed(document, places) for document in documents)
         answer = self._asking.ask("POST", self._target, body, content_type="application/x-ndjson")
         if answer.status == 200:
             return self._judged(documents, answer)
@@ -75,6 +96,20 @@ class ServerCarrier:
             raise OutputError(f"the server answered for {len(results)} of {len(documents)} documents")
         return [_verdict(result) for result in results]
 
+    def _places(self, documents: Sequence[Rebuilt]) -> dict[str, _Place]:
+        """Where reduced documents stand in data streams, by id: only there, in that version, may they be replaced."""
+        by_index: dict[str, list[str]] = {}
+        for document in filter(_is_replacing, documents):
+            by_index.setdefault(document.letter.index, []).append(document.letter.id)
+        places: dict[str, _Place] = {}
+        for index, ids in by_index.items():
+            query = {"size": len(ids), "_source": False, "seq_no_primary_term": True, "query": {"ids": {"values": ids}}}
+            target = f"/{quote(index, safe='')}/_search?filter_path=hits.hits"
+            answer = self._asking.ask("POST", target, msgspec.json.encode(query))
+            with contextlib.suppress(msgspec.MsgspecError):
+                places |= {hit.id: hit for hit in msgspec.json.decode(answer.body, type=_Found).hits.hits}
+        return places
+
     def time_of(self, letter: Letter) -> str:
         """The time of the reduced document; it has inherited it as the whole one has to."""
         if not letter.reduced:
@@ -91,10 +126,18 @@ class ServerCarrier:
         return found or ""
 
 
-def _framed(document: Rebuilt) -> bytes:
+def _is_replacing(document: Rebuilt) -> bool:
+    """Whether a reduced document stands where this one belongs; what a failure store has does not."""
+    return document.letter.reduced and document.letter.reason != FAILURE_STORE
+
+
+def _framed(document: Rebuilt, places: Mapping[str, _Place]) -> bytes:
     letter = document.letter
-    is_replacing = letter.reduced and letter.reason != FAILURE_STORE  # what is in the failure store is not in the index
-    action = {"index" if is_replacing else "create": {"_index": letter.index, "_id": letter.id}}
+    target: dict[str, Any] = {"_index": letter.index, "_id": letter.id}
+    place = places.get(letter.id)
+    if place is not None and place.index.startswith(_BACKING):
+        target |= {"_index": place.index, "if_seq_no": place.seq_no, "if_primary_term": place.primary_term}
+    action = {"index" if _is_replacing(document) else "create": target}
     return b"%b\n%b\n" % (msgspec.json.encode(action), document.document)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import Running, documents_in, run_to_end
-from harness.servers import Remote
+from harness.servers import Remote, Server
 from harness.sink import Fault, Sink
 
 
@@ -27,12 +27,14 @@ def write(path: Path, *lines: str) -> None:
         file.writelines(lines)
 
 
-def configuration(directory: Path, server: Remote | Sink, prefix: str = "logs-", *, more: str = "") -> Path:
+def configuration(
+    directory: Path, server: Remote | Sink, prefix: str = "logs-", *, options: str = "", more: str = ""
+) -> Path:
     """A configuration that ships logs/*.log* into a server."""
     config = directory / "shipper.yml"
-    login = ""
+    login = options
     if isinstance(server, Remote) and server.ca_file:
-        login = f"username: {server.user}, password: {server.password}, ca_file: {server.ca_file}, "
+        login += f"username: {server.user}, password: {server.password}, ca_file: {server.ca_file}, "
     config.write_text(
         "state: state\nsources: [{name: app, paths: ['logs/*.log*']}]\n"
         f'output: {{elasticsearch: {{{login}hosts: ["{server.url}"], index: "{prefix}%Y.%m.%d"}}}}\n{more}'
@@ -300,6 +302,29 @@ def test_a_mended_mapping_gets_every_line_back(any_server: Remote, index_prefix:
         "no dead letters to retry"
         in shipper("dead-letter", "retry", "-c", config, directory=tmp_path, expects=0).stdout
     )
+
+
+def test_a_data_stream(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """Its documents are found, and a reduced one is replaced where it stands."""
+    server = start_server("elasticsearch-8")
+    mapping = {"mappings": {"properties": {"duration": {"type": "long"}}}}
+    template = {"index_patterns": ["app-*"], "priority": 500, "data_stream": {}, "template": mapping}
+    server.ask("PUT", "/_index_template/app", template)
+    write(tmp_path / "logs/app.log", line(1), line(2, duration="slow"))
+    config = configuration(tmp_path, server, "app-", options="allow_data_stream: true, ")
+    shipper("run", "-c", config, "--once", directory=tmp_path, expects=3)
+    assert {"lines": 2, "present": 2, "reduced": 1} == audited("-c", config, directory=tmp_path, expects=0)
+
+    refused = shipper("dead-letter", "retry", "-c", config, "--json", directory=tmp_path, expects=3)
+    (hit,) = (hit for hit in server.search_all("app-*") if "tags" in hit["_source"])
+    properties = {"duration": {"type": "long", "ignore_malformed": True}}
+    server.ask("PUT", f"/{hit['_index']}/_mapping", {"properties": properties})
+    done = shipper("dead-letter", "retry", "-c", config, "--json", directory=tmp_path, expects=0)
+
+    assert json.loads(refused.stdout)["refused_reasons"] == {"document_parsing_exception": 1}
+    assert json.loads(done.stdout)["replaced"] == 1
+    assert {"lines": 2, "present": 2} == audited("-c", config, directory=tmp_path, expects=0)
+    assert {"slow", 1} == {hit["_source"]["duration"] for hit in server.search_all("app-*")}
 
 
 def test_what_was_never_delivered_is_created(any_server: Remote, index_prefix: str, tmp_path: Path) -> None:
