@@ -24,14 +24,14 @@ _encode = msgspec.json.encode
 
 
 def nested(pairs: Iterable[tuple[str, Any]]) -> Nested:
-    """`{"user.id": 1}` as objects: `{"user": {"id": 1}}`."""
+    """`{"user.id": 1}` as objects: `{"user": {"id": 1}}`. Shares no object with what is given."""
     result: Nested = {}
     for name, value in pairs:
         *path, last = name.split(".")
         inner = result
         for part in path:
             inner = inner.setdefault(part, {})
-        inner[last] = value
+        merge(inner, {last: value})
     return result
 
 

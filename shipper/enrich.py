@@ -145,7 +145,10 @@ class Enricher:
             for problem in problems:
                 marks[i] |= self._tags.bit(problem.tag)
         times, days = self._times(batch, last_time, marks)
-        lines = _Lines(checksums(batch.raw_lines or batch.lines), marks, times, days)
+        sums = checksums(batch.raw_lines or batch.lines)
+        for i, redacted in batch.checksums.items():
+            sums[i] = b"%08x" % redacted
+        lines = _Lines(sums, marks, times, days)
         self._find_own_fields(batch, lines)
         self._leave_out_covered(batch, lines, covered)
         self._leave_out_dropped(batch, lines)

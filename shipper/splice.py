@@ -24,7 +24,8 @@ FIELDS_MOVED: Final = 2
 COPIES_MOVED: Final = 4
 NO_TIME: Final = 8
 """No time is added: the line has it already, or there is none."""
-_FIRST_COPY = 4  # from this bit on: the copy of that number is absent
+FIRST_COPY: Final = 4
+"""From this bit on: the copy of that number is absent."""
 
 _FORMS_KEPT = 64
 _SLOT = re.compile(rb"\0(\d+)\0")
@@ -42,8 +43,8 @@ class Splicer:
         self._frame = frame
         self._is_where_below = source.placement is Placement.SHIPPER
         self._fields = nested(source.fields.items())
-        self._copy_names = _in_order_of_writing(source.copy, self.where("", None))
-        self._copied = tuple(source.copy[name] for name in self._copy_names)
+        self.copy_names = _in_order_of_writing(source.copy, self.where("", None))
+        self._copied = tuple(source.copy[name] for name in self.copy_names)
         self._forms: dict[tuple[str, str, str, int], bytes] = {}
 
     def where(self, path: str, offset: Any) -> Nested:
@@ -54,7 +55,7 @@ class Splicer:
     def copies(self, batch: Batch, i: int) -> Nested:
         """What line `i` has of the fields to copy."""
         values = [batch.columns[name][i] for name in self._copied]
-        pairs = zip(self._copy_names, values, strict=True)
+        pairs = zip(self.copy_names, values, strict=True)
         return nested((name, value) for name, value in pairs if value is not MISSING)
 
     @property
@@ -70,7 +71,7 @@ class Splicer:
             if MISSING in column:
                 for i, value in enumerate(column):
                     if value is MISSING:
-                        bits[i] = bits.get(i, 0) | 1 << _FIRST_COPY + number
+                        bits[i] = bits.get(i, 0) | 1 << FIRST_COPY + number
         return bits
 
     def values(
@@ -124,8 +125,8 @@ class Splicer:
         is_where_below = self._is_where_below or bool(variant & WHERE_MOVED)
         copies = nested(
             (name, _slot(number + 1))
-            for number, name in enumerate(self._copy_names)
-            if not variant & 1 << _FIRST_COPY + number
+            for number, name in enumerate(self.copy_names)
+            if not variant & 1 << FIRST_COPY + number
         )
         merge(below if is_where_below else beside, self.where(path, _slot(0)))
         merge(below if variant & COPIES_MOVED else beside, copies)

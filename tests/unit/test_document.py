@@ -32,6 +32,9 @@ def test_dotted_names_become_objects() -> None:
     """Names that begin alike share an object."""
     pairs = [("user.id", 1), ("service", "s"), ("user.name.first", "x")]
     assert {"user": {"id": 1, "name": {"first": "x"}}, "service": "s"} == nested(pairs)
+    given = {"env": "prod"}
+    assert {"labels": {"env": "prod", "team": "t"}} == nested([("labels", given), ("labels.team", "t")])
+    assert {"env": "prod"} == given
 
 
 def test_merging_shares_nothing() -> None:
