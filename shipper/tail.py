@@ -300,9 +300,14 @@ class LineReader:
     def tail_chunk(self) -> Chunk | None:
         """The unterminated last line, for a file that is final; None if there is none, or nothing but NULs.
 
-        Passes over nothing: to go on behind it is the caller's `jump`. Raises OSError and Damaged.
+        None also where it is torn by damage: nobody knows how it goes on. Passes over nothing: to go on behind it is the
+        caller's `jump`. Raises OSError.
         """
-        if self._find_end(turn_bytes=None) is not None or self._scanned == self._text_start:
+        try:
+            newline = self._find_end(turn_bytes=None)
+        except Damaged:
+            return None
+        if newline is not None or self._scanned == self._text_start:
             return None
         return self._line(self._scanned, is_tail=True)
 

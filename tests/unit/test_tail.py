@@ -299,9 +299,10 @@ def test_what_stands_before_the_damage_is_read(
             assert chunk is not None
             content += chunk.data
         assert LINE * 20_000 == content
-        for read in (lines.next_chunk, lines.next_chunk, lines.tail_chunk):
+        for _ in range(2):
             with pytest.raises(Damaged, match=r"\w"):
-                read()
+                lines.next_chunk()
+            assert lines.tail_chunk() is None
 
 
 def test_a_line_that_is_torn_by_damage_is_no_line(tmp_path: Path) -> None:
@@ -311,9 +312,10 @@ def test_a_line_that_is_torn_by_damage_is_no_line(tmp_path: Path) -> None:
         chunk = lines.next_chunk()
         assert chunk is not None
         assert LINE * 3 == chunk.data
-        for read in (lines.next_chunk, lines.tail_chunk, lines.next_chunk):
+        for _ in range(2):
             with pytest.raises(Damaged):
-                read()
+                lines.next_chunk()
+            assert lines.tail_chunk() is None
         assert len(LINE) * 3 == lines.position
 
 
