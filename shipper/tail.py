@@ -300,8 +300,8 @@ class LineReader:
     def tail_chunk(self) -> Chunk | None:
         """The unterminated last line, for a file that is final; None if there is none, or nothing but NULs.
 
-        None also where it is torn by damage: nobody knows how it goes on. Passes over nothing: to go on behind it is the
-        caller's `jump`. Raises OSError.
+        None also where it is torn by damage: nobody knows how it goes on. Passes over nothing: to go on behind it is
+        the caller's `jump`. Raises OSError.
         """
         try:
             newline = self._find_end(turn_bytes=None)
