@@ -130,7 +130,7 @@ def audit(
     progress = Progress(what="audit", total=bytes_to_read(settings, found), stream=sys.stderr)
     try:
         report = run_audit(settings, found, show=max(0, show), advance=progress.advance)
-    except ShipperError as error:
+    except (ShipperError, OSError) as error:
         progress.clear()
         _end(UNFINISHED, f"not finished: {error}")
     progress.clear()

@@ -14,7 +14,7 @@ from typing import Any
 from shipper.control import asked
 from shipper.errors import StateError
 from shipper.followed import NEVER
-from shipper.letters import Wanted, counted, printable
+from shipper.letters import count_of, printable
 from shipper.positions import FilePosition, positions_in
 
 QUESTION = "status"
@@ -37,7 +37,7 @@ def overview(directory: Path) -> Overview:
     no state either.
     """
     answer = asked(directory, QUESTION)
-    letters = counted(directory / "dead-letter", Wanted()).records
+    letters = count_of(directory / "dead-letter")
     if answer is not None:
         output = answer["output"]
         is_good = bool(output["is_up"] or not output["error"])

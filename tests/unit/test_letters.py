@@ -17,7 +17,7 @@ from shipper.batch import DeadLetter
 from shipper.carrier import Fate, Rebuilt, Verdict
 from shipper.deadletter import DeadLetterWriter, locked
 from shipper.errors import InUseError, OutputError, StateError
-from shipper.letters import Letter, Wanted, as_text, counted, letters_in
+from shipper.letters import Letter, Wanted, as_text, count_of, counted, letters_in
 from shipper.resend import Outcome, Rebuilder, Retry
 from shipper.rewriting import Rewriting, check_owner, one_retry
 from shipper.settings import DropSettings, Settings, SourceSettings
@@ -401,3 +401,4 @@ def test_the_writer_knows_only_what_stands(tmp_path: Path) -> None:
     writer(tmp_path).write([record(1), record(2), record(3)])
 
     assert [2, 1, 3] == [one["offset"] for one in standing(tmp_path)]
+    assert count_of(tmp_path) == 3
