@@ -101,7 +101,7 @@ class Parser:
         """
         batch.lines = list(texts)
         rows = [self.fields.nothing] * len(texts)
-        usual = [] if is_cut else [i for i, text in enumerate(texts) if look_like_objects((text,))]
+        usual = [] if is_cut else [i for i, text in enumerate(texts) if text[:1] == b"{" and look_like_objects((text,))]
         decoded = self._decoded(b"\n".join(texts[i] for i in usual), [texts[i] for i in usual]) if usual else None
         others: Sequence[int] = range(len(texts))
         if decoded is not None:
@@ -127,11 +127,11 @@ class Parser:
         text, problems = _readable(text)
         if is_too_deep(text):
             return self.fields.nothing, text, [*problems, TOO_DEEP]
+        if text.lstrip()[:1] != b"{":
+            return self.fields.nothing, text, [*problems, NOT_OBJECT if _is_json(text) else NOT_JSON]
         try:
             row = self.fields.decode(text)
         except DECODE_ERRORS:
-            if text.lstrip()[:1] != b"{":
-                return self.fields.nothing, text, [*problems, NOT_OBJECT if _is_json(text) else NOT_JSON]
             fixed = without_lone_surrogates(text)
             value = _object(fixed)
             if value is None:
@@ -226,7 +226,12 @@ def without_lone_surrogates(text: bytes) -> bytes:
     return _ESCAPES.sub(lambda match: b"\\ufffd" if match["lone"] else match[0], text)
 
 
+_JSON_BEGINNINGS = frozenset(b"%c" % byte for byte in b'{["-0123456789tfn')
+
+
 def _is_json(text: bytes) -> bool:
+    if text.lstrip()[:1] not in _JSON_BEGINNINGS:
+        return False
     try:
         msgspec.json.decode(text)
     except DECODE_ERRORS:
