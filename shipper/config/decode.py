@@ -250,7 +250,7 @@ def expression(text: str) -> str:
 
 def pattern(text: str) -> str:
     """`text`, if it is a regular expression that runs in linear time."""
-    from shipper.redact.text import compiled_own  # 2 MB of memory that only patterns need
+    from shipper.redact.linear import compiled_own  # 2 MB of memory that only patterns need
 
     if len(text) > MAX_PATTERN_CHARACTERS:
         raise BadValue(f"the expression is longer than {MAX_PATTERN_CHARACTERS:,} characters")

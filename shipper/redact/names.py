@@ -121,7 +121,7 @@ class Names:
 
     def find(self, name: bytes) -> Name | None:
         """What kind of secret `name` says it is, None if none; of `user[password]` what is in the brackets counts."""
-        lowered = name.lower().rpartition(b"[")[2].rstrip(b"]")
+        lowered = name.lower().rpartition(b"[")[2].rstrip(b"]").lstrip(b"-._$@")
         if len(lowered) > MAX_NAME_BYTES or not _NAME.fullmatch(lowered):
             return None
         if _HARMLESS.fullmatch(lowered) or _NO_SECRET.fullmatch(lowered):

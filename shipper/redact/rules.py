@@ -8,24 +8,37 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from shipper.redact.actions import MASK, acted
-from shipper.redact.fields import ALLOW_ONLY, SHORTEST_SECRET_NUMBER, JsonRules, is_json, redact_json
+from shipper.redact.credentials import CREDENTIALS
+from shipper.redact.fields import ALLOW_ONLY, NOT_ALLOWED, SHORTEST_SECRET_NUMBER, JsonRules, is_json, redact_json
 from shipper.redact.keys import KeyRule, Keys, Path
+from shipper.redact.linear import compiled_own
 from shipper.redact.names import Names
-from shipper.redact.patterns import ADDRESSES, ESCAPED, PATTERNS, Pattern, query_pattern, segments_pattern
-from shipper.redact.text import ASSIGNED, BETWEEN, Own, Redaction, TextRules, compiled, compiled_own
-from shipper.settings import RedactAction, RedactSettings
+from shipper.redact.patterns import Pattern
+from shipper.redact.personal import CONTACT, DATES_OF_BIRTH, NATIONAL_IDS, PAYMENT
+from shipper.redact.places import ADDRESSES, query_pattern, segments_pattern
+from shipper.redact.text import BETWEEN, Own, Redaction, TextRules
+from shipper.settings import Pack, RedactAction, RedactSettings
 
+PATTERNS: Final[dict[Pack, Sequence[Pattern]]] = {
+    Pack.PAYMENT: PAYMENT,
+    Pack.NATIONAL_IDS: NATIONAL_IDS,
+    Pack.DATES_OF_BIRTH: DATES_OF_BIRTH,
+    Pack.CREDENTIALS: CREDENTIALS,
+    Pack.CONTACT: CONTACT,
+}
+"""In the order in which they are applied: what has a check digit goes before what has not."""
 MOST_NESTING: Final = 5
 """Of JSON in strings in JSON in strings: each level doubles the backslashes."""
-MESSAGE: Final = b"message"
-"""The field that a line which is no JSON becomes."""
+MESSAGE: Final = "message"
+"""The field that a line which is no JSON object becomes."""
 _BOM: Final = b"\xef\xbb\xbf"
-_CLEAN_RUN: Final = re.compile(r"[A-Za-z0-9]+")
+_CLEAN_RUN: Final = re.compile(r"[A-Za-z0-9 _-]+")
+_GROUP_KINDS: Final = re.compile(r"\(\?(?::|P?<\w+>|[imsU-]+[:)])")
 _ASSERTIONS: Final = re.compile(r"\\[AzbB]|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|[\^$]", re.DOTALL)
 
 
@@ -35,14 +48,15 @@ class Rules:
     def __init__(self, settings: RedactSettings, *, key: bytes) -> None:
         """`key` is for hashes, b"" if there is none. Raises ValueError for a pattern that RE2 cannot take."""
         self._key = key
+        self._allowed = _allowed(settings.allow_only)
         names = Names(settings.packs)
         patterns = self._patterns(settings)
         own = [Own(f"patterns.{name}", compiled_own(text)) for name, text in settings.patterns.items()]
-        self._allowed = _allowed(settings.allow_only)
-        json_names = "|".join(f"(?:{_name_hint(name)})" for name in settings.fields)
+        json_names = "|".join(map(_name_hint, settings.fields))
+        self._has_own = bool(own)
+        self._message = _message_rule(settings, self._allowed)
         self._texts = TextRules(
-            name_ends=names.expression,
-            find_name=names.find,
+            names=names,
             patterns=patterns,
             own=own,
             json_names=f"(?:{json_names}){BETWEEN}:" if json_names else "",
@@ -50,15 +64,10 @@ class Rules:
         self._json = self._json_rules(settings, names, patterns)
         self._json_of_keys = self._json._replace(hits=_no_hits)
         self.names = _rule_names(settings, names, patterns, own)
-        hints = [pattern.hint or pattern.find for pattern in patterns]
-        if names.expression:
-            hints += [f"(?:{names.expression})(?:{BETWEEN}{ASSIGNED})", f"--[a-z-]{{0,40}}(?:{names.expression})[ ]"]
-        if json_names:
-            hints.append(f"(?:{json_names}){BETWEEN}:")
-        self._searches = self._prefilter(hints, settings)
+        self._searches = self._prefilter(settings)
 
     def _patterns(self, settings: RedactSettings) -> list[Pattern]:
-        patterns = [pattern for pack in settings.packs for pattern in PATTERNS[pack]]
+        patterns = [pattern for pack, found in PATTERNS.items() if pack in settings.packs for pattern in found]
         if settings.ip == "truncate":
             patterns += ADDRESSES
         if settings.url_segments:
@@ -91,19 +100,18 @@ class Rules:
             hash_key=self._key,
         )
 
-    def _prefilter(self, hints: Sequence[str], settings: RedactSettings) -> list[Callable[[bytes, int], int]] | None:
+    def _prefilter(self, settings: RedactSettings) -> list[Search] | None:
         """Searches that together find every line that could have to be changed; None where that may be any line."""
         own = list(map(relaxed, settings.patterns.values()))
-        if self._allowed or None in own:
+        if self._allowed or self._message is not None or None in own:
             return None
         if not all(_CLEAN_RUN.search(name.rpartition(".")[2]) for name in settings.fields):
             return None
-        searches = []
-        if hints:
-            searches.append(_search(compiled("|".join([*hints, ESCAPED]))))
+        searches = [] if self._texts.written is None else [_search(self._texts.written)]
         if own:
-            escape = r"\\"  # of a text with escapes an own pattern may see what its bytes do not show
-            searches.append(_search(compiled_own("|".join([*(f"(?:{text})" for text in own), escape]))))
+            # Of a text with escapes an own pattern may see what its bytes do not show.
+            expression = "|".join([*(f"(?:{text})" for text in own), r"\\"])
+            searches.append(_search(compiled_own(expression, within_lines=True)))
         return searches
 
     @property
@@ -127,22 +135,23 @@ class Rules:
         return line if redacted == text else redacted
 
     def _redact_readable(self, text: bytes, found: list[Redaction]) -> bytes:
-        if is_json(text):
-            rules = self._json
-            if not self._allowed and b"\\" not in text:
-                hits = self._texts.hits(text)
-                if not hits:
-                    return text
-                if self._texts.are_of_keys(text, hits):
-                    rules = self._json_of_keys
-            return redact_json(text, rules, found, "", is_document=True)
-        if self._allowed and not self._allowed.get(MESSAGE):
-            if text.strip() in (b"", MASK):
+        is_value = is_json(text)
+        if self._message is not None and not (is_value and text.lstrip().startswith(b"{")):
+            redacted = acted(self._message.action, text, key=self._key)
+            if redacted != text:
+                found.append((self._message.rule, MESSAGE))
+            return redacted
+        if not is_value:
+            hits = self._texts.hits(text)
+            return self._redact_text(text, hits, found, "") if hits else text
+        rules = self._json
+        if not self._allowed and not self._has_own and b"\\" not in text:
+            hits = self._texts.hits(text)
+            if not hits:
                 return text
-            found.append((ALLOW_ONLY, MESSAGE.decode()))
-            return MASK
-        hits = self._texts.hits(text)
-        return self._redact_text(text, hits, found, "") if hits else text
+            if self._texts.are_of_keys(text, hits):
+                rules = self._json_of_keys
+        return redact_json(text, rules, found, "", is_document=True)
 
     def _redact_text(
         self, text: bytes, hits: Sequence[int], found: list[Redaction], where: str, nesting: int = 0
@@ -183,25 +192,29 @@ def _no_hits(_text: bytes) -> Sequence[int]:
     return ()
 
 
-def _lines_found(search: Callable[[bytes, int], int], data: bytes, starts: Sequence[int]) -> Iterable[int]:
-    position = search(data, 0)
-    while position >= 0:
-        line = bisect_right(starts, position) - 1
-        yield max(line, 0)
-        if line + 1 >= len(starts):
-            return
-        position = search(data, starts[line + 1])
+Search = Callable[[bytes, int], int]
+"""Where an expression matches first from a position on: a position within the line that it is in, -1 if nowhere."""
 
 
-def _search(expression: Any) -> Callable[[bytes, int], int]:
-    """Where the expression matches first from a position on, -1 if nowhere."""
+def _search(expression: Any) -> Search:
     find = expression.search
 
     def search(data: bytes, position: int) -> int:
         match = find(data, position)
-        return -1 if match is None else match.start()
+        # Some expressions take the character before, which may be the end of another line; none goes on to the next.
+        return -1 if match is None else max(match.start(), match.end() - 1)
 
     return search
+
+
+def _lines_found(search: Search, data: bytes, starts: Sequence[int]) -> Iterable[int]:
+    position = search(data, 0)
+    while position >= 0:
+        line = bisect_right(starts, position) - 1
+        yield line
+        if line + 1 >= len(starts):
+            return
+        position = search(data, starts[line + 1] - 1)
 
 
 def relaxed(expression: str) -> str | None:
@@ -209,7 +222,7 @@ def relaxed(expression: str) -> str | None:
 
     In the line other characters stand around the text, so what is said of them is left out.
     """
-    if "\\Q" in expression or "\\C" in expression or "(?" in re.sub(r"\(\?(?::|P?<\w+>)", "", expression):
+    if "\\Q" in expression or "\\C" in expression or "(?" in _GROUP_KINDS.sub("", expression):
         return None
     text = _ASSERTIONS.sub(
         lambda match: "(?:)" if match[0] in ("^", "$", "\\A", "\\z", "\\b", "\\B") else match[0], expression
@@ -257,11 +270,20 @@ def _allowed(names: Sequence[str]) -> dict[bytes, bool]:
     return allowed
 
 
+def _message_rule(settings: RedactSettings, allowed: Mapping[bytes, bool]) -> KeyRule | None:
+    """What happens to a line that is no JSON object, because of the name that it gets as a field."""
+    if allowed and not allowed.get(MESSAGE.encode()):
+        return NOT_ALLOWED
+    actions = (action for name, action in settings.fields.items() if name.lower() == MESSAGE)
+    action = next(actions, RedactAction.KEEP)
+    return None if action is RedactAction.KEEP else KeyRule(f"fields.{MESSAGE}", action)
+
+
 def _name_hint(name: str) -> str:
     """What a key's bytes have in any writing of it: the longest piece that no JSON writer escapes."""
     last = name.rpartition(".")[2]
     piece = max(_CLEAN_RUN.findall(last), key=len, default="")
-    return re.escape(last) if piece == last else f"{piece}[^\\n]{{0,60}}?"
+    return re.escape(last) if piece == last else f"{re.escape(piece)}[^\\n]*"
 
 
 def _rule_names(

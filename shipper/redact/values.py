@@ -1,0 +1,117 @@
+"""Where a value ends that a name was given in a text, and whether it is a secret or only talk about one.
+
+`text` finds the names. Linear: each function goes over its value once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from shipper.redact.actions import is_placeholder
+from shipper.redact.names import Name, Speaks
+
+_SPACES: Final = re.compile(rb"(?:[ \t]|\\[tnr])*+")
+_OPENING: Final = re.compile(rb"(\\*)([\"'`])")
+_QUOTES: Final = {quote: re.compile(rb"\\++%b?|%b" % (quote, quote)) for quote in (b'"', b"'", b"`")}
+_BRACKETS: Final = re.compile(rb"\\++(?![\"'])|[\[\]{}]|(\\*+)(\"|(?<=[\[{:, ])')")
+_PIECE: Final = rb"(?:[^\s\"'`<>&|,;)}\]\\]|\\(?![\"']))"
+_NEXT_NAME: Final = rb"(?!\s*\\*[\"']?[\w.\-\[\]]{1,60}\\*[\"']?\s*[:=])"
+_BARE: Final = re.compile(
+    rb"<[^<>\s]{0,100}>|(?:%(piece)b)++(?:[&|,;)}\]]++%(next)b(?:%(piece)b)++)*+"
+    % {b"piece": _PIECE, b"next": _NEXT_NAME}
+)
+_SCHEME: Final = re.compile(
+    rb"(?:bearer|basic|digest|token|apikey|negotiate|ntlm|aws4-[\w-]+)[ \t]+(?=[^\s\"'])", re.IGNORECASE
+)
+_PARAMETERS: Final = re.compile(rb"(?:[ ]*,?[ ]*[\w-]{1,40}=(?:\"[^\"]*+\"|[^\s,\"]++))*+")
+_COOKIES: Final = re.compile(
+    rb"[^\s;,\"']++(?:,?[ ]\d\d[ -]\w{3}[ -]\d{4}[ ][\d:]{8}[ ]GMT|;[ ]*+[^\s;,\"'=]++(?:=[^\s;,\"']*+)?"
+    rb"|,[ ]*+[^\s;,\"'=]++=[^\s;,\"']*+)*+"
+)
+_LIKE_A_SECRET: Final = re.compile(rb"(?=.*\d)(?=.*[A-Za-z]).{5,}|.{16,}")
+_TALK: Final = frozenset(
+    b"must is was were are be has have had required missing invalid incorrect wrong expired unknown not cannot should"
+    b" and or reset changed updated rejected accepted verified validation failed failure error too does do no yes ok"
+    b" optional empty unexpected".split()
+)
+
+_COUNT: Final = re.compile(rb"[+-]?[\d.,]{1,9}")
+
+
+def is_secret(name: Name, value: bytes) -> bool:
+    """Whether there is a value at all, and it is no count where the name may speak of one."""
+    return not is_placeholder(value) and (name.is_number_secret or not _COUNT.fullmatch(value))
+
+
+def value_span(text: bytes, position: int, name: Name, assigned: bytes) -> tuple[int, int] | None:
+    """What of `text` is the value that is assigned before `position`; None if it is no secret.
+
+    `assigned` is the name's end and what stands behind it.
+    """
+    spaces = _SPACES.match(text, position)
+    start = spaces.end() if spaces else position
+    span, is_quoted = _span(text, start, assigned)
+    value = text[slice(*span)]
+    if not is_secret(name, value):
+        return None
+    is_prose = not is_quoted and assigned.endswith(b":") and start > position
+    if is_prose and value.rstrip(b".!?").lower() in _TALK:
+        return None
+    if is_prose and name.speaks is Speaks.OF_EVENTS and not _LIKE_A_SECRET.fullmatch(value):
+        return None
+    return span
+
+
+def _span(text: bytes, start: int, assigned: bytes) -> tuple[tuple[int, int], bool]:
+    """Where a value begins and ends, without its quotes, and whether it had any."""
+    opening = _OPENING.match(text, start)
+    if opening:
+        return (opening.end(), _closing(text, opening)), True
+    if text[start : start + 1] in (b"{", b"["):
+        return (start, _balanced(text, start)), True
+    lowered = assigned.lower()
+    if b"cookie" in lowered:
+        cookies = _COOKIES.match(text, start)
+        return (start, cookies.end() if cookies else start), False
+    scheme = _SCHEME.match(text, start)
+    bare = _BARE.match(text, scheme.end() if scheme else start)
+    end = bare.end() if bare else start
+    if scheme:
+        parameters = _PARAMETERS.match(text, scheme.end())
+        end = max(end, parameters.end() if parameters else end)
+    if b"%" in assigned:
+        escaped = text.find(b"%26", start, end)
+        end = escaped if escaped >= 0 else end
+    return (start, end), False
+
+
+def _closing(text: bytes, opening: re.Match[bytes]) -> int:
+    """Where the quote is that closes what `opening` has opened, at the same depth of escaping; the end if none does.
+
+    A quote behind `depth` backslashes opened it. Each level of escaping doubles the backslashes before a quote and adds
+    one, and those of the value itself come in even numbers of each level.
+    """
+    depth = len(opening[1])
+    for quote in _QUOTES[opening[2]].finditer(text, opening.end()):
+        run = len(quote[0]) - 1
+        if quote[0].endswith(opening[2]) and run % (2 * (depth + 1)) == depth:
+            return quote.end() - 1 - depth
+    return len(text)
+
+
+def _balanced(text: bytes, start: int) -> int:
+    """The end of what a bracket at `start` opens, those in quotes aside; the text's end if it is never closed."""
+    depth = 0
+    position = start
+    while mark := _BRACKETS.search(text, position):
+        position = mark.end()
+        if mark[2] is not None:
+            position = _closing(text, mark) + len(mark[0])
+        elif mark[0] in (b"{", b"["):
+            depth += 1
+        elif mark[0] in (b"}", b"]"):
+            depth -= 1
+            if depth == 0:
+                return position
+    return len(text)

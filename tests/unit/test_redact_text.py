@@ -1,0 +1,264 @@
+"""Secrets in lines that are no JSON, and in texts: what is taken out, and what is left."""
+
+import pytest
+
+from shipper.redact.rules import Rules
+from shipper.settings import Pack, RedactAction, RedactSettings
+
+DEFAULT = Rules(RedactSettings(), key=b"")
+ALL = Rules(RedactSettings(packs=tuple(Pack)), key=b"")
+
+
+def redacted(line: str, rules: Rules = DEFAULT) -> str:
+    return rules.redact_line(line.encode(), []).decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("password=hunter2", "password=***"),
+        ("user=bob password=hunter2 ip=10.0.0.1", "user=bob password=*** ip=10.0.0.1"),
+        ("Password: hunter2", "Password: ***"),
+        ("db_password = hunter2;", "db_password = ***;"),
+        ('password="hunter 2" x', 'password="***" x'),
+        ("{'password': 'hunter 2', 'x': 1}", "{'password': '***', 'x': 1}"),
+        ('"password": "a\\"b", "x"', '"password": "***", "x"'),
+        ("password => 'x'", "password => '***'"),
+        ("user[password]=a&x=1", "user[password]=***&x=1"),
+        ("user%5Bpassword%5D=a&x=1", "user%5Bpassword%5D=***&x=1"),
+        ("GET /cb?a=1&token=abc&b=2", "GET /cb?a=1&token=***&b=2"),
+        ("next=%2Fx%3Ftoken%3Dabc%26b%3D2", "next=%2Fx%3Ftoken%3D***%26b%3D2"),
+        ("next=%252Fx%253Ftoken%253Dabc", "next=%252Fx%253Ftoken%253D***"),
+        ("(password=hunter2)", "(password=***)"),
+        ("[token: abc]", "[token: ***]"),
+        ("{password=hunter2, user=bob}", "{password=***, user=bob}"),
+        ("password=a,b;c)d x", "password=*** x"),
+        ("Server=db;Password=a=b;Database=x", "Server=db;Password=***;Database=x"),
+        ("run --password hunter2 --verbose", "run --password *** --verbose"),
+        ("run --db-password=hunter2", "run --db-password=***"),
+        ("<password>hunter2</password>", "<password>***</password>"),
+        ('<s:Password Type="x">hunter2</s:Password>', '<s:Password Type="x">***</s:Password>'),
+        ("<token><![CDATA[abc]]></token>", "<token><![CDATA[***]]></token>"),
+        ("Authorization: Bearer abc.def", "Authorization: ***"),
+        ('Authorization: Digest username="bob", response="a,b" tail', "Authorization: *** tail"),
+        ("Cookie: a=b; sid=c; HttpOnly next", "Cookie: *** next"),
+        ("Set-Cookie: a=b; Expires=Wed, 21 Oct 2026 07:28:00 GMT, c=d; Path=/", "Set-Cookie: ***"),
+        ("session: {id: 'a}b', n: 1} done", "session: *** done"),
+        ('{"tokens":["a}","b"],"x":1', '{"tokens":***,"x":1'),
+        ('{\\"password\\":\\"a\\\\\\"b\\",\\"x\\":1} cut', '{\\"password\\":\\"***\\",\\"x\\":1} cut'),
+        ('{"message":"{\\"password\\":\\"hunter2\\"}","x":', '{"message":"{\\"password\\":\\"***\\"}","x":'),
+        ('{"password":"hunter2', '{"password":"***'),
+        ('{"p\\u0061ssword":"hunter2"', '{"password":"***"'),
+        ('{\\u0022password\\u0022:\\u0022a b\\u0022', '{\\"password\\":\\"***\\"'),
+    ],
+)  # fmt: skip
+def test_named_secrets_in_text(line: str, expected: str) -> None:
+    """The value goes, whole, and nothing else."""
+    assert expected == redacted(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "nothing here", "password", "password is required", "Password must be long", "password: must be long"),
+        *(
+            "Unexpected token: }",
+            "token expired",
+            "token: null",
+            "cookie=true",
+            "password=",
+            'password=""',
+            "password=***",
+        ),
+        *(
+            "password: [REDACTED]",
+            "secret=<hidden>",
+            "tokens: 512",
+            "total_tokens=512",
+            "max_tokens: 4,096",
+            "pass: 12",
+        ),
+        *(
+            "session: started",
+            "dialysis session: 45 minutes",
+            "session opened for root",
+            "prior authorization: approved",
+        ),
+        *("Bearer token is required", "Bearer realm=example", "the bearer of this letter", "Basic metabolic panel"),
+        *(
+            "a <password> b",
+            "usage: login <user> <password>",
+            "<tokens>512</tokens>",
+            "x=1&y=2",
+            "http://a:80/@b",
+            "key=1",
+        ),
+        *(
+            "GET /api/users/5/sessions",
+            "GET /password/reset?x=1",
+            "task-oriented-programming-is-fun",
+            "eyJ is a prefix",
+        ),
+    ],
+)
+def test_talk_about_secrets_is_left_alone(line: str) -> None:
+    """Lines that hold none come back as they were."""
+    assert line == redacted(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sent Bearer abc123def", "sent Bearer ***"),
+        ("header: bearer abcdefgh", "header: bearer ***"),
+        ("sent Basic dXNlcjpwYXNz ok", "sent Basic *** ok"),
+        ("x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln y", "x *** y"),
+        ("id_eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0", "id_***"),
+        ("key AKIAIOSFODNN7EXAMPLE gone", "key *** gone"),
+        ("a\\nghp_0123456789abcdefghij", "a\\n***"),
+        ("postgres://u:p@ss:w@db:5432/x", "postgres://u:***@db:5432/x"),
+        ("redis://:secret@cache", "redis://:***@cache"),
+        ("https:\\/\\/u:p@h\\/x", "https://u:***@h/x"),
+        ("GET /x?a=1&sig=abcdefgh12345678", "GET /x?a=1&sig=***"),
+        ("-----BEGIN RSA PRIVATE KEY----- abc -----END RSA PRIVATE KEY----- x", "*** x"),
+        ("-----BEGIN PRIVATE KEY----- abc", "***"),
+    ],
+)
+def test_secrets_by_their_looks(line: str, expected: str) -> None:
+    """Tokens, keys and passwords in URLs need no name."""
+    assert expected == redacted(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("mail to bob.b+x@mail.example.com bounced", "mail to *** bounced"),
+        ("<bob@müller.example>", "<***>"),
+        ("?q=bob%40example.com&x", "?q=***&x"),
+        ("bob [at] example [dot] com", "***"),
+        ("call (555) 234-5678 now", "call *** now"),
+        ("call +49 171 1234567.", "call ***."),
+        ("tel:+33 1 12 23 08 25", "tel:***"),
+        ("SSN 123456789", "SSN ***"),
+        ("id 123-45-6789,", "id ***,"),
+        ("MRN: 00123456", "MRN: ***"),
+        ("MRN #A-123456 x", "MRN #*** x"),
+        ("medical record number 123456", "medical record number ***"),
+        ("NHS 943 476 5919", "NHS ***"),
+        ("charged 4111 1111 1111 1111 ok", "charged *** ok"),
+        ("pan=4111-1111-1111-1111", "pan=***"),
+        ("to DE89 3704 0044 0532 0130 00, EUR 5", "to ***, EUR 5"),
+        ("DOB: 12 March 1984", "DOB: ***"),
+        ("born on 03/12/1984 in", "born on *** in"),
+        ("D.O.B. 1984-03-12", "D.O.B. ***"),
+        ("date of birth 12. März 1984", "date of birth ***"),
+    ],
+)
+def test_what_identifies_people(line: str, expected: str) -> None:
+    """The packs that can be switched on find it in the writings that people use."""
+    assert expected == redacted(line, ALL)
+    assert line == redacted(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "icon@2x.png",
+            "git@github.com:a/b.git",
+            "lodash@4.17.21",
+            "@nestjs/core",
+            "a@b",
+            "unit@1.service",
+            "10:30:45",
+        ),
+        *(
+            "2024-01-15T10:30:45+01:00",
+            "192.168.1.100",
+            "48.8566, +2.3522",
+            "part 1234-56-789",
+            "00123-4567",
+            "555-1234",
+        ),
+        *("000-12-3456", "666-12-3456", "912-34-5678", "123-00-4567", "1-123-45-6789-0", "550 e8400"),
+        *(
+            "4111 1111 1111 1112",
+            "4111111111111111234567",
+            "1705314645123456",
+            "9111 1111 1111 1111",
+            "4111-1111 11111111",
+        ),
+        *(
+            "DE88 3704 0044 0532 0130 00",
+            "AB12CDEF",
+            "born free",
+            "airborne 2024-01-15",
+            "updated 2024-01-15",
+            "MRN missing",
+        ),
+    ],
+)
+def test_what_only_looks_so(line: str) -> None:
+    """Wrong check digits, numbers that nobody was given, and pieces of something longer are left alone."""
+    assert line == redacted(line, ALL)
+
+
+def test_nhs_numbers_have_a_check_digit() -> None:
+    """Ten digits whose sum is wrong are no NHS number."""
+    rules = Rules(RedactSettings(packs=(Pack.NATIONAL_IDS,)), key=b"")
+    assert "*** 943 476 5918" == redacted("943 476 5919 943 476 5918", rules)
+
+
+def test_own_patterns() -> None:
+    """They are found in texts as they are read, case counts, and anchors mean the text."""
+    rules = Rules(RedactSettings(packs=(), patterns={"ward": r"\bW-\d{4}\b", "only": "^all of it$"}), key=b"")
+    assert "bed in *** free, w-1234 too" == redacted("bed in W-1234 free, w-1234 too", rules)
+    assert "***" == redacted("all of it", rules)
+    assert '{"a":"***","b":"not all of it"}' == redacted('{"a":"all of it","b":"not all of it"}', rules)
+    assert '{"a":"\\n***"}' == redacted('{"a":"\\nW-1234"}', rules)
+    assert ("patterns.ward", "patterns.only") == rules.names
+
+
+def test_a_text_that_is_full_of_own_matches_goes_whole() -> None:
+    """Beyond a thousand matches a text is masked whole, so that the work stays linear."""
+    rules = Rules(RedactSettings(packs=(), patterns={"x": "x"}), key=b"")
+    assert "*** " * 999 + "***" == redacted("x " * 999 + "x", rules)
+    assert "***" == redacted("x " * 1001, rules)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("from 192.168.1.100:8080", "from 192.168.1.0:8080"),
+        ("[2001:db8:1:2::5]:443", "[2001:db8:1::]:443"),
+        ("::ffff:10.1.2.3", "::ffff:10.1.2.0"),
+        ("fe80::1%eth0", "fe80::%eth0"),
+        ("1.2.3.4.5 v1.2.3.4 Chrome/120.0.6099.109 10.0.0.0", "1.2.3.4.5 v1.2.3.4 Chrome/120.0.6099.109 10.0.0.0"),
+        ("10:30:45 aa:bb:cc:dd:ee:ff std::vector", "10:30:45 aa:bb:cc:dd:ee:ff std::vector"),
+    ],
+)
+def test_addresses_become_networks(line: str, expected: str) -> None:
+    """/24 of v4 and /48 of v6 are left; what is no address stays."""
+    assert expected == redacted(line, Rules(RedactSettings(packs=(), ip="truncate"), key=b""))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("GET /api/patients/17/vitals?x=1", "GET /api/patients/***/vitals?x=1"),
+        ("https://a.example/users/J%C3%B6rg", "https://a.example/users/***"),
+        ("next=%2Fpatients%2F17%2Fvitals", "next=%2Fpatients%2F***%2Fvitals"),
+        ("/patients /patients/ /impatients/3", "/patients /patients/ /impatients/3"),
+    ],
+)
+def test_segments_of_paths(line: str, expected: str) -> None:
+    """What stands after a named segment goes, up to the next slash."""
+    assert expected == redacted(line, Rules(RedactSettings(packs=(), url_segments=("patients", "users")), key=b""))
+
+
+def test_named_fields_are_url_parameters_too() -> None:
+    """A field's rule covers the parameter of that name; dropping leaves the name."""
+    fields = {"email": RedactAction.MASK, "mrn": RedactAction.DROP, "zip": RedactAction.TRUNCATE}
+    rules = Rules(RedactSettings(packs=(), fields=fields), key=b"")
+    assert "/x?email=***&mrn=***&zip=902***&y=1" == redacted("/x?email=a@b.cc&mrn=17&zip=9021055&y=1", rules)
+    assert "email=a@b.cc in words" == redacted("email=a@b.cc in words", rules)
