@@ -29,8 +29,6 @@ class Why(Enum):
     UNREADABLE = "unreadable"
     PARTIAL = "partial"
     """Equal to what was read of a file that is gone, and shorter: a copy in progress, or nothing new."""
-    UNCLEAR = "unclear"
-    """Begins like a file that is gone, and is too short to say more."""
     TWIN = "twin"
     """A copy of a file that is followed."""
 
@@ -66,8 +64,6 @@ def should_ask(aside: Aside, *, quiet_seconds: float) -> bool:
             return True
         case Why.NO_LINE:
             return aside.is_renamed and is_quiet and aside.found.size > 0
-        case Why.UNCLEAR:
-            return is_quiet
         case Why.PARTIAL:
             return False
         case Why.TWIN:
@@ -147,7 +143,4 @@ class Asides:
     @property
     def has_unsettled(self) -> bool:
         """Whether for one of them it is not clear yet what it holds."""
-        return any(
-            aside.why is Why.UNCLEAR or (aside.why is Why.TWIN and not aside.is_settled)
-            for aside in self._by_key.values()
-        )
+        return any(aside.why is Why.TWIN and not aside.is_settled for aside in self._by_key.values())

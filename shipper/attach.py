@@ -15,7 +15,7 @@ from enum import Enum
 import orjson
 
 from shipper.discover import Found
-from shipper.followed import NEVER, Followed, Key, content_agrees, end_of_lines, key_of
+from shipper.followed import NEVER, Followed, Key, Replaced, content_agrees, end_of_lines, key_of
 from shipper.identity import MARK_BYTES, Known, Seen, Trail, Verdict, compare, identity_of, stem
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.parse import BOM
@@ -37,8 +37,6 @@ class Outcome(Enum):
     """It has no complete first line yet."""
     PARTIAL = "partial"
     """Equal to what was read of a file that is not there, and shorter."""
-    UNCLEAR = "unclear"
-    """The same, but too short for any mark: it may be another content that begins with the same line."""
     TWIN = "twin"
     """A copy of what is followed."""
     LONGER = "longer"
@@ -74,8 +72,6 @@ class Asked:
     """It will not grow: an unterminated only line is its first line."""
     takes_objects: bool = False
     """An unterminated only line is its first line if it is a complete JSON object."""
-    is_clear: bool = False
-    """It has been waited for long enough: what may be another content is one."""
     equal_until: int = 0
     """It has been a twin up to here; that much of it was read in the other file."""
 
@@ -172,11 +168,11 @@ class Attacher:
         begin = 0
         if record is None:
             relation = self._relation(found, identity, reader, live, asked)
-            record, verdict = self._same_content(found, identity, reader, is_clear=asked.is_clear)
+            record, is_partial = self._same_content(found, identity, reader)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
-            if verdict is not None:
-                return Attachment(verdict, identity)
+            if is_partial:
+                return Attachment(Outcome.PARTIAL, identity)
             begin = relation.equal_until
         if record is None:
             followed = self._new(found, identity, reader, asked.first_size, begin=begin)
@@ -224,26 +220,27 @@ class Attacher:
                 return Attachment(Outcome.SUSPECT, identity, original=other)
             answers.append((*answer, other))
         for kind in (Kinship.COPY, Kinship.SO_FAR, Kinship.LONGER):
-            for found_kind, shared, other in answers:
-                if found_kind is kind:
-                    outcome = Outcome.LONGER if kind is Kinship.LONGER else Outcome.TWIN
-                    return Attachment(outcome, identity, None, other, kind is Kinship.COPY, shared)
+            kin = [(other, shared) for found_kind, shared, other in answers if found_kind is kind]
+            if kin:
+                other, shared = max(
+                    kin, key=lambda each: each[0].farthest
+                )  # the one of which most is known to be equal
+                outcome = Outcome.LONGER if kind is Kinship.LONGER else Outcome.TWIN
+                return Attachment(outcome, identity, None, other, kind is Kinship.COPY, shared)
         return Attachment(Outcome.FOLLOW, identity, equal_until=max((shared for _, shared, _ in answers), default=0))
 
-    def _same_content(
-        self, found: Found, identity: str, reader: ByteReader, *, is_clear: bool
-    ) -> tuple[FileRecord | None, Outcome | None]:
-        """The record of the same content that was read farthest, wherever it lay; or that it is to be waited for."""
-        outcome = None
+    def _same_content(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, bool]:
+        """The record of the same content that was read farthest, wherever it lay; or that this is a part of such.
+
+        (What is too short for any mark is another content that begins with the same line, until more of it says else.)
+        """
+        is_partial = False
         for record in sorted(self._by_identity.get(identity, ()), key=_farthest, reverse=True):
             verdict, agree = _compared(record, found, identity, reader, is_place_known=False)
             if verdict is Verdict.SAME:
-                return record, None
-            if verdict is Verdict.WAIT and agree:
-                outcome = Outcome.PARTIAL
-            elif verdict is Verdict.WAIT and not is_clear and not _is_emptied(record, found, reader):
-                outcome = outcome or Outcome.UNCLEAR
-        return None, outcome
+                return record, False
+            is_partial |= verdict is Verdict.WAIT and agree is True
+        return None, is_partial
 
     def _new(self, found: Found, identity: str, reader: ByteReader, first_size: int | None, *, begin: int) -> Followed:
         """`begin`: everything before it was read in another file."""
@@ -332,7 +329,7 @@ def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) ->
         return kinship_of(other, reader, size), 0
     try:
         other.open()
-    except OSError:
+    except (OSError, Replaced):
         return None
     try:
         if not other.is_intact():
@@ -368,11 +365,6 @@ def _farthest(record: FileRecord) -> int:
 def _is_farther(record: FileRecord | None, original: Followed | None) -> bool:
     """Whether a record of the same content was read farther than what is followed of it."""
     return record is not None and original is not None and _farthest(record) > original.farthest
-
-
-def _is_emptied(record: FileRecord, found: Found, reader: ByteReader) -> bool:
-    """Whether the record is of what this very file held before it was emptied: then it is no copy in progress."""
-    return record.key == (found.device, found.inode) and isinstance(reader, PlainReader)
 
 
 def _compared(

@@ -166,7 +166,7 @@ class Feeder:
                 path=followed.path,
                 identity=followed.identity,
                 content=followed,
-                is_final=chunk.is_tail or size > LONGEST_GROUP * followed.source.max_line_bytes,
+                is_final=chunk.is_tail,
             )
             if batch is not None:
                 if batch.end < chunk.end:

@@ -199,13 +199,24 @@ class Followed:
         return self.is_moved or self.is_deleted or self.is_complete
 
     def open(self) -> None:
-        """Opens the file. Raises OSError: FileNotFoundError also if another file has its place."""
+        """Opens the file again.
+
+        Raises OSError, FileNotFoundError also if another file has its place; Replaced if it has another content.
+        """
         if self.descriptor >= 0:
             return
         descriptor = open_log(self.real_path)
-        if key_of(os.fstat(descriptor)) != self.key:
+        try:
+            facts = os.fstat(descriptor)
+            if key_of(facts) != self.key:
+                raise FileNotFoundError(errno.ENOENT, "another file has its place", self.real_path)
+            reader = reader_for(descriptor)
+            is_other = isinstance(reader, PlainReader) != self.is_plain
+            if is_other or content_agrees(reader, self.trail.known_marks(), facts.st_size) is False:
+                raise Replaced  # another file has the inode of one that was deleted while it was closed
+        except BaseException:
             os.close(descriptor)
-            raise FileNotFoundError(errno.ENOENT, "another file has its place", self.real_path)
+            raise
         self.adopt(descriptor)
 
     def adopt(self, descriptor: int) -> None:
@@ -245,13 +256,11 @@ class Followed:
 
         Raises OSError, Damaged.
         """
-        farthest = self.farthest
         descriptor = open_log(path)
         try:
             facts = os.fstat(descriptor)
             reader = reader_for(descriptor)
-            is_whole = len(bytes_before(reader, farthest)) == min(farthest, MARK_BYTES)
-            is_same = is_whole and content_agrees(reader, self.trail.known_marks(), facts.st_size) is not False
+            is_same = self._is_whole_in(reader, facts.st_size)
         except BaseException:
             os.close(descriptor)
             raise
@@ -267,6 +276,15 @@ class Followed:
         self.is_listed = True
         self.adopt(descriptor)
         return True
+
+    def _is_whole_in(self, reader: ByteReader, size: int) -> bool:
+        """Whether everything that was read is there."""
+        farthest = self.farthest
+        if not farthest:
+            return reader.read(0, len(self.head)) == self.head
+        if len(bytes_before(reader, farthest)) < min(farthest, MARK_BYTES):
+            return False
+        return content_agrees(reader, self.trail.known_marks(), size) is not False
 
     # Positions
 
@@ -305,7 +323,7 @@ class Followed:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether everything that the last look saw has been read."""
+        """Whether everything that the last look saw has been read, by one of the cursors at least."""
         return self.looked_at_size == self.size
 
     def acknowledge(self) -> None:

@@ -138,7 +138,8 @@ class Pipeline:
             and not self._acknowledged
             and self.roster.is_settled
             and all(
-                not followed.under_way and (followed.is_at_end or followed.is_damaged) for followed in self._register
+                not followed.under_way and ((followed.is_at_end and followed.is_joined) or followed.is_damaged)
+                for followed in self._register
             )
         )
 
@@ -163,7 +164,7 @@ class Pipeline:
             return
         followed.is_deleted = facts.st_nlink == 0
         if sight is Sight.SAME:
-            if followed.is_at_end:
+            if followed.is_at_end and (followed.is_joined or followed.is_held):
                 self._rest(followed, now)
             else:
                 self._make_ready(followed)
@@ -183,6 +184,8 @@ class Pipeline:
         """It was emptied, and perhaps written again; or it was only cut."""
         try:
             is_kept = size > 0 and self._open(followed) and followed.holds_prefix(size)
+        except Replaced:
+            is_kept = False
         except (OSError, Damaged) as error:
             self._cannot_read(followed, error, now)
             return

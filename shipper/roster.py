@@ -16,7 +16,7 @@ from shipper.attach import Asked, Attacher, Attachment, Outcome, unread
 from shipper.batch import Output
 from shipper.delivered import ask_ledger, covered_end
 from shipper.discover import Found, Listing, scan
-from shipper.followed import NEVER, Followed, Key, key_of
+from shipper.followed import NEVER, Followed, Key, Replaced, key_of
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
 from shipper.settings import SourceSettings
@@ -187,14 +187,13 @@ class Roster:
 
     # Taking up
 
-    def _take_up(self, found: Found, now: float, *, is_final: bool = False, is_clear: bool = False) -> None:
+    def _take_up(self, found: Found, now: float, *, is_final: bool = False) -> None:
         key = (found.device, found.inode)
         aside = self._asides.drop(key)
         asked = Asked(
             first_size=self._first_sizes.get(key),
             is_final=is_final,
             takes_objects=self._reads_once,
-            is_clear=is_clear or self._reads_once,
             equal_until=aside.equal_until if aside is not None else 0,
         )
         try:
@@ -269,7 +268,7 @@ class Roster:
         quiet_seconds = now - aside.changed_at
         if has_changed or should_ask(aside, quiet_seconds=quiet_seconds):
             is_settled = quiet_seconds >= SETTLED_SECONDS
-            self._take_up(found, now, is_final=aside.is_renamed and is_settled, is_clear=is_settled)
+            self._take_up(found, now, is_final=aside.is_renamed and is_settled)
         else:
             self._asides.later(aside, now)
 
@@ -350,7 +349,7 @@ class Roster:
                 followed.open()
                 self.open_files.used(followed)
             return followed.is_intact()
-        except OSError:
+        except (OSError, Replaced):
             return False
 
     def truncated(self, followed: Followed, size: int, kept: int | None = None) -> None:
@@ -381,7 +380,7 @@ class Roster:
 
     def _continue_in_copy(self, followed: Followed) -> bool:
         """Goes on in a copy that holds everything that was read; what is under way stays so."""
-        return any(self._continue_in(followed, aside) for aside in self._asides.of_identity(followed.identity))
+        return any(self._continue_in(followed, aside) for aside in self._asides.twins_of(followed))
 
     def _continue_in(self, followed: Followed, aside: Aside) -> bool:
         earlier = followed.key
@@ -409,7 +408,7 @@ class Roster:
     def _lose_aside(self, aside: Aside) -> None:
         """A file is gone that nothing was read of."""
         found = aside.found
-        if aside.why in (Why.UNREADABLE, Why.NO_LINE, Why.UNCLEAR) and not found.path.endswith((".gz", ".zst")):
+        if aside.why in (Why.UNREADABLE, Why.NO_LINE) and not found.path.endswith((".gz", ".zst")):
             self.register.lose(found.source.name, found.path, found.size, "deleted")
 
     def let_go(self, followed: Followed) -> None:
@@ -464,7 +463,6 @@ class Roster:
 _WHY = {
     Outcome.NO_LINE: Why.NO_LINE,
     Outcome.PARTIAL: Why.PARTIAL,
-    Outcome.UNCLEAR: Why.UNCLEAR,
     Outcome.TWIN: Why.TWIN,
     Outcome.LONGER: Why.TWIN,
     Outcome.SUSPECT: Why.TWIN,
