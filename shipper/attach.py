@@ -1,11 +1,12 @@
 """Decides what a file that was found is to what is known: the one that was read, a copy of it, or another content.
 
-The decision is `identity.compare`; here the facts are gathered (first line, marks) and the outcome becomes `Followed`.
+The decisions are `identity.compare` and `kinship`; here the facts are gathered (first line, marks), and the outcome
+becomes `Followed`.
 """
 
 from __future__ import annotations
 
-import logging
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,30 +15,34 @@ from enum import Enum
 import orjson
 
 from shipper.discover import Found
-from shipper.followed import NEVER, Followed, content_agrees
+from shipper.followed import NEVER, Followed, Key, Replaced, content_agrees, end_of_lines, key_of
 from shipper.identity import MARK_BYTES, Known, Seen, Trail, Verdict, compare, identity_of, stem
+from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.parse import BOM
 from shipper.settings import MetricsStart, SourceSettings, Start
 from shipper.state import FileRecord
 from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before, first_line, open_log, reader_for
-
-log = logging.getLogger(__name__)
 
 NOT_COUNTED = -1
 """`observed` of a file whose lines have not fed the metrics so far."""
 TOMBSTONES = 20_000
 """So many files that are gone are remembered; then the oldest tenth is forgotten."""
 
-
 Live = Callable[[str], Sequence[Followed]]
 
 
 class Outcome(Enum):
     FOLLOW = "follow"
-    WAIT = "wait"
-    """Not yet: no first line, or a copy in progress."""
+    NO_LINE = "no line"
+    """It has no complete first line yet."""
+    PARTIAL = "partial"
+    """Equal to what was read of a file that is not there, and shorter."""
     TWIN = "twin"
-    """A copy of what is read already."""
+    """A copy of what is followed."""
+    LONGER = "longer"
+    """A copy of what is followed, with more in it."""
+    SUSPECT = "suspect"
+    """It cannot be said, because the file that is followed has been replaced."""
 
 
 @dataclass(slots=True)
@@ -45,11 +50,30 @@ class Attachment:
     """What became of a found file."""
 
     outcome: Outcome
+    identity: str = ""
     followed: Followed | None = None
     original: Followed | None = None
     """Of what it is a twin."""
+    is_settled: bool = False
+    """A twin that was compared to its end."""
+    equal_until: int = 0
+    """So much of it is surely equal."""
     lost_bytes: int = 0
-    lost_reason: str = ""
+    """It was cut: so many bytes were never read."""
+
+
+@dataclass(slots=True, frozen=True)
+class Asked:
+    """What is known of a found file beside what it holds."""
+
+    first_size: int | None = None
+    """Its size when it was met, if this state began then."""
+    is_final: bool = False
+    """It will not grow: an unterminated only line is its first line."""
+    takes_objects: bool = False
+    """An unterminated only line is its first line if it is a complete JSON object."""
+    equal_until: int = 0
+    """It has been a twin up to here; that much of it was read in the other file."""
 
 
 class Attacher:
@@ -58,19 +82,24 @@ class Attacher:
     def __init__(self, *, scope: str, metrics_start: MetricsStart, records: Iterable[FileRecord]) -> None:
         self._scope = scope
         self._metrics_start = metrics_start
-        self._by_inode: dict[tuple[int, int], FileRecord] = {}
+        self._by_inode: dict[Key, FileRecord] = {}
         self._by_identity: dict[str, list[FileRecord]] = {}
+        self._unfinished: dict[int, FileRecord] = {}  # something of them is to be read or delivered
         self._next_id = 1
         self._gone = 0
         for record in records:
             self.remember(record)
 
+    # Records
+
     def remember(self, record: FileRecord) -> list[int]:
         """Keeps the record of a file that is not followed (any more); returns the ids of those forgotten for it."""
         self._next_id = max(self._next_id, record.id + 1)
         if not record.is_gone:
-            self._by_inode[record.device, record.inode] = record
+            self._by_inode[record.key] = record
         self._by_identity.setdefault(record.identity, []).append(record)
+        if not record.is_gone or record.size:
+            self._unfinished[record.id] = record
         self._gone += record.is_gone
         if self._gone <= TOMBSTONES:
             return []
@@ -81,21 +110,26 @@ class Attacher:
         return [other.id for other in forgotten]
 
     def _take(self, record: FileRecord) -> None:
-        if self._by_inode.get((record.device, record.inode)) is record:
-            del self._by_inode[record.device, record.inode]
+        if self._by_inode.get(record.key) is record:
+            del self._by_inode[record.key]
         records = self._by_identity[record.identity]
         records.remove(record)
         if not records:
             del self._by_identity[record.identity]
+        self._unfinished.pop(record.id, None)
         self._gone -= record.is_gone
 
     def _all(self) -> Iterator[FileRecord]:
         for records in self._by_identity.values():
             yield from records
 
+    def knows(self, key: Key) -> bool:
+        """Whether a file with this device and inode was read before."""
+        return key in self._by_inode
+
     def unattached(self) -> list[FileRecord]:
-        """Records of files that were there when they were last seen, and that nothing has continued."""
-        return list(self._by_inode.values())
+        """Records that nothing has continued so far, and of which something was left to read or to deliver."""
+        return list(self._unfinished.values())
 
     def remembered(self) -> list[FileRecord]:
         """All records of files that are not followed; from any thread."""
@@ -104,18 +138,20 @@ class Attacher:
     def retire(self, record: FileRecord) -> None:
         """Its file is gone; it is kept so that a copy is not read again."""
         self._take(record)
-        record.is_gone = True
+        record.is_gone, record.size = True, 0
         self.remember(record)
 
-    def attach(self, found: Found, *, live: Live, is_first_start: bool, is_final: bool = False) -> Attachment:
-        """What `found` is. `live`: what is followed, by identity. Raises OSError and Damaged if it cannot be read.
+    # Attaching
 
-        `is_first_start`: the file lay there when this state began. `is_final`: it will not grow, so an unterminated
-        only line is its first line.
-        """
+    def attach(self, found: Found, *, live: Live, asked: Asked) -> Attachment:
+        """What `found` is. `live`: what is followed, by identity. Raises OSError and Damaged if it cannot be read."""
         descriptor = open_log(found.path)
         try:
-            attachment = self._attach(found, descriptor, live, is_first_start=is_first_start, is_final=is_final)
+            facts = os.fstat(descriptor)
+            if key_of(facts) != (found.device, found.inode):
+                raise FileNotFoundError(errno.ENOENT, "another file has its place", found.path)
+            found = found._replace(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+            attachment = self._attach(found, descriptor, live, asked)
         except BaseException:
             os.close(descriptor)
             raise
@@ -123,78 +159,104 @@ class Attacher:
             os.close(descriptor)
         return attachment
 
-    def _attach(self, found: Found, descriptor: int, live: Live, *, is_first_start: bool, is_final: bool) -> Attachment:
-        facts = os.fstat(descriptor)
-        found = found._replace(device=facts.st_dev, inode=facts.st_ino, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+    def _attach(self, found: Found, descriptor: int, live: Live, asked: Asked) -> Attachment:
         reader = reader_for(descriptor)
-        line = first_line(reader, is_final=is_final)
-        identity = "" if line is None else self._identity(found, line)
-        if is_final and line is not None and not has_complete_first_line(reader) and not is_json_object(line):
-            identity = ""
-        record, verdict = self._same_inode(found, identity, reader)
-        attachment = Attachment(Outcome.FOLLOW)
-        if verdict is Verdict.TRUNCATED and record is not None:
-            attachment.lost_bytes = max(0, record.size - _farthest(record))
-            attachment.lost_reason = "truncated"
-            self.retire(record)
-            record = None
-        if record is None and identity:
-            original = self._twin_of(found, identity, reader, live)
-            if original is not None:
-                attachment.outcome, attachment.original = Outcome.TWIN, original
-                return attachment
-            record, verdict = self._same_content(found, identity, reader)
-        if verdict is Verdict.WAIT or not identity:
-            attachment.outcome = Outcome.WAIT
-            return attachment
-        attachment.followed = (
-            self._new(found, identity, reader, is_first_start=is_first_start)
-            if record is None
-            else self._resumed(found, record, reader)
-        )
-        attachment.followed.adopt(descriptor)
-        return attachment
+        identity = self._identity(found, reader, asked)
+        record = self._same_inode(found, identity, reader)
+        if not identity:
+            return Attachment(Outcome.NO_LINE)
+        begin = 0
+        if record is None:
+            relation = self._relation(found, identity, reader, live, asked)
+            record, is_partial = self._same_content(found, identity, reader)
+            if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
+                return relation
+            if is_partial:
+                return Attachment(Outcome.PARTIAL, identity)
+            begin = relation.equal_until
+        if record is None:
+            followed = self._new(found, identity, reader, asked.first_size, begin=begin)
+        else:
+            followed = self._resumed(found, record, identity, reader)
+        followed.adopt(descriptor)
+        lost_bytes = 0
+        if record is not None and followed.is_plain and found.size < followed.farthest:
+            lost_bytes = max(0, record.size - max(found.size, followed.nearest))
+            followed.cut_to(found.size)
+        return Attachment(Outcome.FOLLOW, identity, followed, lost_bytes=lost_bytes)
 
-    def _identity(self, found: Found, line: bytes) -> str:
+    def _identity(self, found: Found, reader: ByteReader, asked: Asked) -> str:
+        """'' while there is no first line."""
+        line = first_line(reader)
+        if line is None:
+            is_final = asked.is_final or reader.is_complete  # a whole archive
+            if is_final or asked.takes_objects:
+                line = first_line(reader, is_final=True)
+            if line is None or not (is_final or is_json_object(line)):
+                return ""
         return identity_of(scope=self._scope, stem_name=stem(os.path.basename(found.real_path)), first_line=line)
 
-    def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, Verdict | None]:
+    def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> FileRecord | None:
+        """The record of this very file. One whose file was emptied or replaced waits for a copy from now on."""
         record = self._by_inode.get((found.device, found.inode))
         if record is None:
-            return None, None
+            return None
         if (record.size, record.mtime_ns) == (found.size, found.mtime_ns) and record.identity == identity:
-            return record, Verdict.SAME
-        return record, _compared(record, found, identity, reader, is_alive=False)
-
-    def _same_content(
-        self, found: Found, identity: str, reader: ByteReader
-    ) -> tuple[FileRecord | None, Verdict | None]:
-        """The record of the same content that was read farthest, wherever it lay."""
-        is_waited_for = False
-        for record in sorted(self._by_identity.get(identity, ()), key=_farthest, reverse=True):
-            verdict = _compared(record, found, identity, reader, is_alive=False)
-            if verdict is Verdict.SAME:
-                return record, verdict
-            is_waited_for |= verdict is Verdict.WAIT
-        return None, Verdict.WAIT if is_waited_for else None
-
-    def _twin_of(self, found: Found, identity: str, reader: ByteReader, live: Live) -> Followed | None:
-        for other in live(identity):
-            if (other.device, other.inode) == (found.device, found.inode):
-                continue
-            if content_agrees(reader, other.trail.known_marks(), found.size) is not False:
-                return other
+            return record
+        is_unread = _farthest(record) == 0 and record.identity != identity
+        verdict, agree = _compared(record, found, identity, reader, is_place_known=True)
+        is_cut = agree and found.size < _farthest(record) and isinstance(reader, PlainReader)
+        if not is_unread and (verdict is Verdict.SAME or is_cut):
+            return record
+        del self._by_inode[found.device, found.inode]
         return None
 
-    def _new(self, found: Found, identity: str, reader: ByteReader, *, is_first_start: bool) -> Followed:
+    def _relation(self, found: Found, identity: str, reader: ByteReader, live: Live, asked: Asked) -> Attachment:
+        """What the file is to those that are followed; to be followed itself if it is none of them."""
+        answers = []
+        for other in live(identity):
+            answer = _answer(other, reader, found.size, asked.equal_until)
+            if answer is None:
+                return Attachment(Outcome.SUSPECT, identity, original=other)
+            answers.append((*answer, other))
+        for kind in (Kinship.COPY, Kinship.SO_FAR, Kinship.LONGER):
+            kin = [(other, shared) for found_kind, shared, other in answers if found_kind is kind]
+            if kin:
+                other, shared = max(
+                    kin, key=lambda each: each[0].farthest
+                )  # the one of which most is known to be equal
+                outcome = Outcome.LONGER if kind is Kinship.LONGER else Outcome.TWIN
+                return Attachment(outcome, identity, None, other, kind is Kinship.COPY, shared)
+        return Attachment(Outcome.FOLLOW, identity, equal_until=max((shared for _, shared, _ in answers), default=0))
+
+    def _same_content(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, bool]:
+        """The record of the same content that was read farthest, wherever it lay; or that this is a part of such.
+
+        (What is too short for any mark is another content that begins with the same line, until more of it says else.)
+        """
+        is_partial = False
+        for record in sorted(self._by_identity.get(identity, ()), key=_farthest, reverse=True):
+            verdict, agree = _compared(record, found, identity, reader, is_place_known=False)
+            if verdict is Verdict.SAME:
+                return record, False
+            is_partial |= verdict is Verdict.WAIT and agree is True
+        return None, is_partial
+
+    def _new(self, found: Found, identity: str, reader: ByteReader, first_size: int | None, *, begin: int) -> Followed:
+        """`begin`: everything before it was read in another file."""
         source = found.source
-        end = _present_end(reader, found.size) if is_first_start else 0
+        begin = end = end_of_lines(reader, min(begin, found.size)) if begin else 0
+        if first_size is not None:
+            is_plain = isinstance(reader, PlainReader)
+            # a compressed file will not grow: all of it was there
+            end = max(begin, end_of_lines(reader, min(first_size, found.size))) if is_plain else NEVER
         shipped = end if source.start is Start.END else 0
-        observed = end if self._metrics_start is MetricsStart.NOW else 0
+        observed = end if self._metrics_start is MetricsStart.NOW else begin
         followed = Followed(
             id=self._next_id,
             source=source,
             path=found.path,
+            real_path=found.real_path,
             device=found.device,
             inode=found.inode,
             identity=identity,
@@ -210,46 +272,72 @@ class Attacher:
         self._next_id += 1
         if 0 < followed.nearest < NEVER:
             followed.trail.extend_by(reader.read, followed.nearest)
-            followed.trail.remember_here()
         return followed
 
     def resume(self, record: FileRecord, source: SourceSettings, descriptor: int) -> Followed:
         """Goes on in a file that has no name any more but is open. The descriptor is the followed file's then."""
         facts = os.fstat(descriptor)
         found = Found(source, record.path, record.path, record.device, record.inode, facts.st_size, facts.st_mtime_ns)
-        followed = self._resumed(found, record, reader_for(descriptor))
+        followed = self._resumed(found, record, record.identity, reader_for(descriptor))
         followed.adopt(descriptor)
         return followed
 
-    def _resumed(self, found: Found, record: FileRecord, reader: ByteReader) -> Followed:
+    def _resumed(self, found: Found, record: FileRecord, identity: str, reader: ByteReader) -> Followed:
         self._take(record)
         source = found.source
-        observed = record.observed
+        observed = record.observed if source.metrics else NOT_COUNTED
+        observed_from = record.observed_from
         if source.metrics and observed == NOT_COUNTED:
-            observed = _present_end(reader, found.size) if self._metrics_start is MetricsStart.NOW else 0
+            observed = observed_from = self._present_end(reader, found.size)
+        shipped, tail_start = record.shipped, record.tail_start
+        if tail_start == 0 and identity != record.identity:
+            shipped = 0  # its only line had no end when it was read, and goes on: that is another first line
+        else:
+            identity = record.identity
         high = min(_farthest(record), found.size) if isinstance(reader, PlainReader) else _farthest(record)
         return Followed(
             id=record.id,
             source=source,
             path=found.path,
+            real_path=found.real_path,
             device=found.device,
             inode=found.inode,
-            identity=record.identity,
+            identity=identity,
             observed=observed,
-            observed_from=record.observed_from if observed == record.observed else observed,
-            shipped=record.shipped,
-            shipped_from=record.shipped_from,
-            last_time=record.last_time,
-            ship_time=record.last_time,
+            observed_from=observed_from,
+            shipped=shipped,
+            shipped_from=min(record.shipped_from, shipped),
+            last_time=record.last_time if shipped == record.shipped else "",
             trail=Trail.of_marks(record.marks, high, bytes_before(reader, high)),
             size=found.size,
             mtime_ns=found.mtime_ns,
-            tail_start=record.tail_start,
+            tail_start=tail_start,
+            is_renamed=record.path != found.path or (record.is_renamed and not record.is_gone),
         )
 
+    def _present_end(self, reader: ByteReader, size: int) -> int:
+        """Where the metrics of a file begin whose source begins to feed them."""
+        if self._metrics_start is MetricsStart.BEGINNING:
+            return 0
+        return end_of_lines(reader, size) if isinstance(reader, PlainReader) else NEVER
 
-def has_complete_first_line(reader: ByteReader) -> bool:
-    return first_line(reader) is not None
+
+def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) -> tuple[Kinship, int] | None:
+    """Kinship and shared bytes; None if the followed file is not where or what it was. Raises OSError and Damaged."""
+    was_open = other.is_open
+    if other.is_gone:
+        return kinship_of(other, reader, size), 0
+    try:
+        other.open()
+    except (OSError, Replaced):
+        return None
+    try:
+        if not other.is_intact():
+            return None
+        return kinship_of(other, reader, size), shared_bytes(other, reader, size, earlier=equal_until)
+    finally:
+        if not was_open:
+            other.close()
 
 
 def is_json_object(line: bytes) -> bool:
@@ -260,19 +348,38 @@ def is_json_object(line: bytes) -> bool:
         return False
 
 
+def unread(record: FileRecord, source: SourceSettings) -> int:
+    """How many bytes of a file that is gone one of the cursors had not passed; 0 where that cannot be known."""
+    if record.path.endswith((".gz", ".zst")):
+        return 0  # its size says nothing of what is in it
+    positions = [record.shipped] if source.ship else []
+    if source.metrics and record.observed != NOT_COUNTED:
+        positions.append(record.observed)
+    return max(0, record.size - min(positions, default=NEVER))
+
+
 def _farthest(record: FileRecord) -> int:
-    return max((position for position in (record.observed, record.shipped) if position < NEVER), default=0)
+    return max(position for position in (record.observed, record.shipped, 0) if position < NEVER)
 
 
-def _compared(record: FileRecord, found: Found, identity: str, reader: ByteReader, *, is_alive: bool) -> Verdict:
+def _is_farther(record: FileRecord | None, original: Followed | None) -> bool:
+    """Whether a record of the same content was read farther than what is followed of it."""
+    return record is not None and original is not None and _farthest(record) > original.farthest
+
+
+def _compared(
+    record: FileRecord, found: Found, identity: str, reader: ByteReader, *, is_place_known: bool
+) -> tuple[Verdict, bool | None]:
+    """What the file is to the record's, and whether the marks agree. `is_place_known`: device and inode matter."""
     cursor = _farthest(record)
     agree = content_agrees(reader, record.marks, found.size) if record.marks else None
     if isinstance(reader, PlainReader):
         size = found.size
     else:
         size = cursor if _reaches(reader, cursor) else 0
-    known = Known(record.device, record.inode, record.identity, cursor, is_alive)
-    return compare(known, Seen(found.device, found.inode, identity, size), agree)
+    key = record.key if is_place_known else (-1, -1)
+    known = Known(*key, record.identity, cursor, is_alive=False)
+    return compare(known, Seen(found.device, found.inode, identity, size), agree), agree
 
 
 def _reaches(reader: ByteReader, position: int) -> bool:
@@ -281,18 +388,3 @@ def _reaches(reader: ByteReader, position: int) -> bool:
         return len(bytes_before(reader, position)) == min(position, MARK_BYTES)
     except Damaged:
         return False
-
-
-def _present_end(reader: ByteReader, size: int) -> int:
-    """Where the next line will begin: behind the last newline; NEVER for a compressed file, which will not grow."""
-    if not isinstance(reader, PlainReader):
-        return NEVER
-    step = 64 << 10
-    end = size
-    while end > 0:
-        start = max(0, end - step)
-        newline = reader.read(start, end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0

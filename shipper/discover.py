@@ -1,43 +1,28 @@
 """Which files there are: patterns and directories to files, each once, each with its source.
 
-Only looks; `attach` decides what a file is to what is known, `pipeline` reads it. Between scans a look costs one `stat` a
-directory: files appear and vanish only where its modification time says so, or an event came.
+Only looks. `watching` says when to look again, `attach` what a file is to what is known, `pipeline` reads it.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import glob
-import logging
 import os
+import re
 import stat
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
-
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
 
 from shipper.settings import SourceSettings
 
 DIRECTORY_PATTERNS = ("*.log", "*.log.*", "*.log-*", "*.json", "*.jsonl", "*.ndjson")
 COMPRESSED = (".gz", ".zst")
 NOT_READ_LIVE = (".bz2", ".xz", ".zip", ".tar", ".tgz", ".swp", ".tmp")
-RACY_NS = 50_000_000
-"""A directory that changed this shortly before it was listed may change again without a new modification time."""
-
-log = logging.getLogger(__name__)
+REPEATING = "errors-"
+REPEATED = "combined-"
+"""Winston's errors-* repeats what stands in combined-* of the same directory."""
 
 
 class Found(NamedTuple):
@@ -67,65 +52,90 @@ class Listing:
     """By path: what was matched and is not followed, and why."""
 
 
+# Patterns -----------------------------------------------------------------------------------------------------------
+
+
 def has_wildcard(path: str) -> bool:
+    """Whether a PATH is a pattern; one that lies there with such characters in its name is a file."""
     return glob.has_magic(path) and not os.path.lexists(path)
 
 
-def expand(pattern: str) -> tuple[str, Sequence[str]]:
-    """The directory below which a PATH's files lie, and the glob patterns that find them."""
-    if has_wildcard(pattern):
-        return _fixed_part(pattern), (pattern,)
-    if os.path.isdir(pattern):
-        patterns = [f"{name}{suffix}" for name in DIRECTORY_PATTERNS for suffix in ("", *COMPRESSED)]
-        base = glob.escape(pattern)
-        return pattern, tuple(os.path.join(base, name) for name in dict.fromkeys(patterns))
-    return os.path.dirname(pattern) or ".", (glob.escape(pattern),)
+@lru_cache(maxsize=1024)
+def name_matcher(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
 
 
-def _fixed_part(pattern: str) -> str:
-    parts = pattern.split(os.sep)
-    fixed = []
-    for part in parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return os.sep.join(fixed) or (os.sep if pattern.startswith(os.sep) else ".")
+def directory_matcher() -> re.Pattern[str]:
+    """What of a directory is followed that is given as PATH."""
+    return name_matcher(tuple(f"{name}{suffix}" for name in DIRECTORY_PATTERNS for suffix in ("", *COMPRESSED)))
 
 
-def scan(sources: Sequence[SourceSettings], *, own_directories: Iterable[str] = ()) -> Listing:
-    """All files that the sources match now. A file belongs to the first source that matches it, and is there once."""
-    listing = Listing()
-    owned = tuple(os.path.realpath(directory) + os.sep for directory in own_directories)
-    seen: dict[tuple[int, int], int] = {}
-    for source in sources:
-        for pattern in source.paths:
-            for path in _matches(pattern, listing):
-                _add(path, pattern, source, owned, seen, listing)
-    _leave_out_repetitions(listing)
-    return listing
+def matches_hidden(pattern: str) -> bool:
+    """Whether a pattern asks for names that begin with a dot."""
+    return os.path.basename(pattern).startswith(".")
 
 
-def _matches(pattern: str, listing: Listing) -> Iterator[str]:
-    directory, patterns = expand(pattern)
-    try:
-        with os.scandir(directory):
-            listing.directories.add(directory)
-    except OSError as error:
-        listing.problems[directory] = error.strerror or str(error)
-        listing.directories.add(_nearest_existing(directory))
-        return
-    if not has_wildcard(pattern) and not os.path.lexists(pattern):
-        listing.problems[pattern] = "No such file or directory"
-    for one in patterns:
-        for path in glob.iglob(one, recursive=True):
-            parent = os.path.dirname(path) or "."
-            listing.directories.add(parent)
-            if "**" in pattern and os.path.isdir(path):
-                listing.directories.add(path.rstrip(os.sep))
-            yield path
+class _Directories:
+    """The directories that the directory part of a pattern matches; notes those in which another may appear."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._seen: set[tuple[int, int]] = set()
+
+    def matching(self, pattern: str) -> Iterator[str]:
+        parts = pattern.split(os.sep)
+        fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+        top = os.sep.join(parts[:fixed]) or (os.sep if pattern.startswith(os.sep) else ".")
+        self._seen = set()
+        yield from self._below(top, parts[fixed:])
+
+    def _below(self, directory: str, parts: Sequence[str]) -> Iterator[str]:
+        if not parts:
+            yield directory
+        elif parts[0] == "**":
+            for each in self._all_below(directory):
+                yield from self._below(each, parts[1:])
+        elif glob.has_magic(parts[0]):
+            matcher = name_matcher((parts[0],))
+            for name in self._subdirectories(directory):
+                if matcher.match(name) and (not name.startswith(".") or parts[0].startswith(".")):
+                    yield from self._below(os.path.join(directory, name), parts[1:])
+        else:
+            path = os.path.join(directory, parts[0])
+            self._listing.directories.add(directory)
+            if os.path.isdir(path):
+                yield from self._below(path, parts[1:])
+
+    def _all_below(self, directory: str) -> Iterator[str]:
+        """The directory and all below it, each once: symlinks may lead in circles."""
+        try:
+            facts = os.stat(directory)
+        except OSError:
+            return
+        if (facts.st_dev, facts.st_ino) in self._seen:
+            return
+        self._seen.add((facts.st_dev, facts.st_ino))
+        yield directory
+        for name in self._subdirectories(directory):
+            if not name.startswith("."):
+                yield from self._all_below(os.path.join(directory, name))
+
+    def _subdirectories(self, directory: str) -> list[str]:
+        self._listing.directories.add(directory)
+        try:
+            with os.scandir(directory) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError as error:
+            note_problem(self._listing, directory, error)
+            return []
 
 
-def _nearest_existing(directory: str) -> str:
+def note_problem(listing: Listing, path: str, error: OSError) -> None:
+    listing.problems[path] = error.strerror or str(error)
+
+
+def nearest_existing(directory: str) -> str:
+    """The directory, or the one above it that there is: where it can appear."""
     while directory and not os.path.isdir(directory):
         parent = os.path.dirname(directory)
         if parent == directory:
@@ -134,55 +144,134 @@ def _nearest_existing(directory: str) -> str:
     return directory or "."
 
 
-def _add(
-    path: str,
-    pattern: str,
-    source: SourceSettings,
-    owned: Sequence[str],
-    seen: dict[tuple[int, int], int],
-    listing: Listing,
-) -> None:
+# Scanning -----------------------------------------------------------------------------------------------------------
+
+
+def scan(sources: Sequence[SourceSettings], *, own_directories: Iterable[str] = ()) -> Listing:
+    """All files that the sources match now. A file belongs to the first source that matches it, and is there once.
+
+    Never below `own_directories`. Raises nothing: what cannot be looked at is in the listing's `problems`.
+    """
+    listing = Listing()
+    scanning = _Scan(listing, own_directories)
+    for source in sources:
+        for pattern in source.paths:
+            scanning.add_matches(source, pattern)
+    _leave_out_repetitions(listing)
+    return listing
+
+
+class _Scan:
+    def __init__(self, listing: Listing, own_directories: Iterable[str]) -> None:
+        self._listing = listing
+        self._owned = tuple(os.path.realpath(directory) + os.sep for directory in own_directories)
+        self._places: dict[tuple[int, int], int] = {}  # of a file in the listing
+        self._links: set[str] = set()
+        self._owned_directories: dict[str, bool] = {}
+        self._directories = _Directories(listing)
+
+    def add_matches(self, source: SourceSettings, pattern: str) -> None:
+        """Adds what one PATH matches."""
+        if has_wildcard(pattern):
+            matcher = name_matcher((os.path.basename(pattern),))
+            is_all_below = os.path.basename(pattern) == "**"
+            top = pattern if is_all_below else os.path.dirname(pattern)
+            for directory in self._directories.matching(top):
+                prefix = "" if directory == "." and not pattern.startswith(f".{os.sep}") else directory
+                self._add_directory(source, directory, prefix, matcher, takes_hidden=matches_hidden(pattern))
+        elif os.path.isdir(pattern):
+            self._add_directory(source, pattern, pattern, directory_matcher(), takes_hidden=False)
+        else:
+            self._add_named(source, pattern)
+
+    def _add_directory(
+        self, source: SourceSettings, directory: str, prefix: str, matcher: re.Pattern[str], *, takes_hidden: bool
+    ) -> None:
+        listing = self._listing
+        try:
+            with os.scandir(directory) as entries:
+                found = sorted(
+                    (entry.name, entry)
+                    for entry in entries
+                    if matcher.match(entry.name) and (takes_hidden or not entry.name.startswith("."))
+                )
+        except OSError as error:
+            note_problem(listing, directory, error)
+            listing.directories.add(nearest_existing(directory))
+            return
+        listing.directories.add(directory)
+        is_owned = self._is_owned(directory)
+        for name, entry in found:
+            path = os.path.join(prefix, name)
+            if name.endswith(NOT_READ_LIVE):
+                listing.left_out[path] = "an archive or a temporary file"
+                continue
+            try:
+                facts = entry.stat(follow_symlinks=False)
+                is_link = stat.S_ISLNK(facts.st_mode)
+                if is_link:
+                    facts = os.stat(path)
+            except FileNotFoundError:
+                continue  # gone, or a link that leads nowhere
+            except OSError as error:
+                note_problem(listing, path, error)
+                continue
+            self._add(source, path, facts, is_link=is_link, is_owned=is_owned)
+
+    def _add_named(self, source: SourceSettings, path: str) -> None:
+        directory = os.path.dirname(path) or "."
+        self._listing.directories.add(nearest_existing(directory))
+        try:
+            facts = os.stat(path)
+        except OSError as error:
+            note_problem(self._listing, path, error)
+            return
+        if not stat.S_ISREG(facts.st_mode):
+            self._listing.problems[path] = "not a regular file"
+            return
+        self._add(source, path, facts, is_link=os.path.islink(path), is_owned=self._is_owned(directory))
+
+    def _is_owned(self, directory: str) -> bool:
+        owned = self._owned_directories.get(directory)
+        if owned is None:
+            owned = f"{os.path.realpath(directory)}{os.sep}".startswith(self._owned) if self._owned else False
+            self._owned_directories[directory] = owned
+        return owned
+
+    def _add(self, source: SourceSettings, path: str, facts: os.stat_result, *, is_link: bool, is_owned: bool) -> None:
+        if not stat.S_ISREG(facts.st_mode) or (source.exclude and _is_excluded(source, path)):
+            return
+        real_path = path
+        if is_link:
+            real_path = os.path.realpath(path)
+            is_owned = is_owned or self._is_owned(os.path.dirname(real_path))
+        if is_owned:
+            self._listing.left_out[path] = "below a directory of the shipper's own"
+            return
+        if is_link:
+            self._links.add(path)
+            self._listing.directories.add(os.path.dirname(real_path))
+        key = (facts.st_dev, facts.st_ino)
+        found = Found(source, path, real_path, *key, facts.st_size, facts.st_mtime_ns)
+        files = self._listing.files
+        place = self._places.setdefault(key, len(files))
+        if place == len(files):
+            files.append(found)
+        elif not is_link and files[place].path in self._links:  # the file itself, not what leads to it
+            files[place] = found._replace(source=files[place].source)
+
+
+def _is_excluded(source: SourceSettings, path: str) -> bool:
     name = os.path.basename(path)
-    is_named = path == pattern
-    if name.startswith(".") and not is_named:
-        return
-    if any(fnmatch.fnmatch(name, other) or fnmatch.fnmatch(path, other) for other in source.exclude):
-        return
-    if name.endswith(NOT_READ_LIVE) and not is_named:
-        listing.left_out[path] = "an archive or a temporary file"
-        return
-    try:
-        facts = os.stat(path)
-        is_link = stat.S_ISLNK(os.lstat(path).st_mode)
-    except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            listing.problems[path] = error.strerror or str(error)
-        return
-    if not stat.S_ISREG(facts.st_mode):
-        return
-    real_path = os.path.realpath(path)
-    if real_path.startswith(tuple(owned)):
-        listing.left_out[path] = "below a directory of the shipper's own"
-        return
-    if is_link:
-        listing.directories.add(os.path.dirname(real_path))
-    key = (facts.st_dev, facts.st_ino)
-    found = Found(source, path, real_path, *key, facts.st_size, facts.st_mtime_ns)
-    earlier = seen.get(key)
-    if earlier is None:
-        seen[key] = len(listing.files)
-        listing.files.append(found)
-    elif not is_link and os.path.islink(listing.files[earlier].path):
-        listing.files[earlier] = found._replace(source=listing.files[earlier].source)
+    return any(fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(path, pattern) for pattern in source.exclude)
 
 
 def _leave_out_repetitions(listing: Listing) -> None:
-    """Winston's errors-* repeats what stands in combined-* of the same directory."""
     has_combined: dict[str, bool] = {}
     kept = []
     for found in listing.files:
-        directory, name = os.path.split(found.path)
-        if name.startswith("errors-") and not found.source.errors_too and found.path not in found.source.paths:
+        directory, name = os.path.split(found.real_path)
+        if name.startswith(REPEATING) and not found.source.errors_too and found.path not in found.source.paths:
             if directory not in has_combined:
                 has_combined[directory] = _has_combined(directory or ".")
             if has_combined[directory]:
@@ -194,115 +283,6 @@ def _leave_out_repetitions(listing: Listing) -> None:
 
 def _has_combined(directory: str) -> bool:
     try:
-        return any(name.startswith("combined-") for name in os.listdir(directory))
+        return any(name.startswith(REPEATED) for name in os.listdir(directory))
     except OSError:
         return False
-
-
-# Changes ------------------------------------------------------------------------------------------------------------
-
-
-class Watcher:
-    """Tells when directories changed: at once by events where they come, else by their modification time.
-
-    `wake` is called from watchdog's thread. Events on contents are not asked for: the kernel reports every write.
-    """
-
-    def __init__(self, *, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._changed = threading.Event()
-        self._observer: BaseObserver | None = None
-        self._watched: dict[str, object] = {}
-        self._times: dict[str, tuple[int, int]] = {}
-        self._inodes: dict[str, int] = {}
-
-    def start(self) -> None:
-        observer = Observer()
-        observer.name = "watcher"
-        try:
-            observer.start()
-        except OSError as error:
-            log.warning("no events for directories (%s); they are looked at every second instead", error)
-            return
-        self._observer = observer
-
-    def close(self) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join()
-            self._observer = None
-
-    def watch(self, directories: Iterable[str], *, clock_ns: int) -> None:
-        """Watches exactly these, and takes their present state as known (`clock_ns`: the time before the scan)."""
-        wanted = set(directories)
-        inodes = {directory: _inode(directory) for directory in wanted}
-        replaced = {directory for directory, inode in inodes.items() if self._inodes.get(directory, inode) != inode}
-        self._inodes = inodes
-        self._times = {directory: _directory_state(directory, clock_ns) for directory in wanted}
-        if self._observer is None:
-            return
-        for directory in self._watched.keys() - (wanted - replaced):
-            self._unschedule(directory)
-        for directory in wanted - self._watched.keys():
-            self._schedule(directory)
-
-    def _schedule(self, directory: str) -> None:
-        handler = _Handler(self._notice)
-        kinds: list[type[FileSystemEvent]] = [
-            FileCreatedEvent,
-            FileDeletedEvent,
-            FileMovedEvent,
-            DirCreatedEvent,
-            DirDeletedEvent,
-            DirMovedEvent,
-        ]
-        if self._observer is None:
-            return
-        try:
-            self._watched[directory] = self._observer.schedule(handler, directory, event_filter=kinds)
-        except OSError as error:
-            log.info("no events for %r (%s); it is looked at every second instead", directory, error.strerror or error)
-
-    def _unschedule(self, directory: str) -> None:
-        watch = self._watched.pop(directory)
-        try:
-            self._observer.unschedule(watch)  # type: ignore[union-attr, arg-type] # what schedule returned
-        except (KeyError, OSError):
-            log.debug("watch of %r had ended already", directory)
-
-    def _notice(self) -> None:
-        self._changed.set()
-        self._wake()
-
-    def has_changed(self) -> bool:
-        """Whether to scan again. Costs a `stat` a directory."""
-        if self._changed.is_set():
-            self._changed.clear()
-            return True
-        return any(_directory_state(directory, None) != known for directory, known in self._times.items())
-
-
-class _Handler(FileSystemEventHandler):
-    def __init__(self, notice: Callable[[], None]) -> None:
-        self._notice = notice
-
-    def on_any_event(self, _event: FileSystemEvent) -> None:
-        self._notice()
-
-
-def _inode(directory: str) -> int:
-    try:
-        return os.stat(directory).st_ino
-    except OSError:
-        return 0
-
-
-def _directory_state(directory: str, clock_ns: int | None) -> tuple[int, int]:
-    """Inode and modification time; never equal to a later look if it changed just before `clock_ns`."""
-    try:
-        facts = os.stat(directory)
-    except OSError:
-        return (0, 0)
-    if clock_ns is not None and clock_ns - facts.st_mtime_ns < RACY_NS:
-        return (-1, 0)
-    return (facts.st_ino, facts.st_mtime_ns)

@@ -21,16 +21,18 @@ from shipper.attach import Attacher
 from shipper.batch import Output
 from shipper.committing import Committer
 from shipper.deadletter import DeadLetterWriter
-from shipper.discover import Watcher
 from shipper.enrich import Enricher
+from shipper.followed import Key
 from shipper.local import LocalOutput
+from shipper.openfiles import OpenFiles
 from shipper.parse import Parser
 from shipper.pipeline import Pipeline, Stages
-from shipper.roster import Key, Roster
+from shipper.roster import Roster
 from shipper.settings import DEFAULT_INDEX, ElasticsearchSettings, LocalSettings, MetricsStart, Settings
 from shipper.state import State
 from shipper.telemetry import RuleCounts, Telemetry
 from shipper.times import IndexPattern
+from shipper.watching import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +126,8 @@ class Engine:
             own_directories=own_directories(settings),
             is_first_start=self._snapshot.is_first_start,
             watcher=Watcher(wake=self._directory_changed),
-            takes_unterminated=self._reads_once,
+            open_files=OpenFiles(limit=open_limit()),
+            reads_once=self._reads_once,
             descriptors=descriptors,
         )
         return Pipeline(
@@ -133,7 +136,6 @@ class Engine:
             observer=self.exporter,
             output=self.output,
             telemetry=self._telemetry,
-            open_limit=open_limit(),
             reads_once=self._reads_once,
         )
 

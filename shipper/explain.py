@@ -24,7 +24,7 @@ from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
-from shipper.tail import Chunk, LineReader, open_log, reader_for
+from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
 from shipper.telemetry import RuleCounts, Telemetry
 from shipper.times import IndexPattern
 
@@ -88,6 +88,19 @@ def _input_chunks(stream: BinaryIO) -> Iterator[Chunk]:
         position += len(line)
 
 
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    """A chunk's bytes, to read its first line as a file's is read."""
+
+    data: bytes
+    damage: str = ""
+    is_complete: bool = True
+    is_seekable: bool = True
+
+    def read(self, position: int, size: int) -> bytes:
+        return self.data[position : position + size]
+
+
 class Explainer:
     """Explains the lines of one origin, in order (a line without a time inherits the one before it)."""
 
@@ -118,7 +131,9 @@ class Explainer:
     def explain(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
         """What becomes of each line of a chunk, as plain data."""
         if not self._identity:
-            first = chunk.data.split(b"\n", 1)[0].lstrip(b"\0").removesuffix(b"\r")
+            first = first_line(_Bytes(chunk.data), is_final=True)
+            if first is None:
+                return
             self._identity = identity_of(
                 scope=self._settings.identity_scope, stem_name=self._origin.stem, first_line=first
             )

@@ -1,14 +1,15 @@
 """One content of one file while it is followed: descriptor, two cursors, marks, and what is under way of it.
 
 `attach` makes these, `pipeline` drives them, `state` keeps their records. Guarded by nothing: the pipeline's thread
-owns them; only `marks_at` is asked from elsewhere.
+owns them, others only read single values.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shipper.batch import Mark
@@ -20,213 +21,330 @@ from shipper.tail import ByteReader, Chunk, Damaged, LineReader, PlainReader, by
 NEVER = 1 << 62
 """A cursor that has nothing to read: behind every end."""
 
+Key = tuple[int, int]
+"""Device and inode."""
 
-@dataclass(slots=True)
+
+class Replaced(Exception):  # noqa: N818 - an outcome of reading, not of the program
+    """Other bytes stand before a cursor than were read there: the file was emptied and written again."""
+
+
+class _Closed:
+    """What the cursors of a closed file read from: nothing."""
+
+    damage = ""
+    is_complete = False
+    is_seekable = False
+
+    def read(self, position: int, size: int) -> bytes:
+        raise ValueError(f"read of {size} bytes at {position} from a file that is closed")
+
+
+CLOSED = _Closed()
+
+
+@dataclass(slots=True, eq=False)
 class UnderWay:
     """A batch that was handed to the output. Acknowledged in any order, counted in file order."""
 
     end: int
+    mark: Mark
     last_time: str
     is_done: bool = False
 
 
 class Cursor:
-    """A place in a file, and the reader that gets on from there."""
+    """A place in a file, the reader that gets on from there, and the bytes that were read before it."""
 
     __slots__ = ("before", "lines")
 
     def __init__(self, lines: LineReader) -> None:
         self.lines = lines
-        self.before: bytes | None = None  # the bytes that stand before the position, once they are known
+        self.before: bytes | None = None if lines.position else b""
+        """At most MARK_BYTES; None if they are not known (of a compressed file that is read on)."""
 
     @property
     def position(self) -> int:
         return self.lines.position
 
-    def passed(self, chunk: Chunk) -> None:
+    @property
+    def is_reading(self) -> bool:
+        return self.lines.position < NEVER
+
+    def passed(self, chunk: Chunk, reader: ByteReader) -> None:
         """Remembers what stands before the place to which `chunk` led."""
-        if len(chunk.data) >= MARK_BYTES and not chunk.is_cut:
+        if chunk.is_cut:
+            self.before = bytes_before(reader, chunk.end)
+        elif len(chunk.data) >= MARK_BYTES:
             self.before = chunk.data[-MARK_BYTES:]
-        elif self.before is not None and not chunk.is_cut and not chunk.leading_nuls:
-            self.before = (self.before + chunk.data)[-MARK_BYTES:]
+        elif self.before is None or chunk.leading_nuls:
+            self.before = bytes_before(reader, chunk.end)
         else:
-            self.before = None
+            self.before = (self.before + chunk.data)[-MARK_BYTES:]
+
+    def jump(self, position: int, before: bytes | None) -> None:
+        """Goes on at the beginning of a line, before which `before` stands."""
+        self.lines.jump(position)
+        self.before = before if position else b""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Followed:
-    """A file that is read. Vanishes from memory when it is gone and everything of it is acknowledged."""
+    """A file that is read. Vanishes from memory when it is gone and everything of it is acknowledged.
+
+    Closing it and opening it again changes nothing: cursors and what is under way stay.
+    """
 
     id: int
     source: SourceSettings
     path: str
+    real_path: str
+    """Behind symlinks: where it is opened."""
     device: int
     inode: int
     identity: str
     observed: int
+    """Where the metrics begin now; `observe_position` moves on from there."""
     observed_from: int
     shipped: int
+    """Acknowledged up to here."""
     shipped_from: int
     last_time: str
     """At `shipped`."""
     trail: Trail
-    ship_time: str = ""
-    """At the shipping cursor, ahead of `last_time` by what is under way."""
     size: int = 0
     mtime_ns: int = 0
-    descriptor: int = -1
-    reader: ByteReader | None = None
-    ship: Cursor | None = None
-    observe: Cursor | None = None
-    under_way: deque[UnderWay] = field(default_factory=deque)
-    covered: Sequence[tuple[int, int]] = ()
     tail_start: int | None = None
+    is_renamed: bool = False
+    """It has had another name since it was met."""
+
+    is_listed: bool = True
+    """The last scan saw it."""
+    is_deleted: bool = False
+    """It has no name any more, as far as the last look could tell."""
     is_gone: bool = False
-    """Deleted, truncated, or given up: nothing more will come, what is there is read to its end if it is open."""
-    is_moved: bool = False
-    """It has been renamed since it was met."""
+    """Truncated, let go or given up: nothing more is read of it."""
     is_damaged: bool = False
+    is_complete: bool = False
+    """A compressed file that was read to its footer."""
+    has_rest: bool = False
+    """There was something behind the last whole line when it was read to its end."""
+    is_ready: bool = False
+    """Waits for its next turn."""
+    is_held: bool = False
+    """Waits for room in the output."""
+
+    sure_size: int = 0
+    """The greatest size that surely was of this content: the bytes before the cursor were right when it was seen."""
+    looked_at_size: int = -1
+    """The size at the look after which everything was read; another than `size` while there is something to read."""
     changed_at: float = 0.0
     """When a look last found it changed (monotonic)."""
-    ends: list[tuple[float, int]] = field(default_factory=list)
-    """When a look found it grown, and to which size (monotonic): says how long a cursor has been behind."""
-    looked_at_size: int = -1
     next_look: float | None = None
     interval: float = 0.0
+    ends: list[tuple[float, int]] = field(default_factory=list)
+    """When a look found it grown, and to which size (monotonic): says how long a cursor has been behind."""
+
+    descriptor: int = -1
+    reader: ByteReader | None = None
+    is_plain: bool = True
+    head: bytes = b""
+    """How it begins, as far as it was there when it was met; known as long as nothing has been read of it."""
+    ship: Cursor | None = None
+    observe: Cursor | None = None
+    ship_time: str = ""
+    """At the shipping cursor, ahead of `last_time` by what is under way."""
+    shipped_mark: Mark | None = None
+    under_way: deque[UnderWay] = field(default_factory=deque)
+    covered: Sequence[tuple[int, int]] = ()
+    """Offsets that the output has already."""
+    asked_marks: int = -1
+    """How many marks of powers there were when the output was asked for that."""
+
+    def __post_init__(self) -> None:
+        self.ship_time = self.last_time
+        self.sure_size = self.size
+        if self.shipped == self.trail.position > 0:
+            self.shipped_mark = mark_of(self.shipped, self.trail.tail)
+        if self.source.ship:
+            self.ship = self._cursor(self.shipped)
+        if self.source.metrics:
+            self.observe = self._cursor(self.observed)
+
+    def _cursor(self, position: int) -> Cursor:
+        return Cursor(LineReader(CLOSED, position=position, max_line_bytes=self.source.max_line_bytes))
 
     # Opening
 
-    def open(self) -> None:
-        """Opens the file and places the cursors. Raises OSError, and Damaged for a broken archive."""
-        if self.descriptor >= 0:
-            return
-        self.adopt(open_log(self.path))
-
-    def adopt(self, descriptor: int) -> None:
-        """Takes over an open descriptor."""
-        self.descriptor = descriptor
-        self.reader = reader_for(descriptor)
-        limit = self.source.max_line_bytes
-        if self.source.ship:
-            self.ship = Cursor(LineReader(self._own_reader(), position=self.shipped, max_line_bytes=limit))
-        if self.source.metrics:
-            self.observe = Cursor(LineReader(self._own_reader(), position=self.observed, max_line_bytes=limit))
-
-    def _own_reader(self) -> ByteReader:
-        """A reader for one cursor: positions in a compressed stream cannot be shared."""
-        return self.reader if isinstance(self.reader, PlainReader) else reader_for(self.descriptor)
-
-    def close(self) -> None:
-        """Closes the descriptor; the cursors stay where they are for the next `open`.
-
-        (With batches under way only for a file that is gone: shipping would go on from what is acknowledged.)
-        """
-        if self.descriptor >= 0:
-            self.observed = self.observe_position
-            os.close(self.descriptor)
-        self.descriptor = -1
-        self.reader = self.ship = self.observe = None
-
-    def move_to(self, path: str, key: tuple[int, int]) -> bool:
-        """Goes on in another file that holds the same content at least as far as it was read; False if it does not.
-
-        Raises OSError, Damaged.
-        """
-        ship_position, farthest = self.ship_position, self.farthest
-        descriptor = open_log(path)
-        facts = os.fstat(descriptor)
-        reader = reader_for(descriptor)
-        is_whole = len(bytes_before(reader, farthest)) == min(farthest, MARK_BYTES)
-        if not is_whole or content_agrees(reader, self.trail.known_marks(), facts.st_size) is False:
-            os.close(descriptor)
-            return False
-        self.close()
-        self.path, (self.device, self.inode) = path, key
-        self.size, self.mtime_ns, self.looked_at_size = facts.st_size, facts.st_mtime_ns, -1
-        self.is_moved = False
-        self.adopt(descriptor)
-        if self.ship is not None:
-            self.ship.lines.jump(ship_position)
-        return True
+    @property
+    def key(self) -> Key:
+        return self.device, self.inode
 
     @property
     def is_open(self) -> bool:
         return self.descriptor >= 0
 
     @property
-    def is_plain(self) -> bool:
-        return isinstance(self.reader, PlainReader)
+    def is_compressed(self) -> bool:
+        return not self.is_plain
 
     @property
-    def is_compressed(self) -> bool:
-        return self.path.endswith((".gz", ".zst")) if self.reader is None else not self.is_plain
+    def is_moved(self) -> bool:
+        """Whether it lies elsewhere than where it is written to."""
+        return self.is_renamed or not self.is_listed
 
-    def ship_again(self) -> None:
-        """Ships from the beginning, for an output that lacks what was shipped."""
-        self.last_time = self.ship_time = ""
-        self._ship_from(self.shipped_from)
+    @property
+    def is_final(self) -> bool:
+        """Whether what it holds will hardly be continued."""
+        return self.is_moved or self.is_deleted or self.is_complete
 
-    def _ship_from(self, position: int) -> None:
-        self.shipped = position
-        if self.ship is not None:
-            self.ship.lines.jump(position)
-            self.ship.before = None
+    def open(self) -> None:
+        """Opens the file again.
 
-    def tail_was_continued(self) -> bool:
-        """Whether the unterminated line that was read as the last goes on. Then shipping stands at its beginning again.
-
-        To be asked before reading, as long as there is a `tail_start`. (The metrics have counted the line.)
+        Raises OSError, FileNotFoundError also if another file has its place; Replaced if it has another content.
         """
-        start = self.tail_start
-        if start is None or self.reader is None:
+        if self.descriptor >= 0:
+            return
+        descriptor = open_log(self.real_path)
+        try:
+            facts = os.fstat(descriptor)
+            if key_of(facts) != self.key:
+                raise FileNotFoundError(errno.ENOENT, "another file has its place", self.real_path)
+            reader = reader_for(descriptor)
+            is_other = isinstance(reader, PlainReader) != self.is_plain
+            if is_other or content_agrees(reader, self.trail.known_marks(), facts.st_size) is False:
+                raise Replaced  # another file has the inode of one that was deleted while it was closed
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.adopt(descriptor)
+
+    def adopt(self, descriptor: int) -> None:
+        """Takes over an open descriptor. Raises OSError."""
+        self.descriptor = descriptor
+        self.reader = reader_for(descriptor)
+        self.is_plain = isinstance(self.reader, PlainReader)
+        for cursor in self.cursors():
+            # positions in a compressed stream cannot be shared
+            cursor.lines.reader = self.reader if self.is_plain else reader_for(descriptor)
+            if cursor.before is None and self.is_plain and cursor.is_reading:
+                cursor.before = self._bytes_before(cursor.position)
+        if self.is_plain and not self.nearest:
+            self.head = self.head or self.reader.read(0, MARK_BYTES)
+
+    def _bytes_before(self, position: int) -> bytes | None:
+        """What stands before a place at which reading begins; None if that would cost much or the file is closed."""
+        if position == self.trail.position:
+            return self.trail.tail
+        return bytes_before(self.reader, position) if self.is_plain and self.reader is not None else None
+
+    def close(self) -> None:
+        """Closes the descriptor; the cursors stay where they are for the next `open`."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor = -1
+        self.reader = None
+        for cursor in self.cursors():
+            cursor.lines.reader = CLOSED
+
+    def stat(self) -> os.stat_result:
+        """Raises OSError."""
+        return os.fstat(self.descriptor) if self.descriptor >= 0 else os.stat(self.real_path)
+
+    def move_to(self, path: str) -> bool:
+        """Goes on in another file that holds the same content at least as far as it was read; False if it does not.
+
+        Raises OSError, Damaged.
+        """
+        descriptor = open_log(path)
+        try:
+            facts = os.fstat(descriptor)
+            reader = reader_for(descriptor)
+            is_same = self._is_whole_in(reader, facts.st_size)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not is_same:
+            os.close(descriptor)
             return False
-        if self.ship is not None and self.ship.position <= start:
-            return False
-        following = self.reader.read(self.farthest, 1)
-        if following == b"\n":
-            self.tail_start = None
-        if following in (b"", b"\n"):
-            return False
-        self._ship_from(start)
+        self.close()
+        self.path, self.real_path = path, path
+        self.device, self.inode = key_of(facts)
+        self.size = self.sure_size = facts.st_size
+        self.mtime_ns, self.looked_at_size = facts.st_mtime_ns, -1
+        self.is_deleted = self.is_damaged = self.is_complete = False
+        self.is_listed = True
+        self.adopt(descriptor)
         return True
 
+    def _is_whole_in(self, reader: ByteReader, size: int) -> bool:
+        """Whether everything that was read is there."""
+        farthest = self.farthest
+        if not farthest:
+            return reader.read(0, len(self.head)) == self.head
+        if len(bytes_before(reader, farthest)) < min(farthest, MARK_BYTES):
+            return False
+        return content_agrees(reader, self.trail.known_marks(), size) is not False
+
     # Positions
+
+    def cursors(self) -> Iterator[Cursor]:
+        if self.ship is not None:
+            yield self.ship
+        if self.observe is not None:
+            yield self.observe
 
     @property
     def ship_position(self) -> int:
         """Handed to the output up to here."""
-        if self.ship is not None:
-            return self.ship.position
-        return self.under_way[-1].end if self.under_way else self.shipped
+        return self.ship.lines.position if self.ship is not None else self.shipped
 
     @property
     def observe_position(self) -> int:
-        return self.observe.position if self.observe is not None else self.observed
+        return self.observe.lines.position if self.observe is not None else self.observed
 
     @property
     def farthest(self) -> int:
         """Everything before this was read by one of the cursors."""
-        observed = self.observe_position if self.source.metrics else 0
-        shipped = self.ship_position if self.source.ship else 0
-        return max(0 if observed >= NEVER else observed, 0 if shipped >= NEVER else shipped)
+        return max((cursor.position for cursor in self.cursors() if cursor.is_reading), default=0)
 
     @property
     def nearest(self) -> int:
         """Everything before this was read by both."""
-        observed = self.observe_position if self.source.metrics else NEVER
-        shipped = self.ship_position if self.source.ship else NEVER
-        return min(observed, shipped)
+        return min((cursor.position for cursor in self.cursors()), default=NEVER)
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether no cursor lags behind the other."""
+        ship, observe = self.ship, self.observe
+        if ship is None or observe is None or not (ship.is_reading and observe.is_reading):
+            return True
+        return ship.position == observe.position
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether everything that the last look saw has been read, by one of the cursors at least."""
+        return self.looked_at_size == self.size
 
     def acknowledge(self) -> None:
         """Moves `shipped` over the longest acknowledged prefix of what is under way."""
         while self.under_way and self.under_way[0].is_done:
             batch = self.under_way.popleft()
-            self.shipped, self.last_time = batch.end, batch.last_time
-        self.trail.forget_ends_below(min(self.shipped, self.farthest))
+            self.shipped, self.shipped_mark, self.last_time = batch.end, batch.mark, batch.last_time
+
+    def ship_again(self) -> None:
+        """Ships from the beginning, for an output that lacks what was shipped. Raises OSError."""
+        self.last_time = self.ship_time = ""
+        self._ship_from(self.shipped_from)
+
+    def _ship_from(self, position: int) -> None:
+        self.shipped, self.shipped_mark = position, None
+        if self.ship is not None:
+            self.ship.jump(position, self._bytes_before(position))
 
     def note_growth(self, now: float, size: int) -> None:
         """Remembers when the file had which size, as far as a cursor is behind it; seldomer the longer that is."""
-        nearest = min(self.nearest, self.shipped if self.source.ship else NEVER)
+        nearest = min(self.nearest, self.shipped if self.ship is not None else NEVER)
         while self.ends and self.ends[0][1] <= nearest:
             del self.ends[0]
         if not self.ends or now - self.ends[-1][0] >= max(1.0, (now - self.ends[0][0]) / 16):
@@ -237,61 +355,99 @@ class Followed:
         at = self.observe_position if cursor == "observed" else self.shipped
         return next((when for when, size in list(self.ends) if size > at), now)
 
-    @property
-    def is_joined(self) -> bool:
-        """Whether no cursor lags behind the other."""
-        observed = self.observe_position if self.source.metrics else NEVER
-        shipped = self.ship_position if self.source.ship else NEVER
-        return observed == shipped or NEVER in (observed, shipped)
+    # What it holds
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether it is a compressed file that was read to its footer."""
-        cursors = [cursor for cursor in (self.ship, self.observe) if cursor is not None]
-        return any(cursor.lines.reader.is_complete for cursor in cursors)
+    def verify(self, position: int, before: bytes | None) -> None:
+        """Raises Replaced if other bytes stand before `position` than were read there.
+
+        Asked after a read and before anything is done with what was read: a file that only grows still has them then,
+        so what was read is of the same content.
+        """
+        reader = self.reader
+        if self.is_plain and reader is not None:
+            expected = before if position else self.head
+            if expected:
+                size = len(expected)
+                if reader.read(position - size if position else 0, size) != expected:
+                    raise Replaced
+        self.sure_size = self.size
+
+    def is_intact(self) -> bool:
+        """Whether the file, which is open, still holds what was read of it. Raises OSError."""
+        if not self.is_plain:
+            return True
+        if self.stat().st_size < self.farthest:
+            return False
+        try:
+            for cursor in self.cursors():
+                if cursor.is_reading:
+                    self.verify(cursor.position, cursor.before)
+        except Replaced:
+            return False
+        return True
+
+    def holds_prefix(self, size: int) -> bool:
+        """Whether the first `size` bytes, to which the open file was cut, are those that were read. Raises OSError."""
+        if not self.is_plain or self.reader is None:
+            return False
+        if size >= self.farthest:
+            return self.is_intact()
+        return size > 0 and content_agrees(self.reader, self.trail.powers, size) is True
+
+    def cut_to(self, size: int) -> None:
+        """Goes on in a file that was cut to `size` bytes of the same content. Raises OSError."""
+        self.size = self.sure_size = size
+        for cursor in self.cursors():
+            cursor.lines.jump(cursor.position)  # how far the end of a line was looked for does not hold any more
+        if self.reader is None or size >= self.farthest:
+            return
+        end = end_of_lines(self.reader, size)
+        before = bytes_before(self.reader, end)
+        self.trail = Trail.of_marks(self.trail.powers, end, before)
+        for cursor in self.cursors():
+            if end < cursor.position < NEVER:
+                cursor.jump(end, before)
+        for batch in self.under_way:
+            if batch.end > end:
+                batch.end, batch.mark = end, mark_of(end, before)
+        if self.shipped > end and self.ship is not None and self.ship.is_reading:
+            self.shipped, self.shipped_mark = end, mark_of(end, before)
+        self.tail_start = None
+
+    def tail_was_continued(self) -> bool:
+        """Whether the unterminated line that was read as the last goes on. Then shipping stands at its beginning again.
+
+        To be asked before reading, as long as there is a `tail_start`. (The metrics have counted the line.) Raises
+        OSError, Damaged.
+        """
+        start, end = self.tail_start, self.farthest
+        if start is None or self.reader is None or end <= start:
+            return False
+        if self.ship is not None and self.ship.position <= start:
+            return False  # it has been seen already, and is being read again
+        following = self.reader.read(end, 1)
+        if following == b"\n":
+            self.tail_start = None
+        if following in (b"", b"\n"):
+            return False
+        if self.ship is None:
+            self.tail_start = None
+            return True
+        self._ship_from(start)
+        return True
 
     # Marks
 
     def note(self, chunk: Chunk, cursor: Cursor) -> None:
-        """Takes the marks of a chunk that `cursor` has passed."""
-        if chunk.is_cut or chunk.leading_nuls:
-            self._note_by_reading(chunk)
-        else:
-            self.trail.extend(chunk.start, chunk.data)
-        cursor.passed(chunk)
-        if chunk.end == self.trail.position:
-            self.trail.remember_here()
-        elif cursor.before is not None:
-            self.trail.remember_end(chunk.end, cursor.before)
-        else:
-            self.trail.remember_end(chunk.end, bytes_before(cursor.lines.reader, chunk.end))
-
-    def _note_by_reading(self, chunk: Chunk) -> None:
-        """For a line whose bytes were not all kept: reads what marks need of it."""
-        if self.reader is None or chunk.end <= self.trail.position:
+        """Takes the marks of a chunk that `cursor` has passed. Raises OSError, Damaged."""
+        reader = self.reader
+        if reader is None:
             return
-        self.trail.extend_by(self.reader.read, chunk.end)
-
-    @property
-    def looks_replaced(self) -> bool:
-        """Whether other bytes stand before the cursors than were read there: the content was replaced in place.
-
-        Asked after a read: a file that only grows still has them, so what was read was of the same content.
-        """
-        if not self.is_plain or self.reader is None:
-            return False
-        for cursor in (self.ship, self.observe):
-            if cursor is None or not 0 < cursor.position < NEVER:
-                continue
-            if cursor.before is None:
-                mark = self.trail.mark_at(cursor.position)
-                if mark is None:
-                    continue
-                return mark_of(mark.position, bytes_before(self.reader, mark.position)) != mark
-            start = cursor.position - len(cursor.before)
-            if self.reader.read(start, len(cursor.before)) != cursor.before:
-                return True
-        return False
+        if not chunk.is_cut and not chunk.leading_nuls:
+            self.trail.extend(chunk.start, chunk.data)
+        elif chunk.end > self.trail.position:
+            self.trail.extend_by(reader.read, chunk.end)
+        cursor.passed(chunk, reader)
 
     def has(self, marks: Sequence[Mark]) -> bool | None:
         """Whether the content agrees with marks that somebody else has of it (Content)."""
@@ -301,13 +457,25 @@ class Followed:
 
     def marks_at(self, position: int) -> Sequence[Mark]:
         """The marks up to `position`, where a batch ended (Content)."""
-        return self.trail.marks_at(position)
+        marks = [mark for mark in self.trail.powers if mark.position <= position]
+        end = self._mark_at(position)
+        if end is not None and end not in marks:
+            marks.append(end)
+        return marks
+
+    def _mark_at(self, position: int) -> Mark | None:
+        for cursor in self.cursors():
+            if cursor.position == position and cursor.before:
+                return mark_of(position, cursor.before)
+        if self.shipped_mark is not None and self.shipped_mark.position == position:
+            return self.shipped_mark
+        return mark_of(position, self.trail.tail) if position == self.trail.position > 0 else None
 
     def record(self, now: float) -> FileRecord:
         """What the state keeps of it."""
         observed = self.observe_position
-        high = max(position for position in (observed, self.shipped, 0) if position < NEVER)
-        marks = self.trail.marks_at(high) or self.trail.marks_at(self.trail.position)
+        high = max((position for position in (observed, self.shipped) if position < NEVER), default=0)
+        expected = self.under_way[-1].end if self.under_way else 0
         return FileRecord(
             self.id,
             self.source.name,
@@ -315,7 +483,7 @@ class Followed:
             self.device,
             self.inode,
             self.identity,
-            self.size,
+            expected if self.is_gone else self.size,
             self.mtime_ns,
             observed,
             self.observed_from,
@@ -323,10 +491,28 @@ class Followed:
             self.shipped_from,
             self.last_time,
             self.tail_start,
-            marks,
+            self.marks_at(min(high, self.trail.position)),
             self.is_gone,
             int(now),
+            self.is_renamed,
         )
+
+
+def key_of(facts: os.stat_result) -> Key:
+    return facts.st_dev, facts.st_ino
+
+
+def end_of_lines(reader: ByteReader, size: int) -> int:
+    """Where the line that is not complete at `size` begins. Raises OSError, Damaged."""
+    step = 64 << 10
+    end = size
+    while end > 0:
+        start = max(0, end - step)
+        newline = reader.read(start, end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool | None:

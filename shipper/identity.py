@@ -122,70 +122,64 @@ class Trail:
     made of too few bytes would call the content another one.
     """
 
-    __slots__ = ("_ends", "_tail", "position", "powers")
+    __slots__ = ("_next_power", "position", "powers", "tail")
 
     def __init__(self, *, position: int = 0, tail: bytes = b"", powers: Sequence[Mark] = ()) -> None:
         self.position = position
         self.powers: list[Mark] = list(powers)
-        self._tail = tail[-MARK_BYTES:]
-        self._ends: dict[int, Mark] = {position: mark_of(position, self._tail)} if position else {}
+        self.tail = tail[-MARK_BYTES:]
+        """The bytes before `position`."""
+        self._next_power = _power_above(position)
 
     @classmethod
     def of_marks(cls, marks: Sequence[Mark], position: int, tail: bytes) -> Trail:
         """The trail of a content of which `marks` are known; `tail` stands before `position`."""
-        powers = [mark for mark in marks if mark.position in power_positions(0, mark.position)]
-        return cls(position=position, tail=tail, powers=[mark for mark in powers if mark.position <= position])
+        powers = [mark for mark in marks if mark.position <= position and _is_power(mark.position)]
+        return cls(position=position, tail=tail, powers=powers)
 
     def extend(self, start: int, data: bytes) -> None:
         """Takes note of `data`, which stands at `[start, start + len(data))`; not if there is a gap before it."""
         end = start + len(data)
         if end <= self.position or start > self.position:
             return
-        data = data[self.position - start :]
-        passed = self._tail + data
-        base = end - len(passed)
-        self.powers += [
-            mark_of(position, passed[max(0, position - base - MARK_BYTES) : position - base])
-            for position in power_positions(self.position, end)
-        ]
-        self._tail = passed[-MARK_BYTES:]
+        if start != self.position:
+            data = data[self.position - start :]
+        if end >= self._next_power or len(data) < MARK_BYTES:
+            passed = self.tail + data
+            base = end - len(passed)
+            self._add_powers(end, lambda at, size: passed[at - base : at - base + size])
+            self.tail = passed[-MARK_BYTES:]
+        else:
+            self.tail = data[-MARK_BYTES:]
         self.position = end
 
     def extend_by(self, read: Callable[[int, int], bytes], end: int) -> None:
         """Takes note of everything up to `end`, reading only what marks need."""
-        for position in power_positions(self.position, end):
-            start = max(0, position - MARK_BYTES)
-            self.powers.append(mark_of(position, read(start, position - start)))
+        self._add_powers(end, read)
         start = max(0, end - MARK_BYTES)
-        self._tail = read(start, end - start)
+        self.tail = read(start, end - start)
         self.position = end
+
+    def _add_powers(self, end: int, read: Callable[[int, int], bytes]) -> None:
+        while self._next_power <= end:
+            start = max(0, self._next_power - MARK_BYTES)
+            self.powers.append(mark_of(self._next_power, read(start, self._next_power - start)))
+            self._next_power *= 2
 
     def known_marks(self) -> list[Mark]:
         """The powers and the mark at the farthest place that was read."""
-        return [*self.powers, mark_of(self.position, self._tail)] if self.position else []
+        return [*self.powers, mark_of(self.position, self.tail)] if self.position else []
 
-    def mark_at(self, position: int) -> Mark | None:
-        """The mark of a batch's end that is still remembered."""
-        return self._ends.get(position)
 
-    def remember_end(self, position: int, before: bytes) -> None:
-        """Keeps the mark of a batch's end until `forget_ends_below`; `before` are the bytes that end there."""
-        self._ends[position] = mark_of(position, before)
+def _is_power(position: int) -> bool:
+    return position >= FIRST_POWER and position & (position - 1) == 0
 
-    def remember_here(self) -> None:
-        self._ends[self.position] = mark_of(self.position, self._tail)
 
-    def forget_ends_below(self, position: int) -> None:
-        for end in [end for end in self._ends if end < position]:
-            del self._ends[end]
-
-    def marks_at(self, position: int) -> list[Mark]:
-        """The powers before `position` and the mark at it (if it is the end of a batch that is still remembered)."""
-        marks = [mark for mark in self.powers if mark.position <= position]
-        end = self._ends.get(position)
-        if end is not None and end not in marks:
-            marks.append(end)
-        return marks
+def _power_above(position: int) -> int:
+    power = FIRST_POWER
+    while power <= position:
+        power *= 2
+    return power
 
 
 def agrees(marks: Sequence[Mark], size: int, digest_at: Callable[[int], int | None]) -> bool | None:

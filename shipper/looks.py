@@ -1,30 +1,51 @@
-"""When to look at which file again: often while it grows, seldom while it rests, never more often than pays.
+"""When to look at which file again, and what a look says.
 
-The kernel would report every `write()`; one `fstat` at a fitting moment says the same for any number of them.
+The kernel would report every `write()`; one `fstat` at a fitting moment says the same for any number of them: often
+while a file grows, seldom while it rests, never more often than pays.
 """
 
 from __future__ import annotations
 
 import heapq
+from enum import Enum
 from itertools import count
 
-from shipper.followed import Followed
+from shipper.followed import Followed, Key
 
 FIRST_SECONDS = 0.05
 LONGEST_SECONDS = 1.0
-QUIET_SECONDS = 300.0
-"""Unchanged for so long, a file is looked at half as often, or seldomer where there are thousands."""
+QUIET_SECONDS = 60.0
+"""Unchanged for so long, a file is looked at half as often."""
 GRID_SECONDS = 0.25
 """Looks fall together on a grid: a wake-up costs more than a look."""
-LOOKS_A_SECOND = 1000
+LOOKS_A_SECOND = 500
+"""Thousands of files that rest are looked at seldomer, so that they cost no more than this."""
+
+
+class Sight(Enum):
+    """What a look says of a file that is followed."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    SHRUNK = "shrunk"
+    """Emptied or cut: it holds less than was seen."""
+    ELSEWHERE = "elsewhere"
+    """Another file has its place, or none."""
+
+
+def sight_of(*, key: Key, size: int, mtime_ns: int, now: tuple[Key, int, int] | None) -> Sight:
+    """What became of a file of which key, size and modification time are known; `now` has them as they are, or None."""
+    if now is None or now[0] != key:
+        return Sight.ELSEWHERE
+    if now[1] < size:
+        return Sight.SHRUNK
+    return Sight.SAME if now[1:] == (size, mtime_ns) else Sight.CHANGED
 
 
 def next_interval(interval: float, *, quiet_seconds: float, files: int) -> float:
     """The pause after a look that found nothing, from the pause before it."""
-    longest = LONGEST_SECONDS
-    if quiet_seconds > QUIET_SECONDS:
-        longest = max(2 * LONGEST_SECONDS, files / LOOKS_A_SECOND)
-    return min(max(FIRST_SECONDS, interval * 2), longest)
+    longest = LONGEST_SECONDS * (2 if quiet_seconds > QUIET_SECONDS else 1)
+    return min(max(FIRST_SECONDS, interval * 2), max(longest, files / LOOKS_A_SECOND))
 
 
 def on_grid(at: float, interval: float) -> float:

@@ -1,7 +1,7 @@
-"""The files that are followed, and those that wait to be: takes up what a scan found, lets go of what is gone.
+"""The files that are followed: takes up what a scan found, lets go of what is gone, and says what the state must keep.
 
-`discover` looks, `attach` decides, the roster keeps the outcome: followed, a copy of what is followed, or waiting (no
-complete line yet, unreadable). `pipeline` reads what is followed. Owned by the pipeline's thread.
+`discover` looks, `attach` decides, the roster does it: what is followed stands in `register`, what is not (yet) in
+`aside`. `pipeline` reads what is followed. Owned by the pipeline's thread.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from shipper.attach import Attacher, Outcome
+from shipper.aside import SETTLED_SECONDS, UNREADABLE_SECONDS, Aside, Asides, Why, should_ask
+from shipper.attach import Asked, Attacher, Attachment, Outcome, unread
 from shipper.batch import Output
-from shipper.discover import Found, Listing, Watcher, scan
-from shipper.followed import NEVER, Followed
+from shipper.delivered import ask_ledger, covered_end
+from shipper.discover import Found, Listing, scan
+from shipper.followed import NEVER, Followed, Key, Replaced, key_of
+from shipper.openfiles import OpenFiles
+from shipper.register import Register
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
 from shipper.tail import Damaged
 from shipper.telemetry import Telemetry
+from shipper.watching import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -27,27 +31,10 @@ DIRECTORY_SECONDS = 1.0
 FULL_SCAN_SECONDS = 60.0
 SETTLE_SECONDS = 0.1
 """After an event: a rotation is several renames."""
-RETRY_SECONDS = 5.0
-FIRST_LINE_SECONDS = 0.25
-
-Key = tuple[int, int]
-"""Device and inode."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    found: Found
-    retry_at: float
-    reason: str
-    """Why it cannot be read; '' if it only has no complete line yet."""
-
-
-@dataclass(slots=True)
-class Changes:
-    """What the roster leaves for the state."""
-
-    records: dict[int, FileRecord] = field(default_factory=dict)
-    forgotten: list[int] = field(default_factory=list)
+SCAN_SHARE = 10
+"""A scan that took a second is not followed by another for so many."""
+TOLD_ONE_BY_ONE = 20
+"""More files than that are told in one line when they are found at once."""
 
 
 class Roster:
@@ -63,35 +50,36 @@ class Roster:
         own_directories: Sequence[str],
         is_first_start: bool,
         watcher: Watcher,
-        takes_unterminated: bool = False,
+        open_files: OpenFiles,
+        reads_once: bool = False,
         descriptors: Mapping[Key, int] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sources = sources
+        """`descriptors`: deleted files that the engine before this one held open, this one's from now on."""
+        self._sources = {source.name: source for source in sources}
         self._attacher = attacher
         self._output = output
-        self._telemetry = telemetry
         self._own_directories = own_directories
         self._is_first_start = is_first_start
         self._is_first_scan = True
         self._watcher = watcher
-        self._takes_unterminated = takes_unterminated
+        self.open_files = open_files
+        self._reads_once = reads_once
         self._descriptors = dict(descriptors or {})
         self._clock = clock
         self._monotonic = monotonic
-        self.followed: dict[Key, Followed] = {}
-        self.changes = Changes()
-        self._by_identity: dict[str, list[Followed]] = {}
-        self._twins: dict[Key, tuple[Found, Followed]] = {}
-        self._waiting: dict[Key, _Waiting] = {}
-        self._fading: list[Followed] = []  # gone, but not acknowledged to the end
+        self.register = Register(telemetry=telemetry)
+        self.listing = Listing()
+        self._present: dict[Key, Found] = {}  # what the last scan found
+        self._first_sizes: dict[Key, int] = {}  # of files that were there when this state began, and were not read yet
+        self._asides = Asides()
         self._fresh: list[Followed] = []
-        self._dirty: list[Followed] = []
+        self._suspects: list[Followed] = []
         self._told: dict[str, str] = {}
         self._look_at_directories = 0.0
         self._scan_at = 0.0
-        self.listing = Listing()
+        self._scan_not_before = 0.0
 
     def start(self) -> None:
         """Begins to watch directories."""
@@ -104,59 +92,88 @@ class Roster:
         now = self._monotonic()
         if now >= self._look_at_directories:
             self._look_at_directories = now + DIRECTORY_SECONDS
-            if self._watcher.has_changed():
-                self._scan_at = min(self._scan_at, now + SETTLE_SECONDS)
-        for waiting in [waiting for waiting in self._waiting.values() if waiting.retry_at <= now]:
-            self._try_again(waiting, now)
+            if self._watcher.has_changed() and not self._reads_once:
+                self._scan_at = min(self._scan_at, max(now + SETTLE_SECONDS, self._scan_not_before))
+        for aside in self._asides.due(now):
+            self._look_at_aside(aside, now)
         if now >= self._scan_at:
             self._scan(now)
+        while self._suspects:
+            suspect = self._suspects.pop()
+            if self.register.has(suspect) and not self._is_intact(suspect):
+                self.truncated(suspect, suspect.sure_size)
         fresh, self._fresh = self._fresh, []
+        _tell_fresh(fresh)
         return fresh
 
     def next_at(self) -> float:
         """When `update` has something to do (monotonic)."""
-        retries = (waiting.retry_at for waiting in self._waiting.values())
-        return min(self._scan_at, self._look_at_directories, *retries)
+        aside = self._asides.next_at()
+        at = min(self._scan_at, self._look_at_directories)
+        return at if aside is None else min(at, aside)
 
     def notice(self) -> None:
-        """A directory changed: looks soon."""
+        """A directory changed: looks soon. From any thread."""
         self._look_at_directories = 0.0
 
     def scan_soon(self) -> None:
-        self._scan_at = min(self._scan_at, self._monotonic())
+        self._scan_at = min(self._scan_at, max(self._monotonic(), self._scan_not_before))
 
     def _scan(self, now: float) -> None:
-        self._scan_at = now + FULL_SCAN_SECONDS
-        clock_ns = time.time_ns()
-        listing = scan(self._sources, own_directories=self._own_directories)
-        self._watcher.watch(listing.directories, clock_ns=clock_ns)
+        self._scan_at = NEVER if self._reads_once else now + FULL_SCAN_SECONDS
+        scanned_ns = time.time_ns()
+        listing = scan(list(self._sources.values()), own_directories=self._own_directories)
+        self._watcher.watch(listing.directories, scanned_ns=scanned_ns)
         self.listing = listing
         self._tell(listing)
-        present = {(found.device, found.inode): found for found in listing.files}
-        for key in self.followed.keys() - present.keys():
-            self.followed[
-                key
-            ].is_moved = True  # deleted, or moved where no pattern looks: read to its end if it is open
-        self._twins = {key: twin for key, twin in self._twins.items() if key in present}
-        self._waiting = {key: waiting for key, waiting in self._waiting.items() if key in present}
-        for key, found in present.items():
-            if key in self.followed:
-                self._note_path(self.followed[key], found)
-            elif key not in self._twins and key not in self._waiting:
-                self._take_up(found, now)
-        self._release_twins(now)
+        self._present = {(found.device, found.inode): found for found in listing.files}
+        if self._is_first_scan and self._is_first_start:
+            self._first_sizes = {key: found.size for key, found in self._present.items()}
+        self._note_listed(listing)
+        for aside in self._asides.drop_others(self._present):
+            self._lose_aside(aside)
+        # what was read before comes first: a copy beside it must not be taken for it
+        for key in sorted(self._present, key=self._attacher.knows, reverse=True):
+            self._look_at_found(key, self._present[key], now)
         if self._is_first_scan:
             self._adopt_deleted()
-            self._count_vanished_while_down()
+        self._account_for_missing()
         self._is_first_scan = False
+        self._scan_not_before = now + SCAN_SHARE * (self._monotonic() - now)
+
+    def _note_listed(self, listing: Listing) -> None:
+        for followed in self.register:
+            if followed.key in self._present:
+                followed.is_listed = True
+            elif os.path.dirname(followed.path) not in listing.problems:
+                followed.is_listed = False  # deleted, or moved where no pattern looks
+        self._first_sizes = {key: size for key, size in self._first_sizes.items() if key in self._present}
+
+    def _look_at_found(self, key: Key, found: Found, now: float) -> None:
+        followed = self.register.get(key)
+        if followed is not None:
+            self._note_path(followed, found)
+            return
+        aside = self._asides.get(key)
+        if aside is None:
+            self._take_up(found, now)
+        elif aside.found.path != found.path:
+            # with what was known of it: another file may have the inode
+            aside.found = found._replace(size=aside.found.size, mtime_ns=aside.found.mtime_ns)
+            aside.is_renamed = True
 
     def _note_path(self, followed: Followed, found: Found) -> None:
         if followed.path == found.path:
             return
+        try:
+            if key_of(os.stat(followed.path)) == followed.key:
+                return  # another link to it
+        except OSError:
+            log.debug("%r is not there any more", followed.path)
         log.info("%r is now %r", followed.path, found.path)
-        followed.is_moved = True
-        followed.path = found.path
-        self._dirty.append(followed)
+        followed.is_renamed = True
+        followed.path, followed.real_path = found.path, found.real_path
+        self.register.touch(followed)
 
     def _tell(self, listing: Listing) -> None:
         """Each problem once, and once when it is over."""
@@ -166,246 +183,295 @@ class Roster:
         for path, reason in listing.left_out.items():
             if path not in self._told:
                 log.info("%r is not followed: %s", path, reason)
-        unreadable = {waiting.found.path for waiting in self._waiting.values() if waiting.reason}
-        now_told = listing.problems | listing.left_out
-        self._told = now_told | {path: text for path, text in self._told.items() if path in unreadable}
-
-    def _adopt_deleted(self) -> None:
-        """Goes on in deleted files that the engine before this one held open."""
-        sources = {source.name: source for source in self._sources}
-        for record in self._attacher.unattached():
-            descriptor = self._descriptors.pop((record.device, record.inode), None)
-            if descriptor is None or record.source not in sources:
-                continue
-            followed = self._attacher.resume(record, sources[record.source], descriptor)
-            followed.is_moved = True
-            self._follow(followed, self._monotonic())
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors = {}
-
-    def _count_vanished_while_down(self) -> None:
-        """Files that the state knows, that lie nowhere any more, and that no other file continues."""
-        for record in self._attacher.unattached():
-            parent = os.path.dirname(record.path) or "."
-            if os.path.lexists(record.path) or not os.path.isdir(parent):
-                continue
-            lost = record.size - min(position for position in (record.observed, record.shipped) if position >= 0)
-            if lost > 0 and not record.path.endswith((".gz", ".zst")):
-                self.lose(record.source, record.path, lost, "deleted_while_down")
-            self._attacher.retire(record)
-            self.changes.records[record.id] = record
+        self._told = listing.problems | listing.left_out
 
     # Taking up
 
-    def _take_up(self, found: Found, now: float) -> None:
+    def _take_up(self, found: Found, now: float, *, is_final: bool = False) -> None:
         key = (found.device, found.inode)
+        aside = self._asides.drop(key)
+        asked = Asked(
+            first_size=self._first_sizes.get(key),
+            is_final=is_final,
+            takes_objects=self._reads_once,
+            equal_until=aside.equal_until if aside is not None else 0,
+        )
         try:
-            attachment = self._attacher.attach(
-                found,
-                live=self._live,
-                is_first_start=self._is_first_start and self._is_first_scan,
-                is_final=self._takes_unterminated,
-            )
+            attachment = self._attacher.attach(found, live=self.register.live, asked=asked)
         except FileNotFoundError:
-            self._waiting.pop(key, None)
+            self._put_aside(found, Why.NO_LINE, now, earlier=aside)
             self.scan_soon()
             return
         except (OSError, Damaged) as error:
-            self._wait_for(found, now, str(getattr(error, "strerror", None) or error))
+            reason = str(getattr(error, "strerror", None) or error)
+            if aside is None or aside.reason != reason:
+                log.warning("cannot read %r: %s; tried again every %d seconds", found.path, reason, UNREADABLE_SECONDS)
+            self._put_aside(found, Why.UNREADABLE, now, earlier=aside).reason = reason
             return
-        if attachment.lost_bytes:
-            self.lose(found.source.name, found.path, attachment.lost_bytes, attachment.lost_reason)
-        if attachment.outcome is Outcome.WAIT:
-            self._wait_for(found, now, "")
+        if aside is not None and aside.reason:
+            log.info("%r can be read now", found.path)
+        self._settle(found, attachment, aside, now)
+
+    def _settle(self, found: Found, attachment: Attachment, earlier: Aside | None, now: float) -> None:
+        """Does what was decided about a file."""
+        followed, original = attachment.followed, attachment.original
+        if followed is not None:
+            self.register.lose(found.source.name, found.path, attachment.lost_bytes, "truncated_while_down")
+            self._first_sizes.pop(followed.key, None)
+            if earlier is not None and earlier.is_renamed:
+                followed.is_renamed = True
+            self._follow(followed, now)
             return
-        self._end_waiting(key)
-        if attachment.outcome is Outcome.TWIN and attachment.original is not None:
-            log.debug("%r is a copy of %r", found.path, attachment.original.path)
-            self._twins[key] = (found, attachment.original)
-        elif attachment.followed is not None:
-            self._follow(attachment.followed, now)
+        why = _WHY[attachment.outcome]
+        aside = self._put_aside(found, why, now, earlier=earlier)
+        aside.identity, aside.original, aside.is_settled = attachment.identity, original, attachment.is_settled
+        if original is None:
+            return
+        if attachment.outcome is Outcome.SUSPECT:
+            self._suspects.append(original)
+            self._asides.at_once(aside, now)
+        elif attachment.outcome is Outcome.LONGER:
+            log.debug("%r holds more than %r", found.path, original.path)
+            if self._continue_in(original, aside):
+                self.scan_soon()
+        else:
+            log.debug("%r is a copy of %r", found.path, original.path)
+            aside.asked_at = original.farthest if original.is_at_end else -1
+            aside.equal_until = max(aside.equal_until, attachment.equal_until)
 
-    def _live(self, identity: str) -> Sequence[Followed]:
-        return self._by_identity.get(identity, ())
+    def _put_aside(self, found: Found, why: Why, now: float, *, earlier: Aside | None) -> Aside:
+        aside = Aside(found, why, now, now)
+        if earlier is not None:
+            is_same = (earlier.found.size, earlier.found.mtime_ns) == (found.size, found.mtime_ns)
+            aside.changed_at = earlier.changed_at if is_same else now
+            aside.interval = earlier.interval if is_same else aside.interval
+            aside.is_renamed, aside.equal_until = earlier.is_renamed, earlier.equal_until
+        self._asides.put(aside)
+        self._asides.later(aside, now)
+        return aside
 
-    def _wait_for(self, found: Found, now: float, reason: str) -> None:
-        if reason and self._told.get(found.path) != reason:
-            log.warning("cannot read %r: %s; tried again every %d seconds", found.path, reason, RETRY_SECONDS)
-            self._told[found.path] = reason
-        pause = RETRY_SECONDS if reason else FIRST_LINE_SECONDS
-        self._waiting[found.device, found.inode] = _Waiting(found, now + pause, reason)
-
-    def _end_waiting(self, key: Key) -> None:
-        waiting = self._waiting.pop(key, None)
-        if waiting is not None and waiting.reason:
-            log.info("%r can be read now", waiting.found.path)
-            self._told.pop(waiting.found.path, None)
-
-    def _try_again(self, waiting: _Waiting, now: float) -> None:
-        found = waiting.found
+    def _look_at_aside(self, aside: Aside, now: float) -> None:
+        """Asks again what a file is if it has changed, or if what is known of others has."""
+        found = aside.found
         try:
             facts = os.stat(found.path)
         except OSError:
             facts = None
-        if facts is None or (facts.st_dev, facts.st_ino) != (found.device, found.inode):
-            del self._waiting[found.device, found.inode]
+        if facts is None or key_of(facts) != (found.device, found.inode):
             self.scan_soon()
-        elif not waiting.reason and (facts.st_size, facts.st_mtime_ns) == (found.size, found.mtime_ns):
-            age = max(0.0, self._clock() - facts.st_mtime)
-            waiting.retry_at = now + min(1.0 if age < 60 else 5.0, max(FIRST_LINE_SECONDS, age / 4))
+            self._asides.later(aside, now)
+            return
+        has_changed = (facts.st_size, facts.st_mtime_ns) != (found.size, found.mtime_ns)
+        if has_changed:
+            aside.changed_at, aside.interval = now, 0.0
+            found = found._replace(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        quiet_seconds = now - aside.changed_at
+        if has_changed or should_ask(aside, quiet_seconds=quiet_seconds):
+            is_settled = quiet_seconds >= SETTLED_SECONDS
+            self._take_up(found, now, is_final=aside.is_renamed and is_settled)
         else:
-            self._take_up(found._replace(size=facts.st_size, mtime_ns=facts.st_mtime_ns), now)
+            self._asides.later(aside, now)
 
     def _follow(self, followed: Followed, now: float) -> None:
-        self._list(followed)
+        self.register.add(followed)
         followed.changed_at = now
-        self._dirty.append(followed)
-        self._follow_ledger(followed)
-        log.info("following %r from offset %d", followed.path, min(followed.nearest, followed.size))
+        try:
+            self._follow_ledger(followed)
+        finally:
+            if followed.is_open and self.open_files.has_room():
+                self.open_files.used(followed)
+            else:
+                followed.close()
         self._fresh.append(followed)
 
     def _follow_ledger(self, followed: Followed) -> None:
         """What an output with a ledger has is the truth: what it has is not written again, what it lacks is."""
-        followed.covered = self._output.covered(followed)
-        if not self._output.has_ledger or not followed.source.ship or followed.shipped >= NEVER:
+        ask_ledger(self._output, followed)
+        followed.asked_marks = -1  # to be asked again before the first line goes out: others are on their way
+        if not self._output.has_ledger or followed.ship is None or not followed.ship.is_reading:
             return
         if covered_end(followed.covered, followed.shipped_from) < followed.shipped:
             log.warning("%r: the output lacks a part of what was shipped; it is shipped again", followed.path)
             followed.ship_again()
 
+    # Gone while nobody looked
+
+    def _adopt_deleted(self) -> None:
+        """Goes on in deleted files that the engine before this one held open."""
+        for record in self._attacher.unattached():
+            descriptor = self._descriptors.get(record.key)
+            if descriptor is None or record.source not in self._sources:
+                continue
+            del self._descriptors[record.key]
+            followed = self._attacher.resume(record, self._sources[record.source], descriptor)
+            followed.is_listed, followed.is_deleted = False, True
+            self._follow(followed, self._monotonic())
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors = {}
+
+    def _account_for_missing(self) -> None:
+        """Counts what was left to read of files that lie nowhere any more, and that no other file continues."""
+        for record in self._attacher.unattached():
+            source = self._sources.get(record.source)
+            if source is None or self._asides.of_identity(record.identity):
+                continue  # not ours at present, or a copy is just being made
+            if not record.is_gone and not self._is_missing(record):
+                continue
+            reason = "truncated_while_down" if record.key in self._present else "deleted_while_down"
+            self.register.lose(record.source, record.path, unread(record, source), reason)
+            self._attacher.retire(record)
+            self.register.keep(record)
+
+    def _is_missing(self, record: FileRecord) -> bool:
+        """Whether its file is there no more; not as long as its directory is away."""
+        if not self._attacher.knows(record.key):
+            return True  # the file has another content now
+        if record.key in self._present:
+            return False
+        try:
+            return key_of(os.stat(record.path)) != record.key
+        except OSError:
+            return os.path.isdir(os.path.dirname(record.path) or ".")
+
     # Letting go
 
-    def truncated(self, followed: Followed) -> None:
-        """Emptied in place. Its rest may live on in a copy (copytruncate); the file itself begins anew."""
+    def find(self, followed: Followed) -> bool:
+        """Looks where a file is whose name leads elsewhere; gives it up if nothing leads to it. True if it is there."""
+        self._scan(self._monotonic())
+        if self.register.has(followed) and not followed.is_listed:
+            self.give_up(followed, "deleted", followed.size)
+        return self.register.has(followed)
+
+    def _is_intact(self, followed: Followed) -> bool:
+        try:
+            if not followed.is_open and self.open_files.has_room():
+                followed.open()
+                self.open_files.used(followed)
+            return followed.is_intact()
+        except (OSError, Replaced):
+            return False
+
+    def truncated(self, followed: Followed, size: int, kept: int | None = None) -> None:
+        """It had `size` bytes and was emptied in place, or was cut to the first `kept` of them.
+
+        Its rest may live on in a copy (copytruncate); the file itself begins anew.
+        """
+        key = followed.key
         log.info("%r was truncated", followed.path)
-        self._scan(self._monotonic())  # the copy may have appeared just now
-        self.give_up(followed, "truncated")
+        now = self._monotonic()
+        self._scan(now)  # the copy may have appeared just now
+        if not self.register.has(followed):
+            return
+        if kept is None:
+            self.give_up(followed, "truncated", size)
+        elif not self._continue_in_copy(followed):
+            self._lose_rest(followed, size, "truncated")
+            followed.cut_to(kept)
+            self.register.touch(followed)
+        if key in self._present and self.register.get(key) is None:
+            self._take_up(self._present[key], now)
 
-    def give_up(self, followed: Followed, reason: str) -> None:
-        """Its file has nothing more for us: goes on in a copy, or counts what was not read as lost."""
-        if not self._continue_in_twin(followed):
-            self._lose_rest(followed, followed.size, reason)
+    def give_up(self, followed: Followed, reason: str, size: int) -> None:
+        """Its file has nothing more for us: goes on in a copy, or counts what was not read of `size` as lost."""
+        if not self._continue_in_copy(followed):
+            self._lose_rest(followed, size, reason)
             self.let_go(followed)
-        self.scan_soon()
 
-    def _continue_in_twin(self, followed: Followed) -> bool:
+    def _continue_in_copy(self, followed: Followed) -> bool:
         """Goes on in a copy that holds everything that was read; what is under way stays so."""
-        for key, (found, original) in list(self._twins.items()):
-            if original is not followed:
-                continue
-            try:
-                is_moved = followed.move_to(found.path, key)
-            except (OSError, Damaged):
-                continue
-            if is_moved:
-                del self._twins[key]
-                self._unlist(followed)
-                self._list(followed)
-                log.info("goes on in its copy %r", followed.path)
-                self._fresh.append(followed)
-                self._dirty.append(followed)
-                return True
-        return False
+        return any(self._continue_in(followed, aside) for aside in self._asides.twins_of(followed))
+
+    def _continue_in(self, followed: Followed, aside: Aside) -> bool:
+        earlier = followed.key
+        try:
+            is_moved = followed.move_to(aside.found.path)
+        except (OSError, Damaged) as error:
+            log.debug("%r cannot be continued in %r: %s", followed.path, aside.found.path, error)
+            return False
+        if is_moved:
+            log.info("%r is continued in its copy", followed.path)
+            followed.is_renamed = True
+            self._asides.drop(followed.key)
+            self.register.moved(followed, earlier)
+            self.open_files.used(followed)
+            ask_ledger(self._output, followed)
+            self._ask_twins_of(followed)
+            self._fresh.append(followed)
+        return is_moved
 
     def _lose_rest(self, followed: Followed, size: int, reason: str) -> None:
-        lost = size - min(followed.nearest, size)
-        if lost and not followed.is_compressed:
-            self.lose(followed.source.name, followed.path, lost, reason)
+        if followed.is_plain:
+            lost = size - min(followed.nearest, size)
+            self.register.lose(followed.source.name, followed.path, lost, reason)
 
-    def lose(self, source: str, path: str, lost: int, reason: str) -> None:
-        log.error("%r was %s before %d bytes of it were read; they are lost", path, reason.replace("_", " "), lost)
-        self._telemetry.unread_lost_bytes.labels(source, reason).inc(lost)
+    def _lose_aside(self, aside: Aside) -> None:
+        """A file is gone that nothing was read of."""
+        found = aside.found
+        if aside.why in (Why.UNREADABLE, Why.NO_LINE) and not found.path.endswith((".gz", ".zst")):
+            self.register.lose(found.source.name, found.path, found.size, "deleted")
 
     def let_go(self, followed: Followed) -> None:
         """Stops following; the record is kept, as a copy of the content may turn up."""
-        self._unlist(followed)
-        followed.is_gone = True
-        followed.close()
-        self._fading.append(followed)
+        self.register.let_go(followed)
         self.bury_acknowledged()
-
-    def _list(self, followed: Followed) -> None:
-        self.followed[followed.device, followed.inode] = followed
-        self._by_identity.setdefault(followed.identity, []).append(followed)
-
-    def _unlist(self, followed: Followed) -> None:
-        for key in [key for key, other in self.followed.items() if other is followed]:
-            del self.followed[key]
-            self._by_identity[followed.identity].remove(followed)
-            if not self._by_identity[followed.identity]:
-                del self._by_identity[followed.identity]
 
     def bury_acknowledged(self) -> None:
         """Leaves the records of what is gone and acknowledged to the end."""
-        if not self._fading:
-            return
-        done = [followed for followed in self._fading if not followed.under_way]
-        self._fading = [followed for followed in self._fading if followed.under_way]
-        for followed in done:
+        for followed in self.register.take_acknowledged():
             record = followed.record(self._clock())
-            self.changes.records[record.id] = record
-            self.changes.forgotten += self._attacher.remember(record)
-        if done:
-            self._release_twins(self._monotonic())
+            self.register.keep(record, self._attacher.remember(record))
+            self._ask_twins_of(followed)
 
-    def _release_twins(self, now: float) -> None:
-        """A copy whose original is gone is looked at anew: it may hold what the original did not give."""
-        for key, (found, original) in list(self._twins.items()):
-            if original.is_gone and original not in self._fading:
-                del self._twins[key]
-                self._take_up(found, now)
+    def _ask_twins_of(self, followed: Followed) -> None:
+        """A copy of what is gone is looked at anew: it may hold what the original did not give."""
+        now = self._monotonic()
+        for aside in self._asides.twins_of(followed):
+            aside.found = aside.found._replace(mtime_ns=-1)  # as if it had changed
+            self._asides.at_once(aside, now)
 
     # For others
 
-    def take_dirty(self) -> list[Followed]:
-        """Files whose record changed here since the last call."""
-        dirty, self._dirty = self._dirty, []
-        return [followed for followed in dirty if not followed.is_gone]
-
-    def take_changes(self) -> Changes:
-        changes, self.changes = self.changes, Changes()
-        return changes
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is clear of every file what it is, and everything of those that are gone is acknowledged."""
+        return not (self.register.has_fading or self._asides.has_unsettled)
 
     def all(self) -> Iterator[Followed]:
-        yield from list(self.followed.values())
-        yield from list(self._fading)
+        """What is followed, and what is gone but not acknowledged to the end; from any thread."""
+        return self.register.all()
 
     def remembered(self) -> list[FileRecord]:
         """Records of files that are not followed at present; from any thread."""
         return self._attacher.remembered()
 
-    def is_away(self, followed: Followed) -> bool:
-        """Whether it lies where no pattern looks (or nowhere)."""
-        key = (followed.device, followed.inode)
-        return all((found.device, found.inode) != key for found in self.listing.files)
-
-    @property
-    def has_fading(self) -> bool:
-        return bool(self._fading)
-
     def count_waiting(self, source: str) -> int:
-        return sum(waiting.found.source.name == source for waiting in list(self._waiting.values()))
+        """How many files have no complete line yet or cannot be read."""
+        waiting = (Why.NO_LINE, Why.UNREADABLE)
+        return sum(aside.found.source.name == source and aside.why in waiting for aside in self._asides)
 
     def waiting(self) -> list[tuple[str, str]]:
         """Path and reason of files that cannot be read."""
-        return [(waiting.found.path, waiting.reason) for waiting in list(self._waiting.values()) if waiting.reason]
+        return [(aside.found.path, aside.reason) for aside in self._asides if aside.why is Why.UNREADABLE]
 
     def release(self) -> dict[Key, int]:
         """Ends watching and closes all files but the deleted ones, whose descriptors are the caller's then."""
         self._watcher.close()
-        deleted = {}
-        for followed in self.all():
-            if followed.is_open and not followed.is_gone and os.fstat(followed.descriptor).st_nlink == 0:
-                deleted[followed.device, followed.inode] = os.dup(followed.descriptor)
-            followed.close()
-        return deleted
+        return self.register.release()
 
 
-def covered_end(covered: Sequence[tuple[int, int]], start: int) -> int:
-    """How far offset ranges reach from `start` without a gap."""
-    end = start
-    for begin, stop in sorted(covered):
-        if begin <= end:
-            end = max(end, stop)
-    return end
+_WHY = {
+    Outcome.NO_LINE: Why.NO_LINE,
+    Outcome.PARTIAL: Why.PARTIAL,
+    Outcome.TWIN: Why.TWIN,
+    Outcome.LONGER: Why.TWIN,
+    Outcome.SUSPECT: Why.TWIN,
+}
+
+
+def _tell_fresh(fresh: Sequence[Followed]) -> None:
+    if len(fresh) > TOLD_ONE_BY_ONE:
+        log.info("following %d files more", len(fresh))
+        return
+    for followed in fresh:
+        log.info("following %r from offset %d", followed.path, min(followed.nearest, followed.size))

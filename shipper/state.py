@@ -31,13 +31,14 @@ CREATE TABLE files (
     id INTEGER PRIMARY KEY, source TEXT NOT NULL, path BLOB NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
     identity TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     observed INTEGER NOT NULL, observed_from INTEGER NOT NULL, shipped INTEGER NOT NULL, shipped_from INTEGER NOT NULL,
-    last_time TEXT NOT NULL, tail_start INTEGER, marks BLOB NOT NULL, is_gone INTEGER NOT NULL, seen_at INTEGER NOT NULL
+    last_time TEXT NOT NULL, tail_start INTEGER, marks BLOB NOT NULL, is_gone INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL, is_renamed INTEGER NOT NULL
 );
 CREATE TABLE series (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 _COLUMNS = (
     "id, source, path, device, inode, identity, size, mtime_ns, observed, observed_from, shipped, shipped_from, "
-    "last_time, tail_start, marks, is_gone, seen_at"
+    "last_time, tail_start, marks, is_gone, seen_at, is_renamed"
 )
 
 _HEADER_BYTES = 100
@@ -73,6 +74,12 @@ class FileRecord:
     """The file has vanished: only kept so that its copy is not read again."""
     seen_at: int
     """Unix seconds."""
+    is_renamed: bool = False
+    """It had another name before: what it holds will hardly be continued."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.device, self.inode
 
 
 @dataclass(slots=True)
@@ -122,7 +129,7 @@ class State:
             failpoint("state.before_commit")
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 17)})",  # noqa: S608 - our own constants
+                f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})",  # noqa: S608 - our own constants
                 map(_row, commit.files),
             )
             connection.executemany("DELETE FROM files WHERE id = ?", [(id_,) for id_ in commit.forgotten])
@@ -168,6 +175,7 @@ def _row(record: FileRecord) -> tuple[object, ...]:
         pack_marks(record.marks),
         record.is_gone,
         record.seen_at,
+        record.is_renamed,
     )
 
 
@@ -179,11 +187,11 @@ def _read(connection: sqlite3.Connection) -> tuple[list[FileRecord], list[tuple[
 
 def _record(row: Sequence[Any]) -> FileRecord:
     """Raises TypeError or ValueError for a row that `_row` has not made."""
-    id_, source, path, device, inode, *others, marks, is_gone, seen_at = row
+    id_, source, path, device, inode, *others, marks, is_gone, seen_at, is_renamed = row
     if tuple(map(type, (source, path, marks, *others))) not in _ROW_TYPES:
         raise TypeError(f"the row of file {id_!r} holds values of other types")
     head = (id_, source, os.fsdecode(path), device % (2 * _HALF), inode % (2 * _HALF))
-    return FileRecord(*(*head, *others, unpack_marks(marks), bool(is_gone), seen_at))
+    return FileRecord(*(*head, *others, unpack_marks(marks), bool(is_gone), seen_at, bool(is_renamed)))
 
 
 _FIXED_TYPES = (str, bytes, bytes, str, int, int, int, int, int, int, str)

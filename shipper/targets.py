@@ -6,13 +6,12 @@ pattern's base name matches, else to the one that is named.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shipper.config.decode import absolute_glob
-from shipper.discover import Found, Listing, expand, scan
+from shipper.discover import Found, Listing, directory_matcher, has_wildcard, name_matcher, scan
 from shipper.errors import ConfigError
 from shipper.settings import Settings, SourceSettings
 
@@ -85,6 +84,8 @@ def _by_name(sources: Sequence[SourceSettings], path: str) -> SourceSettings | N
     name = Path(path).name
     for source in sources:
         for pattern in source.paths:
-            if any(fnmatch.fnmatch(name, Path(one).name) for one in expand(pattern)[1]):
+            is_directory = not has_wildcard(pattern) and Path(pattern).is_dir()
+            names = directory_matcher() if is_directory else name_matcher((Path(pattern).name,))
+            if names.match(name):
                 return source
     return None

@@ -1,6 +1,6 @@
 """Which cursor of a file reads next: both together as a rule, metrics alone while shipping stands still.
 
-A pure decision; `pipeline` does it.
+A pure decision; `feeding` does it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Hold(Enum):
 def choose(*, observed: int | None, shipped: int | None, has_room: bool, is_stalled: bool) -> Read | Hold:
     """What a file reads next. A cursor that does not take part is None; one that is to read nothing stands at NEVER.
 
-    `is_stalled`: the output has had no room for some seconds.
+    `is_stalled`: shipping has stood still for long enough to part the cursors. Once they are apart the metrics wait for
+    nothing: shipping will read that piece again in any case.
     """
-    if observed is None and shipped is None:
-        return Hold.NOTHING
+    has_metrics = observed is not None and observed < NEVER
     if shipped is None or shipped >= NEVER:
-        return Read(ships=False, observes=True)
-    if observed is None or observed >= NEVER:
+        return Read(ships=False, observes=True) if has_metrics else Hold.NOTHING
+    if observed is None or not has_metrics:
         return Read(ships=True, observes=False) if has_room else Hold.NO_ROOM
     if observed < shipped:
         return Read(ships=False, observes=True, limit=shipped)
     if has_room:
         return Read(ships=True, observes=observed == shipped, limit=observed if shipped < observed else None)
-    return Read(ships=False, observes=True) if is_stalled else Hold.NO_ROOM
+    return Read(ships=False, observes=True) if is_stalled or shipped < observed else Hold.NO_ROOM

@@ -9,6 +9,7 @@ import pytest
 from shipper.batch import Mark
 from shipper.identity import (
     FIRST_LINE_BYTES,
+    MARK_BYTES,
     Known,
     Seen,
     Trail,
@@ -196,20 +197,15 @@ def test_a_trail_goes_on_where_its_record_ends() -> None:
     assert marks_of(data, [1024, 2048, 4096, 6000]) == trail.known_marks()
 
 
-def test_a_batch_end_has_its_mark_until_it_is_forgotten() -> None:
-    """The state and the outputs ask for the marks at places where batches ended."""
+def test_what_was_read_is_known_by_its_powers_and_its_end() -> None:
+    """The state and the outputs ask for the marks up to the farthest place that was read."""
     data = content(3000)
     trail = Trail()
+
+    assert trail.known_marks() == []
     trail.extend(0, data[:2500])
-    trail.remember_here()
-    trail.extend(2500, data[2500:])
-    trail.remember_here()
-    trail.remember_end(2100, data[:2100])
-    assert marks_of(data, [1024, 2048, 2500]) == trail.marks_at(2500)
-    assert marks_of(data, [1024, 2048, 2100]) == trail.marks_at(2100)
-    trail.forget_ends_below(2600)
-    assert marks_of(data, [1024, 2048]) == trail.marks_at(2500)
-    assert mark_of(3000, data) == trail.mark_at(3000)
+
+    assert trail.known_marks() == [mark_of(at, data[max(0, at - MARK_BYTES) : at]) for at in (1024, 2048, 2500)]
 
 
 @pytest.mark.parametrize(

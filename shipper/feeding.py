@@ -1,0 +1,285 @@
+"""Reads one file's next batch and feeds it: to the metrics, to the output, or to both, and moves the cursors over it.
+
+`turn` decides which, `tail` reads, `parse` and `enrich` make of it what observer and output take. `pipeline` gives the
+turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from typing import Any, Protocol
+
+from shipper.attach import is_json_object
+from shipper.batch import Batch, Documents, Output
+from shipper.delivered import ask_again
+from shipper.enrich import Enricher
+from shipper.followed import Cursor, Followed, UnderWay
+from shipper.identity import mark_of
+from shipper.parse import Parser
+from shipper.settings import Format, SourceSettings
+from shipper.tail import CHUNK_BYTES, Chunk, LineReader
+from shipper.telemetry import Telemetry
+from shipper.turn import Hold, Read, choose
+
+FINAL_SECONDS = 5.0
+"""An unterminated last line of a file that will not grow waits so long."""
+LONGEST_GROUP = 8
+"""A line in parts that is still open after so many times the longest line's bytes is closed there."""
+
+
+class Observer(Protocol):
+    """What the pipeline needs of the exporter."""
+
+    def observe(self, batch: Batch) -> None: ...
+
+    def take_changes(self) -> Any: ...
+
+
+@dataclass(slots=True)
+class Stages:
+    """One source's own stages."""
+
+    settings: SourceSettings
+    parser: Parser
+    enricher: Enricher
+
+
+class Turn(Enum):
+    """What came of a turn."""
+
+    MORE = "more"
+    END = "end"
+    """Read to its present end."""
+    HELD = "held"
+    """Waits for room in the output."""
+
+
+class Feeder:
+    """Owned by the pipeline's thread. `done` is called by the output, from its threads."""
+
+    def __init__(
+        self,
+        *,
+        stages: Mapping[str, Stages],
+        observer: Observer,
+        output: Output,
+        telemetry: Telemetry,
+        done: Callable[[Followed, UnderWay], None],
+        reads_once: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stages = stages
+        self._observer = observer
+        self._output = output
+        self._telemetry = telemetry
+        self._done = done
+        self._reads_once = reads_once
+        self._clock = clock
+        self._lines = {name: telemetry.lines.labels(name) for name in stages}
+        self._bytes = {name: telemetry.bytes.labels(name) for name in stages}
+
+    # Reading
+
+    def turn(self, followed: Followed, *, has_room: bool, is_stalled: bool) -> Turn:
+        """Reads and feeds the next batch of an open file, where the cursors are apart one by each.
+
+        Raises OSError and Damaged if it cannot be read, Replaced if it is another content by now.
+        """
+        if followed.tail_start is not None and followed.tail_was_continued():
+            self._telemetry.unexpected_tails.inc()
+            followed.asked_marks = -1  # of the longer line the ledger has the beginning at most
+        ship, observe = followed.ship, followed.observe
+        choice = choose(
+            observed=None if observe is None else observe.position,
+            shipped=None if ship is None else ship.position,
+            has_room=has_room,
+            is_stalled=is_stalled,
+        )
+        if choice is Hold.NO_ROOM:
+            return Turn.HELD
+        if choice is Hold.NOTHING:
+            followed.has_rest = False
+            return self._at_end(followed)
+        cursor = ship if choice.ships else observe
+        if cursor is None:
+            raise AssertionError("a cursor was chosen that is not there")
+        turn = self._read(followed, cursor, choice)
+        if followed.is_joined or observe is None:
+            return turn
+        if choice.ships and turn is Turn.MORE:
+            self._read(
+                followed, observe, Read(ships=False, observes=True)
+            )  # metrics stay current while shipping catches up
+        elif not choice.ships and turn is Turn.END:
+            return Turn.HELD
+        return turn
+
+    def _read(self, followed: Followed, cursor: Cursor, choice: Read) -> Turn:
+        lines, before = cursor.lines, cursor.before
+        start = lines.position
+        chunk = lines.next_chunk(limit=choice.limit)
+        batch = None if chunk is None else self._parse(followed, lines, chunk)
+        try:
+            followed.verify(start, before)
+        except BaseException:
+            lines.jump(start)
+            raise
+        if chunk is None or batch is None:
+            return self._at_end(followed) if not self._is_searching(lines) else Turn.MORE
+        self._hand_over(followed, cursor, chunk, batch, choice)
+        return Turn.MORE
+
+    def _is_searching(self, lines: LineReader) -> bool:
+        """Whether the end of a very long line is being looked for, and there is more to look at."""
+        return lines.scanned > lines.position and lines.reader.read(lines.scanned, 1) != b""
+
+    def _at_end(self, followed: Followed) -> Turn:
+        followed.looked_at_size = followed.size
+        readings = [cursor.lines for cursor in followed.cursors() if cursor.is_reading]
+        followed.has_rest = any(
+            lines.scanned > lines.position or lines.reader.read(lines.position, 1) != b"" for lines in readings
+        )
+        followed.is_complete = any(lines.reader.is_complete for lines in readings)
+        if (
+            self._reads_once
+            and followed.has_rest
+            and self._take_tail(followed, is_final=self._is_settled_archive(followed))
+        ):
+            return Turn.MORE
+        return Turn.END
+
+    def _is_settled_archive(self, followed: Followed) -> bool:
+        return followed.is_complete and self._clock() - followed.mtime_ns / 1e9 >= FINAL_SECONDS
+
+    def _parse(self, followed: Followed, lines: LineReader, chunk: Chunk) -> Batch | None:
+        """The batch of a chunk, made shorter or longer where a line has many parts; None if more of it must come."""
+        parser = self._stages[followed.source.name].parser
+        size = CHUNK_BYTES
+        while True:
+            batch = parser.parse(
+                chunk,
+                source=followed.source.name,
+                path=followed.path,
+                identity=followed.identity,
+                content=followed,
+                is_final=chunk.is_tail,
+            )
+            if batch is not None:
+                if batch.end < chunk.end:
+                    chunk.data = chunk.data[: batch.end - chunk.start]
+                    chunk.end = batch.end
+                    lines.jump(batch.end)
+                return batch
+            lines.jump(chunk.start)
+            size *= 4
+            longer = lines.next_chunk(size=size)
+            if longer is None or longer.end <= chunk.end:
+                lines.jump(chunk.start)
+                return None
+            chunk.end, chunk.data = longer.end, longer.data
+
+    # The last line
+
+    def take_tail(self, followed: Followed, *, has_room: bool) -> bool | None:
+        """Takes what stands behind the last whole line of a file that will not be continued.
+
+        None if it has to wait for room or for the other cursor, False if there is nothing to take. Raises as `turn`.
+        """
+        if not followed.is_joined or (followed.ship is not None and not has_room):
+            return None
+        return self._take_tail(followed, is_final=True)
+
+    def _take_tail(self, followed: Followed, *, is_final: bool) -> bool:
+        cursor = followed.ship if followed.ship is not None and followed.ship.is_reading else followed.observe
+        if cursor is None or not cursor.is_reading or not followed.is_joined:
+            return False
+        lines, start, before = cursor.lines, cursor.position, cursor.before
+        chunk = self._open_group(followed, lines) if is_final else None
+        chunk = chunk or lines.tail_chunk()
+        if chunk is None or not (is_final or is_json_object(chunk.data)):
+            lines.jump(start)
+            return False
+        followed.verify(start, before)
+        batch = self._parse(followed, lines, chunk)
+        if batch is None:
+            lines.jump(start)
+            return False
+        lines.jump(chunk.end)
+        choice = Read(
+            ships=followed.ship is cursor, observes=followed.observe is not None and followed.observe.is_reading
+        )
+        self._hand_over(followed, cursor, chunk, batch, choice)
+        if chunk.is_tail:
+            followed.tail_start = chunk.start
+        return True
+
+    def _open_group(self, followed: Followed, lines: LineReader) -> Chunk | None:
+        """Whole lines that are the beginning of one in parts."""
+        if followed.source.format is Format.JSON:
+            return None
+        return lines.next_chunk(size=LONGEST_GROUP * followed.source.max_line_bytes)
+
+    # Handing over
+
+    def _hand_over(self, followed: Followed, cursor: Cursor, chunk: Chunk, batch: Batch, choice: Read) -> None:
+        """Counts and ships a batch, and moves the cursors over it."""
+        if chunk.end > followed.trail.position:
+            self._count(batch, chunk.end - chunk.start)
+        followed.note(chunk, cursor)
+        tail_start = followed.tail_start
+        if choice.observes:
+            is_rest_of_tail = tail_start is not None and chunk.start > tail_start
+            self._observer.observe(without_first_line(batch) if is_rest_of_tail else batch)
+            if followed.observe is not None and followed.observe is not cursor:
+                followed.observe.jump(chunk.end, cursor.before)
+        if choice.ships:
+            self._ship(followed, batch, cursor)
+        if tail_start is not None and followed.is_joined and followed.nearest > tail_start:
+            followed.tail_start = None
+
+    def _count(self, batch: Batch, size: int) -> None:
+        self._lines[batch.source].inc(batch.count)
+        self._bytes[batch.source].inc(size)
+        for problems in batch.problems.values():
+            for problem in problems:
+                self._telemetry.parse_failures.labels(batch.source, problem.reason).inc()
+
+    def _ship(self, followed: Followed, batch: Batch, cursor: Cursor) -> None:
+        ask_again(self._output, followed)
+        under_way = UnderWay(batch.end, mark_of(batch.end, cursor.before or b""), "")
+        enriched = self._stages[batch.source].enricher.enrich(
+            batch,
+            last_time=followed.ship_time,
+            covered=followed.covered,
+            done=partial(self._note_done, followed, under_way),
+        )
+        followed.ship_time = under_way.last_time = enriched.last_time
+        followed.under_way.append(under_way)
+        documents = self._telemetry.documents
+        if enriched.dropped:
+            documents.labels(batch.source, "dropped").inc(enriched.dropped)
+        if enriched.duplicates:
+            documents.labels(batch.source, "duplicate").inc(enriched.duplicates)
+        if enriched.documents.dead_letters:
+            documents.labels(batch.source, "dead_letter").inc(len(enriched.documents.dead_letters))
+        self._output.submit(enriched.documents)
+
+    def _note_done(self, followed: Followed, under_way: UnderWay, _documents: Documents) -> None:
+        self._done(followed, under_way)
+
+
+def without_first_line(batch: Batch) -> Batch:
+    """The batch without its first line, which the metrics have counted in a shorter form."""
+    return replace(
+        batch,
+        lines=batch.lines[1:],
+        offsets=batch.offsets[1:],
+        columns={name: column[1:] for name, column in batch.columns.items()},
+        problems={i - 1: problems for i, problems in batch.problems.items() if i},
+        raw_lines=None,
+        runtime_times=None,
+    )

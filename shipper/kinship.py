@@ -1,0 +1,108 @@
+"""What two files that begin with the same line are to each other: a file and its copy, or two contents.
+
+Copies come from copytruncate, from compression in place, from backups beside the file; different contents with equal
+first lines from services that begin each file with the same header. Asked by `attach` of a file that is followed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from shipper.followed import Followed, content_agrees
+from shipper.tail import ByteReader, Damaged, PlainReader
+
+WINDOW_BYTES = 64 << 10
+"""So much is compared at the beginning of two files and at the end of what both have."""
+
+
+class Kinship(Enum):
+    """What a file is to the one that is followed."""
+
+    OTHER = "other"
+    """Another content."""
+    COPY = "copy"
+    """Equal, and nothing more in it."""
+    SO_FAR = "so far"
+    """Equal as far as the followed one was read; to be asked again when more of it was."""
+    LONGER = "longer"
+    """Equal, and more in it: reading goes on there."""
+
+
+def kinship(*, is_equal: bool | None, is_conclusive: bool, has_more: bool) -> Kinship:
+    """`is_equal` as far as both go (None: nothing to compare yet). `is_conclusive`: the comparison went to the end of
+    the followed file or of the other. `has_more`: the other goes on behind the end of the followed one.
+    """
+    if is_equal is False:
+        return Kinship.OTHER
+    if not is_conclusive:
+        return Kinship.SO_FAR
+    return Kinship.LONGER if has_more else Kinship.COPY
+
+
+def shared_bytes(followed: Followed, reader: ByteReader, size: int, *, earlier: int) -> int:
+    """How many bytes two plain files surely share: all of the other's `size`, or as many as `earlier`; else 0."""
+    own = followed.reader
+    if own is None or not followed.is_plain or not isinstance(reader, PlainReader):
+        return 0
+    return next((length for length in (size, earlier) if 0 < length <= size and equal_so_far(own, reader, length)), 0)
+
+
+def kinship_of(followed: Followed, reader: ByteReader, size: int) -> Kinship:
+    """What the file behind `reader`, `size` bytes on disk, is to an intact `followed`. Raises OSError, Damaged."""
+    agree = content_agrees(reader, followed.trail.known_marks(), size)
+    if agree is False:
+        return Kinship.OTHER
+    own = followed.reader
+    if own is None:  # gone, and waiting for its last acknowledgements
+        return Kinship.SO_FAR
+    if followed.is_plain and isinstance(reader, PlainReader):
+        own_size = followed.stat().st_size  # after `size` was taken: a copy of a file that grows is never longer
+        is_equal = equal_so_far(own, reader, min(size, own_size))
+        return kinship(is_equal=is_equal, is_conclusive=True, has_more=size > own_size)
+    if not _heads_equal(own, reader):
+        return Kinship.OTHER
+    at_end = followed.is_at_end
+    return kinship(is_equal=agree, is_conclusive=at_end, has_more=at_end and _has_more(reader, _end(followed, own)))
+
+
+def equal_so_far(one: ByteReader, other: ByteReader, length: int) -> bool:
+    """Whether two plain contents are equal in their first `length` bytes, as far as their beginnings and ends say."""
+    head = min(length, WINDOW_BYTES)
+    if one.read(0, head) != other.read(0, head):
+        return False
+    start = max(head, length - WINDOW_BYTES)
+    return one.read(start, length - start) == other.read(start, length - start)
+
+
+def _heads_equal(one: ByteReader, other: ByteReader) -> bool:
+    pieces = [_head(one), _head(other)]
+    shared = min(map(len, pieces))
+    return pieces[0][:shared] == pieces[1][:shared]
+
+
+def _head(reader: ByteReader) -> bytes:
+    """The beginning, as far as it can be read."""
+    try:
+        return reader.read(0, WINDOW_BYTES)
+    except Damaged:
+        return b""
+
+
+def _end(followed: Followed, reader: ByteReader) -> int:
+    """Where a content that was read to its end ends, with its unterminated last line."""
+    if followed.is_plain:
+        return followed.stat().st_size
+    end = followed.farthest
+    try:
+        while piece := reader.read(end, WINDOW_BYTES):
+            end += len(piece)
+    except Damaged:
+        return end
+    return end
+
+
+def _has_more(reader: ByteReader, position: int) -> bool:
+    try:
+        return reader.read(position, 1) != b""
+    except Damaged:
+        return False

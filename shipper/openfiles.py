@@ -1,0 +1,35 @@
+"""Which followed files are open: no more than the process may have, and the longest unused are closed first.
+
+A file that is deleted or lies where no pattern looks is never closed here: nothing would lead to it again.
+"""
+
+from __future__ import annotations
+
+from shipper.followed import Followed
+
+
+class OpenFiles:
+    """Counts what is open. Files may be closed by others: that is noticed when room is needed."""
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[Followed, None] = {}  # the longest unused first
+
+    def used(self, followed: Followed) -> None:
+        """It is open and was used just now."""
+        self._open.pop(followed, None)
+        self._open[followed] = None
+
+    def has_room(self) -> bool:
+        """Whether one more may be opened; closes one that rests if need be."""
+        if len(self._open) < self._limit:
+            return True
+        self._open = {followed: None for followed in self._open if followed.is_open}
+        enough = self._limit - 1 - self._limit // 8  # several at once, so that not every opening looks for one to close
+        for followed in list(self._open):
+            if len(self._open) <= enough:
+                break
+            if not (followed.is_ready or followed.is_deleted) and followed.is_listed:
+                followed.close()
+                del self._open[followed]
+        return len(self._open) < self._limit

@@ -1,0 +1,131 @@
+"""What is followed: by inode and by identity, what is gone but not acknowledged, and what of it the state must keep.
+
+Bookkeeping only; `roster` decides. Owned by the pipeline's thread, others read copies of its lists.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from shipper.followed import Followed, Key
+from shipper.state import FileRecord
+from shipper.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Changed:
+    """What is to be made durable."""
+
+    records: list[FileRecord] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+
+
+class Register:
+    """All that is followed. A file that is let go fades until everything of it is acknowledged."""
+
+    def __init__(self, *, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._by_key: dict[Key, Followed] = {}
+        self._by_identity: dict[str, list[Followed]] = {}
+        self._fading: list[Followed] = []
+        self._dirty: dict[int, Followed | FileRecord] = {}
+        self._forgotten: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Followed]:
+        return iter(self._by_key.values())
+
+    def get(self, key: Key) -> Followed | None:
+        return self._by_key.get(key)
+
+    def has(self, followed: Followed) -> bool:
+        """Whether it is followed still."""
+        return self._by_key.get(followed.key) is followed
+
+    def live(self, identity: str) -> Sequence[Followed]:
+        """What is read, or was and is not acknowledged to the end."""
+        fading = [followed for followed in self._fading if followed.identity == identity]
+        return [*self._by_identity.get(identity, ()), *fading]
+
+    def all(self) -> Iterator[Followed]:
+        """What is followed, and what fades; from any thread."""
+        yield from list(self._by_key.values())
+        yield from list(self._fading)
+
+    # Changes
+
+    def add(self, followed: Followed) -> None:
+        self._by_key[followed.key] = followed
+        self._by_identity.setdefault(followed.identity, []).append(followed)
+        self.touch(followed)
+
+    def moved(self, followed: Followed, earlier: Key) -> None:
+        """It is another file now, with the same content."""
+        if self._by_key.get(earlier) is followed:
+            del self._by_key[earlier]
+        self._by_key[followed.key] = followed
+        self.touch(followed)
+
+    def let_go(self, followed: Followed) -> None:
+        """Nothing more is read of it; it fades."""
+        del self._by_key[followed.key]
+        others = self._by_identity[followed.identity]
+        others.remove(followed)
+        if not others:
+            del self._by_identity[followed.identity]
+        followed.is_gone = True
+        followed.close()
+        self._fading.append(followed)
+        self.touch(followed)
+
+    def take_acknowledged(self) -> list[Followed]:
+        """Takes out what has faded: gone, and acknowledged to the end."""
+        if not self._fading:
+            return []
+        done = [followed for followed in self._fading if not followed.under_way]
+        self._fading = [followed for followed in self._fading if followed.under_way]
+        return done
+
+    @property
+    def has_fading(self) -> bool:
+        return bool(self._fading)
+
+    def lose(self, source: str, path: str, lost: int, reason: str) -> None:
+        """Counts and says that so many bytes were never read, if any."""
+        if lost > 0:
+            log.error("%r was %s before %d bytes of it were read; they are lost", path, reason.replace("_", " "), lost)
+            self._telemetry.unread_lost_bytes.labels(source, reason).inc(lost)
+
+    # For the state
+
+    def touch(self, followed: Followed) -> None:
+        """Its record has changed."""
+        self._dirty[followed.id] = followed
+
+    def keep(self, record: FileRecord, forgotten: Sequence[int] = ()) -> None:
+        """A record of what is not followed has changed."""
+        self._dirty[record.id] = record
+        self._forgotten += forgotten
+
+    def take_changes(self, now: float) -> Changed:
+        """What changed since the last call; `now` is Unix time."""
+        records = [each.record(now) if isinstance(each, Followed) else each for each in self._dirty.values()]
+        changed = Changed(records, self._forgotten)
+        self._dirty, self._forgotten = {}, []
+        return changed
+
+    def release(self) -> dict[Key, int]:
+        """Closes all; returns descriptors of deleted files that were open, the caller's from now on."""
+        deleted = {}
+        for followed in self.all():
+            if followed.is_open and os.fstat(followed.descriptor).st_nlink == 0:
+                deleted[followed.key] = os.dup(followed.descriptor)
+            followed.close()
+        return deleted
