@@ -79,8 +79,17 @@ class Asked:
 class Attacher:
     """Knows the records of files that are not followed at present. Owned by the pipeline's thread."""
 
-    def __init__(self, *, scope: str, metrics_start: MetricsStart, records: Iterable[FileRecord]) -> None:
+    def __init__(
+        self,
+        *,
+        scope: str,
+        metrics_start: MetricsStart,
+        records: Iterable[FileRecord],
+        identity_line: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        """`identity_line` gives the form in which a first line enters the identity (redacted)."""
         self._scope = scope
+        self._identity_line = identity_line
         self._metrics_start = metrics_start
         self._by_inode: dict[Key, FileRecord] = {}
         self._by_identity: dict[str, list[FileRecord]] = {}
@@ -194,7 +203,8 @@ class Attacher:
                 line = first_line(reader, is_final=True)
             if line is None or not (is_final or is_json_object(line)):
                 return ""
-        return identity_of(scope=self._scope, stem_name=stem(os.path.basename(found.real_path)), first_line=line)
+        name = stem(os.path.basename(found.real_path))
+        return identity_of(scope=self._scope, stem_name=name, first_line=self._identity_line(line))
 
     def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> FileRecord | None:
         """The record of this very file. One whose file was emptied or replaced waits for a copy from now on."""

@@ -27,6 +27,7 @@ from shipper.local import LocalOutput
 from shipper.openfiles import OpenFiles
 from shipper.parse import Parser
 from shipper.pipeline import Pipeline, Stages
+from shipper.redact.stage import redactor
 from shipper.roster import Roster
 from shipper.settings import DEFAULT_INDEX, ElasticsearchSettings, LocalSettings, MetricsStart, Settings
 from shipper.state import State
@@ -70,6 +71,7 @@ class Engine:
         self.is_first_scan_done = False
         self.beat_at = time.monotonic()
         self.dead_letters = DeadLetterWriter(directory=Path(settings.state) / "dead-letter", telemetry=telemetry)
+        self._redactor = redactor(settings)
         self.exporter = Exporter(rules=rules, telemetry=RuleCounts(telemetry))
         self.output = self._make_output()
         self._snapshot = state.load()
@@ -117,7 +119,12 @@ class Engine:
     def _make_pipeline(self, descriptors: Mapping[Key, int]) -> Pipeline:
         settings = self.settings
         metrics_start = MetricsStart.BEGINNING if self._reads_once else settings.metrics.start
-        attacher = Attacher(scope=settings.identity_scope, metrics_start=metrics_start, records=self._snapshot.files)
+        attacher = Attacher(
+            scope=settings.identity_scope,
+            metrics_start=metrics_start,
+            records=self._snapshot.files,
+            identity_line=self._redactor.identity_line,
+        )
         roster = Roster(
             sources=settings.sources,
             attacher=attacher,
@@ -155,7 +162,12 @@ class Engine:
             fields = (enricher.fields if source.ship else frozenset()) | (
                 self.exporter.fields if source.metrics else frozenset()
             )
-            parser = Parser(line_format=source.format, fields=fields, max_line_bytes=source.max_line_bytes)
+            parser = Parser(
+                line_format=source.format,
+                fields=fields,
+                max_line_bytes=source.max_line_bytes,
+                redact=self._redactor.redact,
+            )
             stages[source.name] = Stages(source, parser, enricher)
         return stages
 

@@ -23,6 +23,7 @@ from shipper.errors import ConfigError
 from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
+from shipper.redact.stage import redactor
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
 from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
 from shipper.telemetry import RuleCounts, Telemetry
@@ -119,8 +120,12 @@ class Explainer:
             frame=_FRAME,
         )
         self._fields = self._enricher.fields | self._exporter().fields
+        self._redactor = redactor(settings)
         self._parser = Parser(
-            line_format=origin.source.format, fields=self._fields, max_line_bytes=origin.source.max_line_bytes
+            line_format=origin.source.format,
+            fields=self._fields,
+            max_line_bytes=origin.source.max_line_bytes,
+            redact=self._redactor.redact,
         )
         self._identity = ""
         self._last_time = ""
@@ -135,7 +140,9 @@ class Explainer:
             if first is None:
                 return
             self._identity = identity_of(
-                scope=self._settings.identity_scope, stem_name=self._origin.stem, first_line=first
+                scope=self._settings.identity_scope,
+                stem_name=self._origin.stem,
+                first_line=self._redactor.identity_line(first),
             )
         position = chunk.start
         for line in io.BytesIO(chunk.data):
@@ -164,6 +171,7 @@ class Explainer:
             "problems": [problem.reason for problem in batch.problems.get(0, ())],
             "time": enriched.last_time or None,
             "tags": self._tags(batch.columns),
+            "redacted": dict(batch.redactions),
         }
         if documents.dead_letters:
             letter = documents.dead_letters[0]
@@ -200,6 +208,7 @@ def as_explanation(explanation: dict[str, Any]) -> str:
     rows.append(("time", found["time"] or "none: it goes to the index of undated lines"))
     rows += [("tag", f"{name}: {text}") for name, text in found["tags"].items()]
     reason = f" ({found['reason']})" if "reason" in found else ""
+    rows += [("redacted", f"{count} by {rule}") for rule, count in found["redacted"].items()]
     rows.append(("outcome", found["outcome"] + reason))
     rows += [(name, found[name]) for name in ("index", "id") if name in found]
     if "document" in found:

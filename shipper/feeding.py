@@ -244,6 +244,8 @@ class Feeder:
     def _count(self, batch: Batch, size: int) -> None:
         self._lines[batch.source].inc(batch.count)
         self._bytes[batch.source].inc(size)
+        for rule, count in batch.redactions.items():
+            self._telemetry.redactions.labels(rule).inc(count)
         for problems in batch.problems.values():
             for problem in problems:
                 self._telemetry.parse_failures.labels(batch.source, problem.reason).inc()

@@ -17,6 +17,7 @@ from shipper.engine import host_name
 from shipper.enrich import Enriched, Enricher
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
+from shipper.redact.stage import redactor
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
 from shipper.tail import CHUNK_BYTES, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
@@ -71,8 +72,12 @@ class Rereader:
         self.scope = settings.identity_scope
         self.source = source
         self.enricher = enricher_of(settings, source)
+        self.redactor = redactor(settings)
         self.parser = Parser(
-            line_format=source.format, fields=self.enricher.fields, max_line_bytes=source.max_line_bytes
+            line_format=source.format,
+            fields=self.enricher.fields,
+            max_line_bytes=source.max_line_bytes,
+            redact=self.redactor.redact,
         )
 
     def open(self, found: Found) -> Reread:
@@ -100,7 +105,11 @@ class Reread:
         if first is None:
             first = first_line(self.reader, is_final=True)
         name = stem(os.path.basename(found.real_path))  # noqa: PTH119 - of any bytes, as the daemon does
-        self.identity = "" if first is None else identity_of(scope=rereader.scope, stem_name=name, first_line=first)
+        self.identity = (
+            ""
+            if first is None
+            else identity_of(scope=rereader.scope, stem_name=name, first_line=rereader.redactor.identity_line(first))
+        )
         """'' while nothing is in it."""
 
     def __enter__(self) -> Self:

@@ -107,7 +107,7 @@ def test_demo_ends_with_equal_numbers(tmp_path: Path) -> None:
 
 def test_each_command_has_help_with_an_example(tmp_path: Path) -> None:
     """`--help` of every command shows how it is used."""
-    for command in ("run", "check", "explain", "setup", "demo"):
+    for command in ("run", "check", "explain", "setup", "demo", "status", "audit", "dead-letter"):
         done = run_to_end(command, "--help", directory=tmp_path)
 
         assert done.returncode == 0

@@ -135,6 +135,31 @@ def test_drop_and_dead_letter(tmp_path: Path) -> None:
     assert [("time_in_future", "a")] == [(letter["reason"], letter["source"]) for letter in letters]
 
 
+def test_credentials_leave_by_no_door(tmp_path: Path) -> None:
+    """By default they are masked in documents, labels, tags and dead letters; ids tell nothing of them."""
+    config = tmp_path / "shipper.yml"
+    (tmp_path / "rules.yml").write_text(
+        "rules: [{name: seen_total, type: counter, help: Seen., labels: {secret: password, path: route(url)}}]\n"
+    )
+    config.write_text(
+        "state: state\nsources: [{name: a, paths: [app.log]}]\noutput: {local: {directory: out}}\n"
+        "metrics: {rules: [rules.yml]}\n"
+    )
+    write(tmp_path / "app.log", line(1))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        write(tmp_path / "app.log", line(2, password="hunter2"), line(3, url="/x?token=hunter2"))
+        write(tmp_path / "app.log", "login failed: password=hunter2\n")
+        write(tmp_path / "app.log", line(4, timestamp="2091-01-01T00:00:00Z", headers={"Authorization": "hunter2"}))
+        shipper.wait_for(lambda: shipper.metric("shipper_redactions_total") == 4, "four redactions")
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 4, "four documents")
+        pages = [shipper.get(path)[1] for path in ("/", "/metrics", "/status.json")]
+        assert shipper.stop() == 0
+
+    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "app.log"]
+    assert not any(b"hunter2" in text for text in texts)
+    assert "hunter2" not in "".join(pages) + shipper.log
+
+
 def test_usage_errors_end_with_2(tmp_path: Path) -> None:
     """What cannot be used is named, and what to do."""
     write(tmp_path / "app.log", line(1))

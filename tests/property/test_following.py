@@ -27,7 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from shipper.settings import MetricsStart
 
-RUNS = int(os.environ.get("SHIPPER_MODEL_RUNS", "200"))
+RUNS = int(os.environ.get("SHIPPER_MODEL_RUNS", "50"))
 OPEN_LIMITS = [1, 2, 100] if "SHIPPER_MODEL_RUNS" in os.environ else [100]
 """Long runs search where files are closed between looks too; the usual one repeats the same examples each time."""
 HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
