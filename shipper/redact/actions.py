@@ -26,12 +26,22 @@ _PLACEHOLDER: Final = re.compile(
     rb"|null|undefined|none|nil|true|false|",
     re.IGNORECASE,
 )
+_NUMBER: Final = re.compile(rb"[+-]?[\d.,]++(?:[eE][+-]?\d++)?")
 _TRUNCATED: Final = re.compile(r".{3}\*{3}", re.DOTALL)
 
 
 def is_placeholder(text: bytes) -> bool:
     """Whether nothing is to be hidden: nothing there, a mask that is there already, or a word for nothing."""
     return len(text) <= 64 and _PLACEHOLDER.fullmatch(text) is not None
+
+
+def is_count(text: bytes, digits: int) -> bool:
+    """Whether a text is a number of at most so many digits."""
+    return 0 < len(digits_of(text)) <= digits and _NUMBER.fullmatch(text) is not None
+
+
+def digits_of(text: bytes) -> bytes:
+    return bytes(byte for byte in text if 48 <= byte <= 57)
 
 
 def acted(action: RedactAction, text: bytes, *, key: bytes, is_literal: bool = False) -> bytes:

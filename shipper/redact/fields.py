@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from shipper.redact.actions import acted, decoded, encoded
+from shipper.redact.actions import acted, decoded, encoded, is_count
 from shipper.redact.keys import Key, KeyRule, Keys
 from shipper.redact.text import Redaction
 from shipper.settings import RedactAction
@@ -204,7 +204,7 @@ class _Walk:
             if name is None:
                 return None
             rule = KeyRule(name, RedactAction.MASK)
-        is_covered = rule.covers_booleans if atom in _LITERALS else rule.covers_numbers and atom != b"null"
+        is_covered = rule.covers_booleans if atom in _LITERALS else atom != b"null"
         redacted = self._acted(rule, atom, is_literal=True) if is_covered else atom
         if redacted != atom:
             self._replace(start, start + len(atom), b'"%b"' % redacted)
@@ -286,7 +286,7 @@ class _Walk:
     # Doing
 
     def _acted(self, rule: KeyRule, text: bytes, *, is_literal: bool = False) -> bytes:
-        if rule.action is RedactAction.KEEP:
+        if rule.action is RedactAction.KEEP or (rule.count_digits and is_count(text, rule.count_digits)):
             return text
         redacted = acted(rule.action, text, key=self._rules.hash_key, is_literal=is_literal)
         if redacted != text:

@@ -21,7 +21,8 @@ class KeyRule(NamedTuple):
 
     rule: str
     action: RedactAction
-    covers_numbers: bool = True
+    count_digits: int = 0
+    """Numbers of so many digits at most are left alone."""
     covers_booleans: bool = False
 
 

@@ -25,7 +25,11 @@ class Speaks(Enum):
 
     OF_SECRETS = "secrets"
     OF_EVENTS = "events"
-    """`session: started` says nothing; a value must look like a secret."""
+    """`session: started`"""
+    OF_THINGS = "things"
+    """`phone: rang`; what it is in earnest has digits."""
+    OF_ANYTHING = "anything"
+    """`Bad credentials: no such user`; in prose nothing is taken for a value."""
 
 
 class Name(NamedTuple):
@@ -35,8 +39,8 @@ class Name(NamedTuple):
     core: str
     before: str = _ANY
     after: str = ""
-    is_number_secret: bool = True
-    """Numbers are secrets too (a PIN as `password`), not only text (`tokens: 512` is a count)."""
+    count_digits: int = 0
+    """Numbers of so many digits at most are counts (`tokens: 512`), no secrets (a PIN as `password`)."""
     speaks: Speaks = Speaks.OF_SECRETS
 
 
@@ -53,27 +57,28 @@ NAMES: Final[dict[Pack, Sequence[Name]]] = {
         Name(_CREDENTIALS, r"pwd(?:~hash|\d{1,2})?"),
         Name(_CREDENTIALS, r"secrets?(?:~(?:access~)?keys?|~hash|~id|~value|\d{1,2})?"),
         Name(_CREDENTIALS, r"token(?:~hash|~value|\d{1,2})?"),
-        Name(_CREDENTIALS, "tokens", is_number_secret=False),
+        Name(_CREDENTIALS, "tokens", count_digits=12),
         Name(_CREDENTIALS, "(?:api|app|private|secret|access|signing|encryption|decryption|auth|session|account|shared"
              "|master|ssh|hmac|consumer|subscription|client|license|deploy)~keys?(?:~id)?"),
         Name(_CREDENTIALS, "jwt|[cx]srf|basic~auth|sess(?:ion)?~id|connect~sid"),
         Name(_CREDENTIALS, "auth(?:ori[sz]ation)?~(?:code|header)|(?:mfa|otp|2fa|verification)~code"),
         Name(_CREDENTIALS, "(?:amz|goog)~(?:signature|credential)"),
-        Name(_CREDENTIALS, "cookies?|set~cookie2", is_number_secret=False),
-        Name(_CREDENTIALS, "authori[sz]ation", before=f"(?:(?:{_OWNERS})~)*", is_number_secret=False),
+        Name(_CREDENTIALS, "cookies?|set~cookie2", count_digits=9),
+        Name(_CREDENTIALS, "authori[sz]ation", before=f"(?:(?:{_OWNERS})~)*"),
+        Name(_CREDENTIALS, "credentials?", before="(?:user~|login~)?", speaks=Speaks.OF_ANYTHING),
         Name(_CREDENTIALS, "session", before=f"(?:(?:{_OWNERS}|user|web|php|login|auth|client|express|current)~)*",
-             is_number_secret=False, speaks=Speaks.OF_EVENTS),
-        Name(_CREDENTIALS, "pass", before=f"(?:(?:{_LOGINS})~)*", is_number_secret=False, speaks=Speaks.OF_EVENTS),
+             count_digits=4, speaks=Speaks.OF_EVENTS),
+        Name(_CREDENTIALS, "pass", before=f"(?:(?:{_LOGINS})~)*", count_digits=9, speaks=Speaks.OF_EVENTS),
         Name(_CREDENTIALS, "[ht]?otp", before=f"(?:(?:{_LOGINS}|sms|mfa|phone)~)*"),
         Name(_CREDENTIALS, "psk", before="(?:(?:wifi|wlan|wpa2?|ipsec|vpn)~)*"),
-        Name(_CREDENTIALS, "bearer", before="", is_number_secret=False, speaks=Speaks.OF_EVENTS),
+        Name(_CREDENTIALS, "bearer", before="", speaks=Speaks.OF_EVENTS),
     ),
     Pack.CONTACT: (
-        Name("contact.email", "e~mail(?:~addr(?:ess)?)?|mail~addr(?:ess)?", is_number_secret=False),
+        Name("contact.email", "e~mail(?:~addr(?:ess)?)?|mail~addr(?:ess)?", count_digits=9),
         Name("contact.phone", "(?:tele)?phone(?:~(?:number|no|num))?|(?:mobile|cell|fax|tel)(?:~(?:number|no|num))",
-             speaks=Speaks.OF_EVENTS),
+             speaks=Speaks.OF_THINGS),
         Name("contact.phone", "tel|mobile|fax", before="(?:(?:home|work|office|private|patient|contact)~)*",
-             speaks=Speaks.OF_EVENTS),
+             speaks=Speaks.OF_THINGS),
     ),
     Pack.NATIONAL_IDS: (
         Name("national_ids.ssn", "ssn|social~security(?:~(?:number|no|num))?"),
@@ -91,8 +96,8 @@ NAMES: Final[dict[Pack, Sequence[Name]]] = {
     ),
     Pack.DATES_OF_BIRTH: (
         Name("dates_of_birth.date", "dob|d[.]o[.]b|dates?~of~birth|birth~(?:date|day)|geburts~(?:datum|tag)"),
-        Name("dates_of_birth.date", "born(?:~on)?", before="(?:patient~)?", is_number_secret=False,
-             speaks=Speaks.OF_EVENTS),
+        Name("dates_of_birth.date", "born(?:~on)?", before="(?:patient~)?", count_digits=3,
+             speaks=Speaks.OF_THINGS),
     ),
 }
 # fmt: on

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from shipper.redact.actions import MASK
+from shipper.redact.actions import MASK, digits_of
 
 Check = Callable[[bytes, int, int], tuple[int, int] | None]
 """What of `text[start:end]` is to be replaced, None if it is not what it looks like."""
@@ -53,10 +53,6 @@ _CAME_ON: Final = re.compile(rb"(?:(?<!\\)\w|\d[-.])\Z")
 def is_part(text: bytes, start: int, end: int) -> bool:
     """Whether a number is a piece of a longer one, or of a name: letters or digits go on, on either side."""
     return bool(_GOES_ON.match(text, end) or _CAME_ON.search(text, max(0, start - 2), start))
-
-
-def digits_of(text: bytes) -> bytes:
-    return bytes(byte for byte in text if 48 <= byte <= 57)
 
 
 def has_digit(text: bytes, start: int, end: int) -> tuple[int, int] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shipper.redact.patterns import BREAK, Pattern, digits_of, is_part
+from shipper.redact.actions import digits_of
+from shipper.redact.patterns import BREAK, Pattern, is_part
 
 LABELLED: Final = r"(?:[ ]?(?:no|num|number|nr|id)\b\.?)?[\"'\\]{0,4}[ \t]{0,4}[:=#-]?[ \t]{0,4}[\"'\\]{0,4}"
 """What may stand between `SSN` and the number."""

@@ -89,7 +89,7 @@ class Rules:
 
         def sense(name: bytes) -> KeyRule | None:
             found = names.find(name)
-            return None if found is None else KeyRule(found.rule, RedactAction.MASK, found.is_number_secret)
+            return None if found is None else KeyRule(found.rule, RedactAction.MASK, found.count_digits)
 
         return JsonRules(
             keys=Keys(named=named, paths=paths, sense=sense, redact=self._redact_key),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shipper.redact.actions import is_placeholder
+from shipper.redact.actions import digits_of, is_count, is_placeholder
 from shipper.redact.names import Name, Speaks
 
 _SPACES: Final = re.compile(rb"(?:[ \t]|\\[tnr])*+")
@@ -29,19 +29,23 @@ _COOKIES: Final = re.compile(
     rb"[^\s;,\"']++(?:,?[ ]\d\d[ -]\w{3}[ -]\d{4}[ ][\d:]{8}[ ]GMT|;[ ]*+[^\s;,\"'=]++(?:=[^\s;,\"']*+)?"
     rb"|,[ ]*+[^\s;,\"'=]++=[^\s;,\"']*+)*+"
 )
-_LIKE_A_SECRET: Final = re.compile(rb"(?=.*\d)(?=.*[A-Za-z]).{5,}|.{16,}")
 _TALK: Final = frozenset(
     b"must is was were are be has have had required missing invalid incorrect wrong expired unknown not cannot should"
     b" and or reset changed updated rejected accepted verified validation failed failure error too does do no yes ok"
     b" optional empty unexpected".split()
 )
 
-_COUNT: Final = re.compile(rb"[+-]?[\d.,]{1,9}")
+_EVENTS: Final = frozenset(
+    b"started starting opened opening closed closing created creating destroyed ended ending active inactive idle"
+    b" timeout established terminated resumed restored saved loaded deleted removed user id new old none ok fail passed"
+    b" approved denied granted refused pending scheduled cancelled completed confirmed online offline connected"
+    b" disconnected storage store cookie token manager handler".split()
+)
 
 
 def is_secret(name: Name, value: bytes) -> bool:
     """Whether there is a value at all, and it is no count where the name may speak of one."""
-    return not is_placeholder(value) and (name.is_number_secret or not _COUNT.fullmatch(value))
+    return not is_placeholder(value) and not is_count(value, name.count_digits)
 
 
 def value_span(text: bytes, position: int, name: Name, assigned: bytes) -> tuple[int, int] | None:
@@ -56,11 +60,19 @@ def value_span(text: bytes, position: int, name: Name, assigned: bytes) -> tuple
     if not is_secret(name, value):
         return None
     is_prose = not is_quoted and assigned.endswith(b":") and start > position
-    if is_prose and value.rstrip(b".!?").lower() in _TALK:
-        return None
-    if is_prose and name.speaks is Speaks.OF_EVENTS and not _LIKE_A_SECRET.fullmatch(value):
-        return None
-    return span
+    return None if is_prose and _is_talk(name, value.rstrip(b".!?").lower()) else span
+
+
+def _is_talk(name: Name, word: bytes) -> bool:
+    """Whether a word behind `name: ` tells what happened to a secret, and is none."""
+    match name.speaks:
+        case Speaks.OF_EVENTS:
+            return word in _TALK or word in _EVENTS
+        case Speaks.OF_THINGS:
+            return not digits_of(word)
+        case Speaks.OF_ANYTHING:
+            return True
+    return word in _TALK
 
 
 def _span(text: bytes, start: int, assigned: bytes) -> tuple[tuple[int, int], bool]:

@@ -1,0 +1,1 @@
+"""What an attacker, or an application that logs too much, cannot get past the shipper."""

@@ -1,0 +1,140 @@
+"""Lines made to stall redaction, or to slip through it, do neither."""
+
+import time
+
+import pytest
+
+from shipper.redact.rules import Rules
+from shipper.settings import Pack, RedactAction, RedactSettings
+
+RULES = Rules(
+    RedactSettings(
+        packs=tuple(Pack),
+        fields={"email": RedactAction.MASK, "a.b": RedactAction.DROP},
+        patterns={"far": "x.*y|x"},
+        ip="truncate",
+        url_segments=("patients",),
+    ),
+    key=b"",
+)
+UNITS = {
+    "names": b"password",
+    "pairs": b"password=",
+    "pairs in prose": b"token: a ",
+    "pairs with commas": b"token=a,",
+    "open quotes": b'token="',
+    "escaped quotes": b'token=\\"',
+    "single quotes": b"password='",
+    "open brackets": b"token={",
+    "brackets and quotes": b'token=[{"',
+    "backslashes": b"\\",
+    "backslashes in brackets": b"token={\\\\\\",
+    "JWT": b"eyJabcdefgh.",
+    "no JWT": b"eyJ",
+    "digits": b"4",
+    "cards": b"4111 1111 1111 1111 ",
+    "dashes": b"4-",
+    "addresses": b"a@b.",
+    "e-mail": b"a@b.cc ",
+    "URLs": b"://a:",
+    "URL passwords": b"://a:b@",
+    "keys": b"-----BEGIN PRIVATE KEY",
+    "bearer": b"bearer ",
+    "flags": b"--token ",
+    "elements": b"<token>",
+    "attributes": b"<token ",
+    "v6": b"a::",
+    "v4": b"1.2.3.4",
+    "cookies": b"cookie: a=b; ",
+    "digest": b"authorization: digest a=b, ",
+    "own patterns": b"x",
+    "escapes": b"\\u0070",
+    "objects": b'{"a":',
+    "arrays": b"[",
+    "members": b'"a":"b",',
+    "secret members": b'"password":"b",',
+    "segments": b"/patients/",
+}
+
+
+def seconds(line: bytes) -> float:
+    best = float("inf")
+    for _ in range(3):
+        started = time.process_time()
+        RULES.redact_line(line, [])
+        best = min(best, time.process_time() - started)
+    return best
+
+
+def plain(text: bytes) -> bytes:
+    return text
+
+
+def in_json(text: bytes) -> bytes:
+    return b'{"m":"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"}'
+
+
+def in_object(text: bytes) -> bytes:
+    return b'{"a":{' + text.rstrip(b",") + b"}}"
+
+
+@pytest.mark.parametrize("form", [plain, in_json, in_object])
+@pytest.mark.parametrize("unit", UNITS)
+def test_time_grows_with_length_alone(unit: str, form: object) -> None:
+    """Four times the text takes four times the time or so, not sixteen times."""
+    assert callable(form)
+    short, long = (form(UNITS[unit] * (size // len(UNITS[unit]))) for size in (1 << 14, 1 << 16))
+    quick = seconds(short)
+    assert seconds(long) < 9 * quick + 0.01
+
+
+def test_depth() -> None:
+    """Nesting beyond any reason is a text like others, and its secrets go."""
+    line = b'{"a":' * 100_000 + b'{"password":"s3cret"}' + b"}" * 100_000
+    assert b"s3cret" not in RULES.redact_line(line, [])
+
+
+def test_strings_in_strings() -> None:
+    """JSON in strings in strings is followed as far as it goes; what is deeper is found as text."""
+    import json
+
+    text = '{"password":"s3cret"}'
+    for _ in range(9):
+        text = json.dumps({"m": text})
+    assert b"s3cret" not in RULES.redact_line(text.encode(), [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"password" :\t"s3cret"}',
+        b'{"p\\u0061ssword":"s3cret"}',
+        b'{"PASSWORD":"s3cret","password":"s3cret"}',
+        b'{"password":{"password":["s3cret"]}}',
+        b'{"a":"\xff","password":"s3cret"}',
+        b'{"password":"s3cret"} trailing',
+        b'{"password":"s3cret"}{"password":"s3cret"}',
+        b'\xef\xbb\xbf{"password":"s3cret"}',
+        b"{'password': 's3cret'}",
+        b'{"password":"s3cret',
+        b'"password":"s3cret"}',
+        b'{"m":"password=s3cret"',
+        b'{"m":"pass\\u0077ord=s3cret"}',
+        b'{"m":"{\\"pass\\\\u0077ord\\":\\"s3cret\\"}"}',
+        b'{"m":"{\\"password\\":\\"s3cret\\""}',
+        b'["password=s3cret"]',
+        b'"password=s3cret"',
+        b'{"password":1e999,"token":"s3cret"}',
+        b'{"\\ud800":1,"token":"s3cret"}',
+        b'{"token":"\\ud800s3cret"}',
+        b'\x00\x00{"password":"s3cret"}',
+        b'{"a":NaN,"password":"s3cret"}',
+        b"password\t=\ts3cret",
+        b"PASSWORD:s3cret",
+        b"x" * 70_000 + b" password=s3cret",
+    ],
+)
+def test_odd_writings(line: bytes) -> None:
+    """Escapes, broken JSON, repeated keys and bytes that are no text hide nothing."""
+    assert b"s3cret" not in RULES.redact_line(line, [])
+    assert [0] == list(RULES.suspects(line, [0]))
