@@ -101,7 +101,7 @@ class Engine:
         )
 
     def _make_elasticsearch(self, settings: ElasticsearchSettings) -> Output:
-        from shipper.elastic import ElasticsearchOutput  # 10 MB of memory that a local output does without
+        from shipper.elastic.output import ElasticsearchOutput  # 10 MB of memory that a local output does without
 
         return ElasticsearchOutput(
             settings=settings,

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from shipper.batch import Batch, DeadLetter, Documents
 from shipper.deadletter import DeadLetterWriter
-from shipper.elastic import ElasticsearchOutput
 from shipper.elastic.bulk import FRAME
+from shipper.elastic.output import ElasticsearchOutput
 from shipper.elastic.settle import Patience
 from shipper.settings import ElasticsearchSettings, Secret
 from shipper.telemetry import Telemetry
