@@ -121,7 +121,7 @@ class Feeder:
     def _read(self, followed: Followed, cursor: Cursor, choice: Read) -> Turn:
         lines, before = cursor.lines, cursor.before
         start = lines.position
-        chunk = lines.next_chunk(limit=choice.limit)
+        chunk = lines.next_chunk(limit=choice.limit) or self._counted_tail(followed, lines, choice)
         batch = None if chunk is None else self._parse(followed, lines, chunk)
         try:
             followed.verify(start, before)
@@ -132,6 +132,17 @@ class Feeder:
             return self._at_end(followed) if not self._is_searching(lines) else Turn.MORE
         self._hand_over(followed, cursor, chunk, batch, choice)
         return Turn.MORE
+
+    def _counted_tail(self, followed: Followed, lines: LineReader, choice: Read) -> Chunk | None:
+        """An unterminated last line that the metrics have counted, and that did not arrive before the process ended."""
+        if choice.observes or choice.limit is None or followed.tail_start != lines.position:
+            return None
+        chunk = lines.tail_chunk()
+        if chunk is None or chunk.end != choice.limit:
+            lines.jump(lines.position)
+            return None
+        lines.jump(chunk.end)
+        return chunk
 
     def _is_searching(self, lines: LineReader) -> bool:
         """Whether the end of a very long line is being looked for, and there is more to look at."""

@@ -303,7 +303,6 @@ class Pipeline:
                 self._looks.later(followed, now, files=len(self._register))
             elif turn is Turn.END:
                 turns += 1
-                followed.interval = 0.0
                 self._looks.later(followed, now, files=len(self._register))
         return turns
 
