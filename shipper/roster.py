@@ -445,10 +445,18 @@ class Roster:
         """Records of files that are not followed at present; from any thread."""
         return self._attacher.remembered()
 
-    def count_waiting(self, source: str) -> int:
-        """How many files have no complete line yet or cannot be read."""
-        waiting = (Why.NO_LINE, Why.UNREADABLE)
-        return sum(aside.found.source.name == source and aside.why in waiting for aside in self._asides)
+    def count_aside(self, source: str, why: Why) -> int:
+        """How many of a source's files are not followed for this reason; from any thread."""
+        return sum(aside.found.source.name == source and aside.why is why for aside in self._asides)
+
+    def count_unreadable(self, source: SourceSettings) -> int:
+        """How many of a source's files cannot be read, and of its directories and named files cannot be looked at."""
+        problems = [
+            path
+            for path in list(self.listing.problems)
+            if any(pattern == path or pattern.startswith(path.rstrip("/") + "/") for pattern in source.paths)
+        ]
+        return len(problems) + self.count_aside(source.name, Why.UNREADABLE)
 
     def waiting(self) -> list[tuple[str, str]]:
         """Path and reason of files that cannot be read."""

@@ -11,9 +11,11 @@ from functools import partial
 from typing import Any
 
 from shipper import __version__
+from shipper.aside import Why
 from shipper.engine import Engine
 from shipper.followed import NEVER, Followed
-from shipper.settings import Settings
+from shipper.roster import Roster
+from shipper.settings import Settings, SourceSettings
 from shipper.telemetry import Telemetry
 
 MOST_FILES = 200
@@ -30,8 +32,10 @@ def bind_gauges(telemetry: Telemetry, engine: Callable[[], Engine], settings: Se
             telemetry.lag_bytes.labels(name, cursor).set_function(partial(_lag_bytes_now, engine, name, cursor))
             telemetry.lag_seconds.labels(name, cursor).set_function(partial(_lag_seconds_now, engine, name, cursor))
         telemetry.catching_up.labels(name).set_function(partial(_is_catching_up, engine, name))
-        for state in ("followed", "waiting"):
-            telemetry.files.labels(name, state).set_function(partial(_count_files, engine, name, state))
+        roster = partial(_roster, engine)
+        telemetry.files.labels(name, "followed").set_function(partial(_count_followed, engine, name))
+        telemetry.files.labels(name, "waiting").set_function(partial(_count_waiting, roster, name))
+        telemetry.files.labels(name, "unreadable").set_function(partial(_count_unreadable, roster, source))
         for result in RESULTS:
             telemetry.documents.labels(name, result)
 
@@ -48,10 +52,20 @@ def _is_catching_up(engine: Callable[[], Engine], source: str) -> float:
     return float(any(not followed.is_joined for followed in _files(engine(), source)))
 
 
-def _count_files(engine: Callable[[], Engine], source: str, state: str) -> float:
-    if state == "waiting":
-        return engine().pipeline.roster.count_waiting(source)
+def _roster(engine: Callable[[], Engine]) -> Roster:
+    return engine().pipeline.roster
+
+
+def _count_followed(engine: Callable[[], Engine], source: str) -> float:
     return len(_files(engine(), source))
+
+
+def _count_waiting(roster: Callable[[], Roster], source: str) -> float:
+    return roster().count_aside(source, Why.NO_LINE)
+
+
+def _count_unreadable(roster: Callable[[], Roster], source: SourceSettings) -> float:
+    return roster().count_unreadable(source)
 
 
 def _files(engine: Engine, source: str) -> list[Followed]:

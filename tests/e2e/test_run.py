@@ -117,6 +117,18 @@ def test_reload_takes_the_new_configuration(tmp_path: Path) -> None:
         assert shipper.stop() == 0
 
 
+def test_what_cannot_be_read_is_seen_and_tried_again(tmp_path: Path) -> None:
+    """A directory that is not there: a warning once, a gauge, and its files as soon as it is."""
+    with Running("logs/*.log", directory=tmp_path) as shipper:
+        assert shipper.metric("shipper_files", state="unreadable") == 1
+        write(tmp_path / "logs/app.log", line(1))
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") == 1, "the line")
+        assert shipper.metric("shipper_files", state="unreadable") == 0
+        assert shipper.metric("shipper_files", state="followed") == 1
+        assert shipper.stop() == 0
+    assert shipper.log.count("cannot look at") == 1
+
+
 def test_drop_and_dead_letter(tmp_path: Path) -> None:
     """A dropped line is not shipped, a line from the future is set aside and makes --once end with 3."""
     config = tmp_path / "shipper.yml"
