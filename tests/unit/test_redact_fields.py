@@ -35,6 +35,8 @@ def by_fields(line: str, fields: dict[str, RedactAction], packs: Sequence[Pack] 
         ('{"tokens":512,"cookies":3,"tokens":["a",7]}', '{"tokens":512,"cookies":3,"tokens":["***",7]}'),
         ('{"session":{"id":"x","n":5,"user":{"name":"bob"}},"b":1}',
          '{"session":{"id":"***","n":5,"user":{"name":"***"}},"b":1}'),
+        ('{"session":12,"session":12345,"max_tokens":"512","pass":3}',
+         '{"session":12,"session":"***","max_tokens":"512","pass":3}'),
         ('{"set-cookie":["a=b","c=d"],"x":["a=b"]}', '{"set-cookie":["***","***"],"x":["a=b"]}'),
         ('{"password":"a","b":1,"password":"c"}', '{"password":"***","b":1,"password":"***"}'),
         ('{"p\\u0061ssword":"a"}', '{"p\\u0061ssword":"***"}'),

@@ -42,6 +42,9 @@ def redacted(line: str, rules: Rules = DEFAULT) -> str:
         ("Authorization: Bearer abc.def", "Authorization: ***"),
         ('Authorization: Digest username="bob", response="a,b" tail', "Authorization: *** tail"),
         ("Cookie: a=b; sid=c; HttpOnly next", "Cookie: *** next"),
+        ("session: deadbeef", "session: ***"),
+        ("session=started", "session=***"),
+        ("credentials=bob:hunter2", "credentials=***"),
         ("Set-Cookie: a=b; Expires=Wed, 21 Oct 2026 07:28:00 GMT, c=d; Path=/", "Set-Cookie: ***"),
         ("session: {id: 'a}b', n: 1} done", "session: *** done"),
         ('{"tokens":["a}","b"],"x":1', '{"tokens":***,"x":1'),
@@ -84,6 +87,7 @@ def test_named_secrets_in_text(line: str, expected: str) -> None:
             "session opened for root",
             "prior authorization: approved",
         ),
+        *("Bad credentials: no such user", "Session: closed."),
         *("Bearer token is required", "Bearer realm=example", "the bearer of this letter", "Basic metabolic panel"),
         *(
             "a <password> b",
