@@ -72,6 +72,8 @@ class Engine:
         self.beat_at = time.monotonic()
         self.dead_letters = DeadLetterWriter(directory=Path(settings.state) / "dead-letter", telemetry=telemetry)
         self._redactor = redactor(settings)
+        for rule in self._redactor.rules:
+            telemetry.redactions.labels(rule)  # born as 0, so that the first increase is seen
         self.exporter = Exporter(rules=rules, telemetry=RuleCounts(telemetry))
         self.output = self._make_output()
         self._snapshot = state.load()
