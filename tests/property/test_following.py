@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness.receiver import LocalReceiver, MemoryReceiver, Receiver
 from harness.world import World
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -351,7 +351,8 @@ class Following(RuleBasedStateMachine):
 Following.TestCase.settings = settings(
     max_examples=RUNS,
     derandomize="SHIPPER_MODEL_RUNS" not in os.environ,
-    stateful_step_count=30,
+    stateful_step_count=30 if "SHIPPER_MODEL_RUNS" in os.environ else 8,
+    phases=list(Phase) if "SHIPPER_MODEL_RUNS" in os.environ else [Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
