@@ -10,8 +10,9 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from shipper.contents import Key
 from shipper.discover import Found
-from shipper.followed import Followed, Key
+from shipper.followed import Followed
 
 FIRST_SECONDS = 0.25
 LONGEST_SECONDS = 1.0

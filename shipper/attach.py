@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import orjson
 
+from shipper.checks import cut_to, is_intact
+from shipper.contents import content_agrees, end_of_lines, key_of, reaches
 from shipper.discover import Found
-from shipper.followed import NEVER, Followed, Key, Replaced, content_agrees, end_of_lines, key_of
-from shipper.identity import MARK_BYTES, Known, Seen, Trail, Verdict, compare, identity_of, stem
+from shipper.followed import NEVER, Followed, Replaced
+from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.parse import BOM
+from shipper.records import Records
 from shipper.settings import MetricsStart, SourceSettings, Start
 from shipper.state import FileRecord
-from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before, first_line, open_log, reader_for
+from shipper.tail import ByteReader, PlainReader, bytes_before, first_line, open_log, reader_for
 
 NOT_COUNTED = -1
 """`observed` of a file whose lines have not fed the metrics so far."""
-TOMBSTONES = 20_000
-"""So many files that are gone are remembered; then the oldest tenth is forgotten."""
 
 Live = Callable[[str], Sequence[Followed]]
 
@@ -77,7 +78,7 @@ class Asked:
 
 
 class Attacher:
-    """Knows the records of files that are not followed at present. Owned by the pipeline's thread."""
+    """Has the records of files that are not followed at present. Owned by the pipeline's thread."""
 
     def __init__(
         self,
@@ -91,66 +92,7 @@ class Attacher:
         self._scope = scope
         self._identity_line = identity_line
         self._metrics_start = metrics_start
-        self._by_inode: dict[Key, FileRecord] = {}
-        self._by_identity: dict[str, list[FileRecord]] = {}
-        self._unfinished: dict[int, FileRecord] = {}  # something of them is to be read or delivered
-        self._next_id = 1
-        self._gone = 0
-        for record in records:
-            self.remember(record)
-
-    # Records
-
-    def remember(self, record: FileRecord) -> list[int]:
-        """Keeps the record of a file that is not followed (any more); returns the ids of those forgotten for it."""
-        self._next_id = max(self._next_id, record.id + 1)
-        if not record.is_gone:
-            self._by_inode[record.key] = record
-        self._by_identity.setdefault(record.identity, []).append(record)
-        if not record.is_gone or record.size:
-            self._unfinished[record.id] = record
-        self._gone += record.is_gone
-        if self._gone <= TOMBSTONES:
-            return []
-        oldest = sorted((other for other in self._all() if other.is_gone), key=lambda other: other.seen_at)
-        forgotten = oldest[: TOMBSTONES // 10]
-        for other in forgotten:
-            self._take(other)
-        return [other.id for other in forgotten]
-
-    def _take(self, record: FileRecord) -> None:
-        if self._by_inode.get(record.key) is record:
-            del self._by_inode[record.key]
-        records = self._by_identity[record.identity]
-        records.remove(record)
-        if not records:
-            del self._by_identity[record.identity]
-        self._unfinished.pop(record.id, None)
-        self._gone -= record.is_gone
-
-    def _all(self) -> Iterator[FileRecord]:
-        for records in self._by_identity.values():
-            yield from records
-
-    def knows(self, key: Key) -> bool:
-        """Whether a file with this device and inode was read before."""
-        return key in self._by_inode
-
-    def unattached(self) -> list[FileRecord]:
-        """Records that nothing has continued so far, and of which something was left to read or to deliver."""
-        return list(self._unfinished.values())
-
-    def remembered(self) -> list[FileRecord]:
-        """All records of files that are not followed; from any thread."""
-        return [record for records in list(self._by_identity.values()) for record in list(records)]
-
-    def retire(self, record: FileRecord) -> None:
-        """Its file is gone; it is kept so that a copy is not read again."""
-        self._take(record)
-        record.is_gone, record.size = True, 0
-        self.remember(record)
-
-    # Attaching
+        self.records = Records(records)
 
     def attach(self, found: Found, *, live: Live, asked: Asked) -> Attachment:
         """What `found` is. `live`: what is followed, by identity. Raises OSError and Damaged if it cannot be read."""
@@ -191,7 +133,7 @@ class Attacher:
         lost_bytes = 0
         if record is not None and followed.is_plain and found.size < followed.farthest:
             lost_bytes = max(0, record.size - max(found.size, followed.nearest))
-            followed.cut_to(found.size)
+            cut_to(followed, found.size)
         return Attachment(Outcome.FOLLOW, identity, followed, lost_bytes=lost_bytes)
 
     def _identity(self, found: Found, reader: ByteReader, asked: Asked) -> str:
@@ -208,7 +150,7 @@ class Attacher:
 
     def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> FileRecord | None:
         """The record of this very file. One whose file was emptied or replaced waits for a copy from now on."""
-        record = self._by_inode.get((found.device, found.inode))
+        record = self.records.by_key((found.device, found.inode))
         if record is None:
             return None
         if (record.size, record.mtime_ns) == (found.size, found.mtime_ns) and record.identity == identity:
@@ -218,26 +160,17 @@ class Attacher:
         is_cut = agree and found.size < _farthest(record) and isinstance(reader, PlainReader)
         if not is_unread and (verdict is Verdict.SAME or is_cut):
             return record
-        del self._by_inode[found.device, found.inode]
+        self.records.replaced(record)
         return None
 
     def _relation(self, found: Found, identity: str, reader: ByteReader, live: Live, asked: Asked) -> Attachment:
         """What the file is to those that are followed; to be followed itself if it is none of them."""
-        answers = []
-        for other in live(identity):
-            answer = _answer(other, reader, found.size, asked.equal_until)
-            if answer is None:
-                return Attachment(Outcome.SUSPECT, identity, original=other)
-            answers.append((*answer, other))
-        for kind in (Kinship.COPY, Kinship.SO_FAR, Kinship.LONGER):
-            kin = [(other, shared) for found_kind, shared, other in answers if found_kind is kind]
-            if kin:
-                other, shared = max(
-                    kin, key=lambda each: each[0].farthest
-                )  # the one of which most is known to be equal
-                outcome = Outcome.LONGER if kind is Kinship.LONGER else Outcome.TWIN
-                return Attachment(outcome, identity, None, other, kind is Kinship.COPY, shared)
-        return Attachment(Outcome.FOLLOW, identity, equal_until=max((shared for _, shared, _ in answers), default=0))
+        answers = [_answer(other, reader, found.size, asked.equal_until) for other in live(identity)]
+        kin = [answer for answer in answers if answer.outcome is not Outcome.FOLLOW]
+        if kin:
+            return max(kin, key=_evidence)
+        equal_until = max((answer.equal_until for answer in answers), default=0)
+        return Attachment(Outcome.FOLLOW, identity, equal_until=equal_until)
 
     def _same_content(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, bool]:
         """The record of the same content that was read farthest, wherever it lay; or that this is a part of such.
@@ -245,7 +178,7 @@ class Attacher:
         (What is too short for any mark is another content that begins with the same line, until more of it says else.)
         """
         is_partial = False
-        for record in sorted(self._by_identity.get(identity, ()), key=_farthest, reverse=True):
+        for record in sorted(self.records.by_identity(identity), key=_farthest, reverse=True):
             verdict, agree = _compared(record, found, identity, reader, is_place_known=False)
             if verdict is Verdict.SAME:
                 return record, False
@@ -263,7 +196,7 @@ class Attacher:
         shipped = end if source.start is Start.END else 0
         observed = end if self._metrics_start is MetricsStart.NOW else begin
         followed = Followed(
-            id=self._next_id,
+            id=self.records.next_id,
             source=source,
             path=found.path,
             real_path=found.real_path,
@@ -279,7 +212,7 @@ class Attacher:
             size=found.size,
             mtime_ns=found.mtime_ns,
         )
-        self._next_id += 1
+        self.records.next_id += 1
         if 0 < followed.nearest < NEVER:
             followed.trail.extend_by(reader.read, followed.nearest)
         return followed
@@ -293,7 +226,7 @@ class Attacher:
         return followed
 
     def _resumed(self, found: Found, record: FileRecord, identity: str, reader: ByteReader) -> Followed:
-        self._take(record)
+        self.records.take(record)
         source = found.source
         observed = record.observed if source.metrics else NOT_COUNTED
         observed_from = record.observed_from
@@ -332,22 +265,39 @@ class Attacher:
         return end_of_lines(reader, size) if isinstance(reader, PlainReader) else NEVER
 
 
-def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) -> tuple[Kinship, int] | None:
-    """Kinship and shared bytes; None if the followed file is not where or what it was. Raises OSError and Damaged."""
+def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) -> Attachment:
+    """What a file is to one that is followed. Raises OSError and Damaged of the file."""
     was_open = other.is_open
-    if other.is_gone:
-        return kinship_of(other, reader, size), 0
     try:
-        other.open()
+        if not other.is_gone:
+            other.open()
+        is_sound = other.is_gone or is_intact(other)
     except (OSError, Replaced):
-        return None
+        is_sound = False
     try:
-        if not other.is_intact():
-            return None
-        return kinship_of(other, reader, size), shared_bytes(other, reader, size, earlier=equal_until)
+        if not is_sound:
+            is_other = content_agrees(reader, other.trail.known_marks(), size) is False
+            return Attachment(Outcome.FOLLOW if is_other else Outcome.SUSPECT, other.identity, original=other)
+        kind = kinship_of(other, reader, size)
+        shared = shared_bytes(other, reader, size, earlier=equal_until)
+        return Attachment(_OUTCOME[kind], other.identity, None, other, kind is Kinship.COPY, shared)
     finally:
         if not was_open:
             other.close()
+
+
+_OUTCOME = {
+    Kinship.OTHER: Outcome.FOLLOW,
+    Kinship.COPY: Outcome.TWIN,
+    Kinship.SO_FAR: Outcome.TWIN,
+    Kinship.LONGER: Outcome.LONGER,
+}
+
+
+def _evidence(answer: Attachment) -> tuple[int, bool, bool]:
+    """By how much an answer goes before another: by how much is known to be equal, then a copy before a longer file."""
+    known = answer.original.farthest if answer.original is not None else 0
+    return known, answer.is_settled, answer.outcome is Outcome.TWIN
 
 
 def is_json_object(line: bytes) -> bool:
@@ -386,15 +336,7 @@ def _compared(
     if isinstance(reader, PlainReader):
         size = found.size
     else:
-        size = cursor if _reaches(reader, cursor) else 0
+        size = cursor if reaches(reader, cursor) else 0
     key = record.key if is_place_known else (-1, -1)
     known = Known(*key, record.identity, cursor, is_alive=False)
     return compare(known, Seen(found.device, found.inode, identity, size), agree), agree
-
-
-def _reaches(reader: ByteReader, position: int) -> bool:
-    """Whether a compressed stream can be read up to `position`."""
-    try:
-        return len(bytes_before(reader, position)) == min(position, MARK_BYTES)
-    except Damaged:
-        return False

@@ -16,7 +16,7 @@ import msgspec
 
 from shipper.batch import Mark
 from shipper.discover import NOT_READ_LIVE, Found
-from shipper.followed import content_agrees
+from shipper.contents import content_agrees
 from shipper.idset import IdSet
 from shipper.letters import Wanted, letters_in
 from shipper.local.presence import DirectoryShelf, day_files

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shipper.batch import Output
-from shipper.followed import Followed, end_of_lines
+from shipper.contents import end_of_lines
+from shipper.followed import Followed
 from shipper.tail import ByteReader
 
 Ranges = Sequence[tuple[int, int]]

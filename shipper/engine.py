@@ -20,9 +20,9 @@ from shipper import __version__
 from shipper.attach import Attacher
 from shipper.batch import Output
 from shipper.committing import Committer
+from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
-from shipper.followed import Key
 from shipper.local import LocalOutput
 from shipper.openfiles import OpenFiles
 from shipper.parse import Parser

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from shipper.attach import is_json_object
 from shipper.batch import Batch, Documents, Output
+from shipper.checks import tail_was_continued
 from shipper.delivered import ask_again
 from shipper.enrich import Enricher
 from shipper.followed import Cursor, Followed, UnderWay
@@ -89,7 +90,7 @@ class Feeder:
 
         Raises OSError and Damaged if it cannot be read, Replaced if it is another content by now.
         """
-        if followed.tail_start is not None and followed.tail_was_continued():
+        if followed.tail_start is not None and tail_was_continued(followed):
             self._telemetry.unexpected_tails.inc()
             followed.asked_marks = -1  # of the longer line the ledger has the beginning at most
         ship, observe = followed.ship, followed.observe
@@ -123,15 +124,25 @@ class Feeder:
         start = lines.position
         chunk = lines.next_chunk(limit=choice.limit) or self._counted_tail(followed, lines, choice)
         batch = None if chunk is None else self._parse(followed, lines, chunk)
-        try:
-            followed.verify(start, before)
-        except BaseException:
-            lines.jump(start)
-            raise
         if chunk is None or batch is None:
+            followed.verify(start, before)
             return self._at_end(followed) if not self._is_searching(lines) else Turn.MORE
+        self._pass(followed, cursor, chunk, start, before)
         self._hand_over(followed, cursor, chunk, batch, choice)
         return Turn.MORE
+
+    def _pass(self, followed: Followed, cursor: Cursor, chunk: Chunk, start: int, before: bytes | None) -> None:
+        """Everything that can fail, before anything is counted or shipped; if it does, the cursor is where it was.
+
+        Raises OSError, Damaged, Replaced.
+        """
+        try:
+            followed.verify(start, before)
+            ask_again(self._output, followed)
+            followed.note(chunk, cursor)
+        except BaseException:
+            cursor.jump(start, before)
+            raise
 
     def _counted_tail(self, followed: Followed, lines: LineReader, choice: Read) -> Chunk | None:
         """An unterminated last line that the metrics have counted, and that did not arrive before the process ended."""
@@ -214,12 +225,12 @@ class Feeder:
         if chunk is None or not (is_final or is_json_object(chunk.data)):
             lines.jump(start)
             return False
-        followed.verify(start, before)
         batch = self._parse(followed, lines, chunk)
         if batch is None:
             lines.jump(start)
             return False
         lines.jump(chunk.end)
+        self._pass(followed, cursor, chunk, start, before)
         choice = Read(
             ships=followed.ship is cursor, observes=followed.observe is not None and followed.observe.is_reading
         )
@@ -238,9 +249,9 @@ class Feeder:
 
     def _hand_over(self, followed: Followed, cursor: Cursor, chunk: Chunk, batch: Batch, choice: Read) -> None:
         """Counts and ships a batch, and moves the cursors over it."""
-        if chunk.end > followed.trail.position:
+        if chunk.end > followed.counted:
+            followed.counted = chunk.end
             self._count(batch, chunk.end - chunk.start)
-        followed.note(chunk, cursor)
         tail_start = followed.tail_start
         if choice.observes:
             is_rest_of_tail = tail_start is not None and chunk.start > tail_start
@@ -262,7 +273,6 @@ class Feeder:
                 self._telemetry.parse_failures.labels(batch.source, problem.reason).inc()
 
     def _ship(self, followed: Followed, batch: Batch, cursor: Cursor) -> None:
-        ask_again(self._output, followed)
         under_way = UnderWay(batch.end, mark_of(batch.end, cursor.before or b""), "")
         enriched = self._stages[batch.source].enricher.enrich(
             batch,

@@ -13,16 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shipper.batch import Mark
-from shipper.identity import MARK_BYTES, Trail, agrees, mark_of
+from shipper.contents import Key, content_agrees, key_of
+from shipper.identity import MARK_BYTES, Trail, mark_of
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
-from shipper.tail import ByteReader, Chunk, Damaged, LineReader, PlainReader, bytes_before, open_log, reader_for
+from shipper.tail import ByteReader, Chunk, LineReader, PlainReader, bytes_before, open_log, reader_for
 
 NEVER = 1 << 62
 """A cursor that has nothing to read: behind every end."""
-
-Key = tuple[int, int]
-"""Device and inode."""
 
 
 class Replaced(Exception):  # noqa: N818 - an outcome of reading, not of the program
@@ -156,6 +154,8 @@ class Followed:
     """At the shipping cursor, ahead of `last_time` by what is under way."""
     shipped_mark: Mark | None = None
     under_way: deque[UnderWay] = field(default_factory=deque)
+    counted: int = 0
+    """Lines before this are in `shipper_lines_total`: one of the cursors has passed them."""
     covered: Sequence[tuple[int, int]] = ()
     """Offsets that the output has already."""
     asked_marks: int = -1
@@ -164,6 +164,7 @@ class Followed:
     def __post_init__(self) -> None:
         self.ship_time = self.last_time
         self.sure_size = self.size
+        self.counted = self.trail.position
         if self.shipped == self.trail.position > 0:
             self.shipped_mark = mark_of(self.shipped, self.trail.tail)
         if self.source.ship:
@@ -335,9 +336,10 @@ class Followed:
     def ship_again(self) -> None:
         """Ships from the beginning, for an output that lacks what was shipped. Raises OSError."""
         self.last_time = self.ship_time = ""
-        self._ship_from(self.shipped_from)
+        self.ship_from(self.shipped_from)
 
-    def _ship_from(self, position: int) -> None:
+    def ship_from(self, position: int) -> None:
+        """Ships again from the beginning of a line. Raises OSError."""
         self.shipped, self.shipped_mark = position, None
         if self.ship is not None:
             self.ship.jump(position, self._bytes_before(position))
@@ -371,70 +373,6 @@ class Followed:
                 if reader.read(position - size if position else 0, size) != expected:
                     raise Replaced
         self.sure_size = self.size
-
-    def is_intact(self) -> bool:
-        """Whether the file, which is open, still holds what was read of it. Raises OSError."""
-        if not self.is_plain:
-            return True
-        if self.stat().st_size < self.farthest:
-            return False
-        try:
-            for cursor in self.cursors():
-                if cursor.is_reading:
-                    self.verify(cursor.position, cursor.before)
-        except Replaced:
-            return False
-        return True
-
-    def holds_prefix(self, size: int) -> bool:
-        """Whether the first `size` bytes, to which the open file was cut, are those that were read. Raises OSError."""
-        if not self.is_plain or self.reader is None:
-            return False
-        if size >= self.farthest:
-            return self.is_intact()
-        return size > 0 and content_agrees(self.reader, self.trail.powers, size) is True
-
-    def cut_to(self, size: int) -> None:
-        """Goes on in a file that was cut to `size` bytes of the same content. Raises OSError."""
-        self.size = self.sure_size = size
-        for cursor in self.cursors():
-            cursor.lines.jump(cursor.position)  # how far the end of a line was looked for does not hold any more
-        if self.reader is None or size >= self.farthest:
-            return
-        end = end_of_lines(self.reader, size)
-        before = bytes_before(self.reader, end)
-        self.trail = Trail.of_marks(self.trail.powers, end, before)
-        for cursor in self.cursors():
-            if end < cursor.position < NEVER:
-                cursor.jump(end, before)
-        for batch in self.under_way:
-            if batch.end > end:
-                batch.end, batch.mark = end, mark_of(end, before)
-        if self.shipped > end and self.ship is not None and self.ship.is_reading:
-            self.shipped, self.shipped_mark = end, mark_of(end, before)
-        self.tail_start = None
-
-    def tail_was_continued(self) -> bool:
-        """Whether the unterminated line that was read as the last goes on. Then shipping stands at its beginning again.
-
-        To be asked before reading, as long as there is a `tail_start`. (The metrics have counted the line.) Raises
-        OSError, Damaged.
-        """
-        start, end = self.tail_start, self.farthest
-        if start is None or self.reader is None or end <= start:
-            return False
-        if self.ship is not None and self.ship.position <= start:
-            return False  # it has been seen already, and is being read again
-        following = self.reader.read(end, 1)
-        if following == b"\n":
-            self.tail_start = None
-        if following in (b"", b"\n"):
-            return False
-        if self.ship is None:
-            self.tail_start = None
-            return True
-        self._ship_from(start)
-        return True
 
     # Marks
 
@@ -496,46 +434,3 @@ class Followed:
             int(now),
             self.is_renamed,
         )
-
-
-def key_of(facts: os.stat_result) -> Key:
-    return facts.st_dev, facts.st_ino
-
-
-def end_of_lines(reader: ByteReader, size: int) -> int:
-    """Where the line that is not complete at `size` begins. Raises OSError, Damaged."""
-    step = 64 << 10
-    end = size
-    while end > 0:
-        start = max(0, end - step)
-        newline = reader.read(start, end - start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
-
-
-def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool | None:
-    """Whether a file's content agrees with `marks`; None if it is too short to say. Raises OSError, Damaged.
-
-    A compressed stream is read once, forwards; `size` (in bytes on disk) matters only for a plain file.
-    """
-    if isinstance(reader, PlainReader):
-
-        def digest_at(position: int) -> int | None:
-            before = bytes_before(reader, position)
-            return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
-
-        return agrees(marks, size, digest_at)
-    answer: bool | None = None
-    for mark in sorted(marks):
-        try:
-            before = bytes_before(reader, mark.position)
-        except Damaged:
-            break
-        if len(before) < min(mark.position, MARK_BYTES):
-            break
-        answer = mark_of(mark.position, before) == mark
-        if not answer:
-            break
-    return answer

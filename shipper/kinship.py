@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-from shipper.followed import Followed, content_agrees
-from shipper.tail import ByteReader, Damaged, PlainReader
-
-WINDOW_BYTES = 64 << 10
-"""So much is compared at the beginning of two files and at the end of what both have."""
+from shipper.contents import begins_equally, content_agrees, end_of, goes_on, is_equal_so_far
+from shipper.followed import Followed
+from shipper.tail import ByteReader, PlainReader
 
 
 class Kinship(Enum):
@@ -44,7 +42,9 @@ def shared_bytes(followed: Followed, reader: ByteReader, size: int, *, earlier: 
     own = followed.reader
     if own is None or not followed.is_plain or not isinstance(reader, PlainReader):
         return 0
-    return next((length for length in (size, earlier) if 0 < length <= size and equal_so_far(own, reader, length)), 0)
+    return next(
+        (length for length in (size, earlier) if 0 < length <= size and is_equal_so_far(own, reader, length)), 0
+    )
 
 
 def kinship_of(followed: Followed, reader: ByteReader, size: int) -> Kinship:
@@ -57,52 +57,11 @@ def kinship_of(followed: Followed, reader: ByteReader, size: int) -> Kinship:
         return Kinship.SO_FAR
     if followed.is_plain and isinstance(reader, PlainReader):
         own_size = followed.stat().st_size  # after `size` was taken: a copy of a file that grows is never longer
-        is_equal = equal_so_far(own, reader, min(size, own_size))
+        is_equal = is_equal_so_far(own, reader, min(size, own_size))
         return kinship(is_equal=is_equal, is_conclusive=True, has_more=size > own_size)
-    if not _heads_equal(own, reader):
+    if not begins_equally(own, reader):
         return Kinship.OTHER
-    at_end = followed.is_at_end
-    return kinship(is_equal=agree, is_conclusive=at_end, has_more=at_end and _has_more(reader, _end(followed, own)))
-
-
-def equal_so_far(one: ByteReader, other: ByteReader, length: int) -> bool:
-    """Whether two plain contents are equal in their first `length` bytes, as far as their beginnings and ends say."""
-    head = min(length, WINDOW_BYTES)
-    if one.read(0, head) != other.read(0, head):
-        return False
-    start = max(head, length - WINDOW_BYTES)
-    return one.read(start, length - start) == other.read(start, length - start)
-
-
-def _heads_equal(one: ByteReader, other: ByteReader) -> bool:
-    pieces = [_head(one), _head(other)]
-    shared = min(map(len, pieces))
-    return pieces[0][:shared] == pieces[1][:shared]
-
-
-def _head(reader: ByteReader) -> bytes:
-    """The beginning, as far as it can be read."""
-    try:
-        return reader.read(0, WINDOW_BYTES)
-    except Damaged:
-        return b""
-
-
-def _end(followed: Followed, reader: ByteReader) -> int:
-    """Where a content that was read to its end ends, with its unterminated last line."""
-    if followed.is_plain:
-        return followed.stat().st_size
-    end = followed.farthest
-    try:
-        while piece := reader.read(end, WINDOW_BYTES):
-            end += len(piece)
-    except Damaged:
-        return end
-    return end
-
-
-def _has_more(reader: ByteReader, position: int) -> bool:
-    try:
-        return reader.read(position, 1) != b""
-    except Damaged:
-        return False
+    if not followed.is_at_end:
+        return kinship(is_equal=agree, is_conclusive=False, has_more=False)
+    end = followed.stat().st_size if followed.is_plain else end_of(own, followed.farthest)
+    return kinship(is_equal=agree, is_conclusive=True, has_more=goes_on(reader, end))

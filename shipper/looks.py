@@ -10,7 +10,8 @@ import heapq
 from enum import Enum
 from itertools import count
 
-from shipper.followed import Followed, Key
+from shipper.contents import Key
+from shipper.followed import Followed
 
 FIRST_SECONDS = 0.05
 LONGEST_SECONDS = 1.0

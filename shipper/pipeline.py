@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipper.batch import Output
+from shipper.checks import holds_prefix, is_intact
+from shipper.contents import key_of
 from shipper.feeding import FINAL_SECONDS, Feeder, Observer, Stages, Turn
-from shipper.followed import Followed, Replaced, UnderWay, key_of
+from shipper.followed import Followed, Replaced, UnderWay
 from shipper.looks import Looks, Sight, sight_of
 from shipper.roster import Roster
 from shipper.state import Commit
@@ -176,14 +178,27 @@ class Pipeline:
             return
         if facts.st_size > followed.nearest or facts.st_size > followed.shipped:
             followed.note_growth(now, facts.st_size)
-        followed.size = facts.st_size
-        followed.looked_at_size = -1  # also if only its time changed: it may have been written anew
+        self._grown(followed, facts.st_size, now)
+
+    def _grown(self, followed: Followed, size: int, now: float) -> None:
+        """There is more to read, as it seems. (Also if only its time has changed: it may have been written anew.)"""
+        followed.size = size
+        followed.looked_at_size = -1
+        if followed.is_held and followed.is_open:  # nobody reads it now; so much of it will be known, whatever comes
+            try:
+                is_same = is_intact(followed)
+            except OSError as error:
+                self._cannot_read(followed, error, now)
+                return
+            if not is_same:
+                self.roster.truncated(followed, followed.sure_size)
+                return
         self._make_ready(followed)
 
     def _shrunk(self, followed: Followed, size: int, now: float) -> None:
         """It was emptied, and perhaps written again; or it was only cut."""
         try:
-            is_kept = size > 0 and self._open(followed) and followed.holds_prefix(size)
+            is_kept = size > 0 and self._open(followed) and holds_prefix(followed, size)
         except Replaced:
             is_kept = False
         except (OSError, Damaged) as error:
@@ -242,6 +257,9 @@ class Pipeline:
 
     def _cannot_read(self, followed: Followed, error: Exception, now: float) -> None:
         """Tried again after a while; a broken archive only when it has changed."""
+        if isinstance(error, FileNotFoundError):
+            self._looks.put(followed, now)  # which finds where it is
+            return
         if not followed.is_damaged:
             followed.is_damaged = True
             reason = getattr(error, "strerror", None) or error
@@ -316,9 +334,6 @@ class Pipeline:
                 return None
             is_stalled = self._is_stalled or (not has_room and self._is_late(followed, now))
             turn = self._feeder.turn(followed, has_room=has_room, is_stalled=is_stalled)
-        except FileNotFoundError:
-            self._looks.put(followed, now)
-            return None
         except Replaced:
             self.roster.truncated(followed, followed.sure_size)
             return None

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from shipper.followed import Followed, Key
+from shipper.contents import Key
+from shipper.followed import Followed
 from shipper.state import FileRecord
 from shipper.telemetry import Telemetry
 

@@ -1,0 +1,107 @@
+"""What a file's content says about itself: does it agree with marks, is it equal to another, where do its lines end?
+
+Readers and positions in, answers out; of descriptors, cursors and decisions nothing is known here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from shipper.batch import Mark
+from shipper.identity import MARK_BYTES, agrees, mark_of
+from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before
+
+WINDOW_BYTES = 64 << 10
+"""So much is read at a time, and compared at the beginning of two files and at the end of what both have."""
+
+Key = tuple[int, int]
+"""Device and inode."""
+
+
+def key_of(facts: os.stat_result) -> Key:
+    return facts.st_dev, facts.st_ino
+
+
+def end_of_lines(reader: ByteReader, size: int) -> int:
+    """Where the line that is not complete at `size` begins. Raises OSError, Damaged."""
+    end = size
+    while end > 0:
+        start = max(0, end - WINDOW_BYTES)
+        newline = reader.read(start, end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool | None:
+    """Whether a file's content agrees with `marks`; None if it is too short to say. Raises OSError, Damaged.
+
+    A compressed stream is read once, forwards; `size` (in bytes on disk) matters only for a plain file.
+    """
+    if isinstance(reader, PlainReader):
+
+        def digest_at(position: int) -> int | None:
+            before = bytes_before(reader, position)
+            return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
+
+        return agrees(marks, size, digest_at)
+    answer: bool | None = None
+    for mark in sorted(marks):
+        if not reaches(reader, mark.position):
+            break
+        answer = mark_of(mark.position, bytes_before(reader, mark.position)) == mark
+        if not answer:
+            break
+    return answer
+
+
+def reaches(reader: ByteReader, position: int) -> bool:
+    """Whether a compressed stream can be read up to `position`. Raises OSError."""
+    try:
+        return len(bytes_before(reader, position)) == min(position, MARK_BYTES)
+    except Damaged:
+        return False
+
+
+def is_equal_so_far(one: ByteReader, other: ByteReader, length: int) -> bool:
+    """Whether two plain contents are equal in their first `length` bytes, as far as their beginnings and ends say."""
+    head = min(length, WINDOW_BYTES)
+    if one.read(0, head) != other.read(0, head):
+        return False
+    start = max(head, length - WINDOW_BYTES)
+    return one.read(start, length - start) == other.read(start, length - start)
+
+
+def begins_equally(one: ByteReader, other: ByteReader) -> bool:
+    """Whether two contents begin with the same bytes, as far as both can be read."""
+    pieces = [_head(one), _head(other)]
+    shared = min(map(len, pieces))
+    return pieces[0][:shared] == pieces[1][:shared]
+
+
+def _head(reader: ByteReader) -> bytes:
+    try:
+        return reader.read(0, WINDOW_BYTES)
+    except Damaged:
+        return b""
+
+
+def goes_on(reader: ByteReader, position: int) -> bool:
+    """Whether there is anything behind `position`."""
+    try:
+        return reader.read(position, 1) != b""
+    except Damaged:
+        return False
+
+
+def end_of(reader: ByteReader, position: int) -> int:
+    """Where a content ends that goes at least to `position`."""
+    end = position
+    try:
+        while piece := reader.read(end, WINDOW_BYTES):
+            end += len(piece)
+    except Damaged:
+        return end
+    return end

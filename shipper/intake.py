@@ -1,0 +1,215 @@
+"""Takes up files that were found: follows them, or puts them aside and asks again when something has changed.
+
+`roster` scans and lets go; `attach` decides what a file is. Owned by the pipeline's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from shipper.aside import SETTLED_SECONDS, UNREADABLE_SECONDS, Aside, Asides, Why, should_ask
+from shipper.attach import Asked, Attacher, Attachment, Outcome
+from shipper.batch import Output
+from shipper.contents import Key, key_of
+from shipper.delivered import ask_ledger, covered_end
+from shipper.discover import Found
+from shipper.followed import Followed
+from shipper.openfiles import OpenFiles
+from shipper.register import Register
+from shipper.tail import Damaged
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """What was found and is not followed (yet), and the way of a file into the register."""
+
+    def __init__(
+        self,
+        *,
+        attacher: Attacher,
+        register: Register,
+        output: Output,
+        open_files: OpenFiles,
+        reads_once: bool,
+        scan_soon: Callable[[], None],
+    ) -> None:
+        self._attacher = attacher
+        self._register = register
+        self._output = output
+        self._open_files = open_files
+        self._reads_once = reads_once
+        self._scan_soon = scan_soon
+        self.asides = Asides()
+        self.first_sizes: dict[Key, int] = {}
+        """Of files that were there when this state began, and have not been followed yet."""
+        self._fresh: list[Followed] = []
+        self._suspects: list[Followed] = []
+
+    def take_fresh(self) -> list[Followed]:
+        """What is newly followed since the last call, or goes on in another file."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def suspect(self, followed: Followed) -> None:
+        """It may hold another content than was read."""
+        self._suspects.append(followed)
+
+    def take_suspects(self) -> list[Followed]:
+        """What is followed and seems to have been replaced: to be looked at before its copies can be told."""
+        suspects, self._suspects = self._suspects, []
+        return suspects
+
+    def take_up(self, found: Found, now: float, *, is_final: bool = False) -> None:
+        """Finds out what a file is and does what follows. `is_final`: it will not grow."""
+        key = (found.device, found.inode)
+        aside = self.asides.drop(key)
+        asked = Asked(
+            first_size=self.first_sizes.get(key),
+            is_final=is_final,
+            takes_objects=self._reads_once,
+            equal_until=aside.equal_until if aside is not None else 0,
+        )
+        try:
+            attachment = self._attacher.attach(found, live=self._register.live, asked=asked)
+        except FileNotFoundError:
+            self._put_aside(found, Why.NO_LINE, now, earlier=aside)
+            self._scan_soon()
+            return
+        except (OSError, Damaged) as error:
+            reason = str(getattr(error, "strerror", None) or error)
+            if aside is None or aside.reason != reason:
+                log.warning("cannot read %r: %s; tried again every %d seconds", found.path, reason, UNREADABLE_SECONDS)
+            self._put_aside(found, Why.UNREADABLE, now, earlier=aside).reason = reason
+            return
+        if aside is not None and aside.reason:
+            log.info("%r can be read now", found.path)
+        self._settle(found, attachment, aside, now)
+
+    def _settle(self, found: Found, attachment: Attachment, earlier: Aside | None, now: float) -> None:
+        """Does what was decided about a file."""
+        followed, original = attachment.followed, attachment.original
+        if followed is not None:
+            self._register.lose(found.source.name, found.path, attachment.lost_bytes, "truncated_while_down")
+            self.first_sizes.pop(followed.key, None)
+            if earlier is not None and earlier.is_renamed:
+                followed.is_renamed = True
+            self.follow(followed, now)
+            return
+        why = _WHY[attachment.outcome]
+        aside = self._put_aside(found, why, now, earlier=earlier)
+        aside.identity, aside.original, aside.is_settled = attachment.identity, original, attachment.is_settled
+        if original is None:
+            return
+        if attachment.outcome is Outcome.SUSPECT:
+            self.suspect(original)
+        elif attachment.outcome is Outcome.LONGER:
+            log.debug("%r holds more than %r", found.path, original.path)
+            if self._continue_in(original, aside, now):
+                self._scan_soon()
+        else:
+            log.debug("%r is a copy of %r", found.path, original.path)
+            aside.asked_at = original.farthest if original.is_at_end else -1
+            aside.equal_until = max(aside.equal_until, attachment.equal_until)
+
+    def _put_aside(self, found: Found, why: Why, now: float, *, earlier: Aside | None) -> Aside:
+        aside = Aside(found, why, now, now)
+        if earlier is not None:
+            is_same = (earlier.found.size, earlier.found.mtime_ns) == (found.size, found.mtime_ns)
+            aside.changed_at = earlier.changed_at if is_same else now
+            aside.interval = earlier.interval if is_same else aside.interval
+            aside.is_renamed, aside.equal_until = earlier.is_renamed, earlier.equal_until
+        self.asides.put(aside)
+        self.asides.later(aside, now)
+        return aside
+
+    def look(self, now: float) -> None:
+        """Looks at those whose time has come."""
+        for aside in self.asides.due(now):
+            self._look_at(aside, now)
+
+    def _look_at(self, aside: Aside, now: float) -> None:
+        """Asks again what a file is if it has changed, or if what is known of others has."""
+        found = aside.found
+        try:
+            facts = os.stat(found.path)
+        except OSError:
+            facts = None
+        if facts is None or key_of(facts) != (found.device, found.inode):
+            self._scan_soon()
+            self.asides.later(aside, now)
+            return
+        has_changed = (facts.st_size, facts.st_mtime_ns) != (found.size, found.mtime_ns)
+        if has_changed:
+            aside.changed_at, aside.interval = now, 0.0
+            found = found._replace(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        quiet_seconds = now - aside.changed_at
+        if has_changed or should_ask(aside, quiet_seconds=quiet_seconds):
+            is_settled = quiet_seconds >= SETTLED_SECONDS
+            self.take_up(found, now, is_final=aside.is_renamed and is_settled)
+        else:
+            self.asides.later(aside, now)
+
+    def follow(self, followed: Followed, now: float) -> None:
+        """Follows it from now on."""
+        self._register.add(followed)
+        followed.changed_at = now
+        with suppress(OSError, Damaged):  # asked again when the first line goes out
+            self._follow_ledger(followed)
+        if followed.is_open and self._open_files.has_room():
+            self._open_files.used(followed)
+        else:
+            followed.close()
+        self._fresh.append(followed)
+
+    def _follow_ledger(self, followed: Followed) -> None:
+        """What an output with a ledger has is the truth: what it has is not written again, what it lacks is."""
+        ask_ledger(self._output, followed)
+        followed.asked_marks = -1  # to be asked again before the first line goes out: others are on their way
+        if not self._output.has_ledger or followed.ship is None or not followed.ship.is_reading:
+            return
+        if covered_end(followed.covered, followed.shipped_from) < followed.shipped:
+            log.warning("%r: the output lacks a part of what was shipped; it is shipped again", followed.path)
+            followed.ship_again()
+
+    # Copies
+
+    def continue_in_copy(self, followed: Followed, now: float) -> bool:
+        """Goes on in a copy that holds everything that was read; what is under way stays so."""
+        return any(self._continue_in(followed, aside, now) for aside in self.asides.twins_of(followed))
+
+    def _continue_in(self, followed: Followed, aside: Aside, now: float) -> bool:
+        earlier = followed.key
+        try:
+            is_moved = followed.move_to(aside.found.path)
+        except (OSError, Damaged) as error:
+            log.debug("%r cannot be continued in %r: %s", followed.path, aside.found.path, error)
+            return False
+        if is_moved:
+            log.info("%r is continued in its copy", followed.path)
+            followed.is_renamed = True
+            self.asides.drop(followed.key)
+            self._register.moved(followed, earlier)
+            self._open_files.used(followed)
+            followed.asked_marks = -1
+            self.ask_twins_of(followed, now)
+            self._fresh.append(followed)
+        return is_moved
+
+    def ask_twins_of(self, followed: Followed, now: float) -> None:
+        """A copy of what is gone is looked at anew: it may hold what the original did not give."""
+        for aside in self.asides.twins_of(followed):
+            aside.found = aside.found._replace(mtime_ns=-1)  # as if it had changed
+            self.asides.at_once(aside, now)
+
+
+_WHY = {
+    Outcome.NO_LINE: Why.NO_LINE,
+    Outcome.PARTIAL: Why.PARTIAL,
+    Outcome.TWIN: Why.TWIN,
+    Outcome.LONGER: Why.TWIN,
+    Outcome.SUSPECT: Why.TWIN,
+}
