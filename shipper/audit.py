@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from shipper.batch import Mark
-from shipper.discover import NOT_READ_LIVE, Found
 from shipper.contents import content_agrees
+from shipper.discover import NOT_READ_LIVE, Found
 from shipper.idset import IdSet
 from shipper.letters import Wanted, letters_in
 from shipper.local.presence import DirectoryShelf, day_files
