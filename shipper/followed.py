@@ -190,6 +190,11 @@ class Followed:
         return not self.is_plain
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether nothing but its open descriptor leads to it, as far as is known."""
+        return self.is_deleted or not self.is_listed
+
+    @property
     def is_moved(self) -> bool:
         """Whether it lies elsewhere than where it is written to."""
         return self.is_renamed or not self.is_listed
