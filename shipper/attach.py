@@ -213,8 +213,8 @@ class Attacher:
             mtime_ns=found.mtime_ns,
         )
         self.records.next_id += 1
-        if 0 < followed.nearest < NEVER:
-            followed.trail.extend_by(reader.read, followed.nearest)
+        if followed.farthest:
+            followed.trail.extend_by(reader.read, followed.farthest)
         return followed
 
     def resume(self, record: FileRecord, source: SourceSettings, descriptor: int) -> Followed:
