@@ -1,7 +1,7 @@
 """Which followed files are open: no more than the process may have, and the longest unused are closed first.
 
-A file that is deleted or lies where no pattern looks is never closed here: nothing would lead to it again. Such files do
-not count, so that they keep no other from being read; `held` bounds them.
+A file that is deleted or lies where no pattern looks is never closed here: nothing would lead to it again. Such files
+do not count, so that they keep no other from being read; `held` bounds them.
 """
 
 from __future__ import annotations

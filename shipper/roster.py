@@ -57,7 +57,7 @@ class Roster:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`descriptors`: deleted files that the engine before this one held open, this one's from now on."""
+        """`descriptors`: open files to which nothing else leads, of the engine before this one; this one's from now on."""
         self._sources = {source.name: source for source in sources}
         self._attacher = attacher
         self._records = attacher.records
@@ -198,14 +198,14 @@ class Roster:
     # Gone while nobody looked
 
     def _adopt_deleted(self) -> None:
-        """Goes on in deleted files that the engine before this one held open."""
+        """Goes on in files that the engine before this one held open and nothing leads to."""
         for record in self._records.unfinished():
             descriptor = self._descriptors.get(record.key)
             if descriptor is None or record.source not in self._sources:
                 continue
             del self._descriptors[record.key]
             followed = self._attacher.resume(record, self._sources[record.source], descriptor)
-            followed.is_listed, followed.is_deleted = False, True
+            followed.is_listed, followed.is_deleted = False, os.fstat(descriptor).st_nlink == 0
             self._intake.follow(followed, self._monotonic())
         for descriptor in self._descriptors.values():
             os.close(descriptor)
@@ -338,7 +338,7 @@ class Roster:
         return [(aside.found.path, aside.reason) for aside in self._asides if aside.why is Why.UNREADABLE]
 
     def release(self) -> dict[Key, int]:
-        """Ends watching and closes all files but the deleted ones, whose descriptors are the caller's then."""
+        """Ends watching and closes all files; those to which nothing else leads stay open, the caller's from now on."""
         self._watcher.close()
         return self.register.release()
 

@@ -21,13 +21,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
 from harness.privileges import ordinary_permissions
 from harness.receiver import LocalReceiver, MemoryReceiver, Receiver
 from harness.world import World
 from harness.written import Written
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-
 from shipper.identity import FIRST_POWER
 from shipper.settings import MetricsStart
 
@@ -37,6 +37,7 @@ LINK = "current.log"
 SEEN_SECONDS = 3.0
 """After so long a running daemon has looked at every file."""
 MOST_FILES = 8
+STYLES = st.sampled_from(["date", "number"])
 PAUSES = st.sampled_from([0.0, 0.0, 0.3, 3.0])
 
 
@@ -141,7 +142,7 @@ class Following(RuleBasedStateMachine):
         return self.world.is_running and (met or (self.has_header and lines[-1].is_seen))
 
     @precondition(lambda self: ACTIVE in self.files and len(self.files) < MOST_FILES)
-    @rule(style=st.sampled_from(["date", "number"]), is_recreated=st.booleans(), is_linked=st.booleans(), seconds=PAUSES)
+    @rule(style=STYLES, is_recreated=st.booleans(), is_linked=st.booleans(), seconds=PAUSES)
     def rename(self, *, style: str, is_recreated: bool, is_linked: bool, seconds: float) -> None:
         """In one step, or by a hard link first, so that the file has two names for a while."""
         new = self._new_name(style)
