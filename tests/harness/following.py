@@ -278,10 +278,14 @@ class Following(RuleBasedStateMachine):
         self.world.path(name).unlink()
         self.written.deleted(name)
 
-    @precondition(lambda self: self._plain_rotated() and len(self.files) < MOST_FILES)
+    def _own_rotated(self) -> list[str]:
+        """Those whose names have the same stem."""
+        return [name for name in self._plain_rotated() if name != LINK]
+
+    @precondition(lambda self: self._own_rotated() and len(self.files) < MOST_FILES)
     @rule(which=st.integers(0, 7))
     def hard_link(self, *, which: int) -> None:
-        names = self._plain_rotated()
+        names = self._own_rotated()
         name, new = names[which % len(names)], self._new_name("number")
         self.world.path(new).hardlink_to(self.world.path(name))
         self.written.copied(name, new)

@@ -77,6 +77,7 @@ class World:
         metrics_start: MetricsStart = MetricsStart.BEGINNING,
         reads_once: bool = False,
         open_limit: int = 100,
+        held_deleted_bytes: int = 0,
         **given: Any,
     ) -> None:
         self.logs = directory / "logs"
@@ -90,6 +91,7 @@ class World:
         self.metrics_start = metrics_start
         self.reads_once = reads_once
         self.open_limit = open_limit
+        self.held_deleted_bytes = held_deleted_bytes
         self.telemetry = Telemetry(registry=CollectorRegistry())
         self.now = 1000.0
         self.clock_offset = 0.0
@@ -149,6 +151,7 @@ class World:
             output=output,
             telemetry=self.telemetry,
             reads_once=self.reads_once,
+            held_deleted_bytes=self.held_deleted_bytes,
             clock=self.clock,
             monotonic=self.monotonic,
         )
