@@ -54,6 +54,8 @@ class Aside:
     equal_until: int = 0
     """A twin is equal to the original up to here."""
     is_renamed: bool = False
+    was_settled: bool = False
+    """It was asked what it is after it had not changed for a while."""
     interval: float = FIRST_SECONDS
 
 
@@ -64,7 +66,7 @@ def should_ask(aside: Aside, *, quiet_seconds: float) -> bool:
         case Why.UNREADABLE:
             return True
         case Why.NO_LINE:
-            return aside.is_renamed and is_quiet and aside.found.size > 0
+            return is_quiet and not aside.was_settled and aside.found.size > 0
         case Why.PARTIAL:
             return False
         case Why.TWIN:

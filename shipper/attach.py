@@ -69,8 +69,10 @@ class Asked:
 
     first_size: int | None = None
     """Its size when it was met, if this state began then."""
-    is_final: bool = False
-    """It will not grow: an unterminated only line is its first line."""
+    is_settled: bool = False
+    """It has not changed for a while. If it is an archive, or was renamed, it will not grow then: an unterminated only
+    line is its first line. (An archive may look complete before its last member was written.)"""
+    is_renamed: bool = False
     takes_objects: bool = False
     """An unterminated only line is its first line if it is a complete JSON object."""
     equal_until: int = 0
@@ -140,7 +142,7 @@ class Attacher:
         """'' while there is no first line."""
         line = first_line(reader)
         if line is None:
-            is_final = asked.is_final or reader.is_complete  # a whole archive
+            is_final = asked.is_settled and (asked.is_renamed or reader.is_complete)
             if is_final or asked.takes_objects:
                 line = first_line(reader, is_final=True)
             if line is None or not (is_final or is_json_object(line)):

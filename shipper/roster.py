@@ -80,6 +80,7 @@ class Roster:
             open_files=open_files,
             reads_once=reads_once,
             scan_soon=self.scan_soon,
+            clock=clock,
         )
         self._asides = self._intake.asides
         self._told: dict[str, str] = {}
@@ -168,7 +169,7 @@ class Roster:
         elif aside.found.path != found.path:
             # with what was known of it: another file may have the inode
             aside.found = found._replace(size=aside.found.size, mtime_ns=aside.found.mtime_ns)
-            aside.is_renamed = True
+            aside.is_renamed, aside.was_settled = True, False
 
     def _note_path(self, followed: Followed, found: Found) -> None:
         if followed.path == found.path:

@@ -37,3 +37,11 @@ def test_a_content_has_marks_where_the_metrics_began_behind_its_beginning() -> N
         state.stop()
         state.delete(which=7)
         state.start()
+
+
+def test_an_archive_is_no_whole_one_before_its_last_member() -> None:
+    """Its first line was taken as whole although the second member went on with it."""
+    with following() as state:
+        state.begin(has_header=False, starts_now=False, has_ledger=True, open_limit=2, before=1)
+        state.copytruncate(is_matched=True, regrown=60, seconds=3.0)
+        state.compress(members=2, seconds=3.0, steps=2, which=4)
