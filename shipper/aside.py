@@ -65,10 +65,8 @@ def should_ask(aside: Aside, *, quiet_seconds: float) -> bool:
     match aside.why:
         case Why.UNREADABLE:
             return True
-        case Why.NO_LINE:
+        case Why.NO_LINE | Why.PARTIAL:
             return is_quiet and not aside.was_settled and aside.found.size > 0
-        case Why.PARTIAL:
-            return False
         case Why.TWIN:
             original = aside.original
             if original is None or aside.is_settled or original.is_gone:  # what is gone is asked for when it is buried

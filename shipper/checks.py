@@ -43,6 +43,7 @@ def cut_to(followed: Followed, size: int) -> None:
     if followed.reader is None or size >= followed.farthest:
         return
     end = end_of_lines(followed.reader, size)
+    followed.cut_at, followed.asked_marks = end, -1
     before = bytes_before(followed.reader, end)
     followed.trail = Trail.of_marks(followed.trail.powers, end, before)
     for cursor in followed.cursors():

@@ -160,6 +160,8 @@ class Followed:
     """Offsets that the output has already."""
     asked_marks: int = -1
     """How many marks of powers there were when the output was asked for that."""
+    cut_at: int | None = None
+    """It was cut there, and the output has not been told yet."""
 
     def __post_init__(self) -> None:
         self.ship_time = self.last_time

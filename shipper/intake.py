@@ -160,6 +160,17 @@ class Intake:
         else:
             self.asides.later(aside, now)
 
+    def adopt(self, found: Found, descriptor: int, now: float) -> None:
+        """Takes up an open file to which nothing else leads; lets it be if it cannot be read."""
+        try:
+            attachment = self._attacher.attach_open(found, descriptor, live=self._register.live, asked=Asked())
+        except (OSError, Damaged) as error:
+            log.warning("cannot read on in %r, which was deleted: %s", found.path, error)
+            return
+        if attachment.followed is not None:
+            attachment.followed.is_listed = False
+            self._settle(found, attachment, None, now, was_settled=False)
+
     def follow(self, followed: Followed, now: float) -> None:
         """Follows it from now on."""
         self._register.add(followed)
@@ -189,7 +200,7 @@ class Intake:
         return any(self._continue_in(followed, aside, now) for aside in self.asides.twins_of(followed))
 
     def _continue_in(self, followed: Followed, aside: Aside, now: float) -> bool:
-        earlier = followed.key
+        earlier, earlier_path = followed.key, followed.path
         try:
             is_moved = followed.move_to(aside.found.path)
         except (OSError, Damaged) as error:
@@ -197,7 +208,7 @@ class Intake:
             return False
         if is_moved:
             log.info("%r is continued in its copy", followed.path)
-            followed.is_renamed = True
+            followed.is_renamed |= followed.path != earlier_path  # else it was restored, and may be written on
             self.asides.drop(followed.key)
             self._register.moved(followed, earlier)
             self._open_files.used(followed)

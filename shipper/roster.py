@@ -57,7 +57,7 @@ class Roster:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`descriptors`: open files to which nothing else leads, of the engine before this one; this one's from now on."""
+        """`descriptors`: open files of the engine before this one, to which nothing else leads; this one's from now on."""
         self._sources = {source.name: source for source in sources}
         self._attacher = attacher
         self._records = attacher.records
@@ -205,9 +205,8 @@ class Roster:
             if descriptor is None or record.source not in self._sources:
                 continue
             del self._descriptors[record.key]
-            followed = self._attacher.resume(record, self._sources[record.source], descriptor)
-            followed.is_listed, followed.is_deleted = False, os.fstat(descriptor).st_nlink == 0
-            self._intake.follow(followed, self._monotonic())
+            found = Found(self._sources[record.source], record.path, record.path, *record.key, size=0, mtime_ns=0)
+            self._intake.adopt(found, descriptor, self._monotonic())
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors = {}

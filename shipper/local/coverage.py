@@ -32,6 +32,10 @@ class Coverage(NamedTuple):
         kept = [mark for at, mark in known.items() if at in ends or at & (at - 1) == 0]
         return Coverage(ranges, tuple(sorted(kept)))
 
+    def before(self, end: int) -> Coverage:
+        """The same without what lies at `end` or behind it."""
+        return Coverage(tuple(clipped(self.ranges, end)), tuple(mark for mark in self.marks if mark.position <= end))
+
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """The same offsets as ascending ranges that neither overlap nor touch."""
@@ -112,6 +116,11 @@ class Contents:
                 if record.content is content:
                     record.content = None
         return merged(pieces)
+
+    def forget(self, content: Content, position: int) -> None:
+        """What this content had from `position` on is no more; committed with the next lines of it."""
+        for record in agreeing(self._of(content.identity), content):
+            record.coverage = record.coverage.before(position)
 
     def extend(self, content: Content, start: int, end: int) -> Record:
         """The content's record, with `[start, end)` in its coverage; a new one if none agrees."""

@@ -162,6 +162,9 @@ class LocalOutput:
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:
         return self._contents.covered(content)
 
+    def forget(self, content: Content, position: int) -> None:
+        self._contents.forget(content, position)
+
     def close(self, *, deadline: float) -> bool:
         with self._changed:
             self._deadline = deadline

@@ -25,7 +25,7 @@ def ordinary_permissions() -> Iterator[None]:
     header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
     before, within = _Words(), _Words()
     _call(libc.capget, header, before)
-    within[:] = before
+    ctypes.pointer(within)[0] = before
     within[0] = before[0] & ~_OVERRIDES
     _call(libc.capset, header, within)
     try:

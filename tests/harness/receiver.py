@@ -68,6 +68,9 @@ class MemoryReceiver:
     def flush(self) -> None:
         """Nothing waits for company."""
 
+    def forget(self, content: Content, position: int) -> None:
+        """Nothing is known of it."""
+
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:
         """Nothing: what is there is said by a conflict."""
         return ()
