@@ -57,7 +57,7 @@ class Roster:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`descriptors`: open files of the engine before this one, to which nothing else leads; this one's from now on."""
+        """`descriptors`: open files of the engine before, to which nothing else leads; this one's from now on."""
         self._sources = {source.name: source for source in sources}
         self._attacher = attacher
         self._records = attacher.records

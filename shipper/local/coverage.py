@@ -119,7 +119,9 @@ class Contents:
 
     def forget(self, content: Content, position: int) -> None:
         """What this content had from `position` on is no more; committed with the next lines of it."""
-        for record in agreeing(self._of(content.identity), content):
+        records = self._of(content.identity)
+        own = [record for record in records if record.content is content]  # it may have grown behind the cut by now
+        for record in own or agreeing(records, content):
             record.coverage = record.coverage.before(position)
 
     def extend(self, content: Content, start: int, end: int) -> Record:
