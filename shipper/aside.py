@@ -6,6 +6,7 @@ The roster keeps them here and asks `attach` again when the file changed, or whe
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -104,9 +105,14 @@ class Asides:
     def drop(self, key: Key) -> Aside | None:
         return self._by_key.pop(key, None)
 
-    def drop_others(self, present: Container[Key]) -> list[Aside]:
-        """Drops what is not there any more."""
-        return [self._by_key.pop(key) for key in list(self._by_key) if key not in present]
+    def drop_others(self, present: Container[Key], *, away: Container[str]) -> list[Aside]:
+        """Drops what is not there any more; not what lies in a directory that is `away`, with all that is in it."""
+        gone = [
+            key
+            for key, aside in self._by_key.items()
+            if key not in present and os.path.dirname(aside.found.path) not in away
+        ]
+        return [self._by_key.pop(key) for key in gone]
 
     def due(self, now: float) -> list[Aside]:
         """Takes those whose time has come; they are due again after `later`."""

@@ -402,9 +402,10 @@ class Followed:
 
     def marks_at(self, position: int) -> Sequence[Mark]:
         """The marks up to `position`, where a batch ended (Content)."""
-        marks = [mark for mark in self.trail.powers if mark.position <= position]
+        powers = self.trail.powers
+        marks = powers.copy() if position >= self.trail.position else [m for m in powers if m.position <= position]
         end = self._mark_at(position)
-        if end is not None and end not in marks:
+        if end is not None and (not marks or end != marks[-1]):
             marks.append(end)
         return marks
 
@@ -419,7 +420,8 @@ class Followed:
     def record(self, now: float) -> FileRecord:
         """What the state keeps of it."""
         observed = self.observe_position
-        high = max((position for position in (observed, self.shipped) if position < NEVER), default=0)
+        shipped = self.shipped
+        high = max(observed if observed < NEVER else 0, shipped if shipped < NEVER else 0)
         expected = self.under_way[-1].end if self.under_way else 0
         return FileRecord(
             self.id,

@@ -135,7 +135,7 @@ class Roster:
         if self._is_first_scan and self._is_first_start:
             self._intake.first_sizes = {key: found.size for key, found in self._present.items()}
         self._note_listed(listing)
-        for aside in self._asides.drop_others(self._present):
+        for aside in self._asides.drop_others(self._present, away=listing.problems):
             self._lose_aside(aside)
         # what was read before comes first: a copy beside it must not be taken for it
         for key in sorted(self._present, key=self._is_known, reverse=True):

@@ -139,7 +139,7 @@ def reading(directory: Path, files: int, *, open_limit: int) -> list[str]:
     big = max(1, files // 1000)
     for number in range(big):
         world.path(f"app{number}-x.log").write_text(
-            "".join(FIRST.format(f"{number}-{line}") for line in range(2_000_000 // big))
+            "".join(FIRST.format(f"{number}-{line}") for line in range(500_000 // big))
         )
     waited: dict[str, float] = {}
     most_open = 0
