@@ -129,7 +129,9 @@ class Asides:
         if aside.why is Why.UNREADABLE:
             aside.interval = UNREADABLE_SECONDS
         else:
-            longest = LONGEST_SECONDS * (5 if now - aside.changed_at > QUIET_SECONDS else 1)
+            is_awaited = aside.why is Why.NO_LINE  # its first line is as good as any
+            seldom = 2 if is_awaited else 5
+            longest = LONGEST_SECONDS * (seldom if now - aside.changed_at > QUIET_SECONDS else 1)
             aside.interval = min(aside.interval * 2, max(longest, len(self._by_key) / LOOKS_A_SECOND))
         aside.retry_at = now + aside.interval
         self._push(aside)

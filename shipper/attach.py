@@ -256,7 +256,7 @@ class Attacher:
             size=found.size,
             mtime_ns=found.mtime_ns,
             tail_start=tail_start,
-            is_renamed=record.path != found.path or (record.is_renamed and not record.is_gone),
+            is_renamed=record.path != found.path or record.is_renamed,
         )
 
     def _present_end(self, reader: ByteReader, size: int) -> int:

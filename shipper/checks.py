@@ -8,7 +8,7 @@ from __future__ import annotations
 from shipper.contents import content_agrees, end_of_lines
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import Trail, mark_of
-from shipper.tail import bytes_before
+from shipper.tail import Damaged, bytes_before
 
 
 def is_intact(followed: Followed) -> bool:
@@ -33,6 +33,17 @@ def holds_prefix(followed: Followed, size: int) -> bool:
     if size >= followed.farthest:
         return is_intact(followed)
     return size > 0 and content_agrees(followed.reader, followed.trail.powers, size) is True
+
+
+def kept_bytes(followed: Followed) -> int | None:
+    """To how many bytes a file was cut that holds the beginning of what was read; None if that is not what became of
+    it, or cannot be said.
+    """
+    try:
+        size = followed.stat().st_size
+        return size if size < followed.sure_size and holds_prefix(followed, size) else None
+    except (OSError, Damaged):
+        return None
 
 
 def cut_to(followed: Followed, size: int) -> None:

@@ -56,6 +56,10 @@ class Intake:
         fresh, self._fresh = self._fresh, []
         return fresh
 
+    def go_on(self, followed: Followed) -> None:
+        """It is looked at again at once."""
+        self._fresh.append(followed)
+
     def suspect(self, followed: Followed) -> None:
         """It may hold another content than was read."""
         self._suspects.append(followed)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipper.batch import Output
-from shipper.checks import holds_prefix, is_intact
+from shipper.checks import is_intact
 from shipper.contents import key_of
 from shipper.feeding import FINAL_SECONDS, Feeder, Observer, Stages, Turn
 from shipper.followed import Followed, Replaced, UnderWay
@@ -182,7 +182,7 @@ class Pipeline:
         followed.changed_at, followed.interval, followed.mtime_ns = now, 0.0, facts.st_mtime_ns
         self._register.touch(followed)
         if sight is Sight.SHRUNK:
-            self._shrunk(followed, facts.st_size, now)
+            self._shrunk(followed, now)
             return
         if facts.st_size > followed.nearest or facts.st_size > followed.shipped:
             followed.note_growth(now, facts.st_size)
@@ -199,22 +199,23 @@ class Pipeline:
                 self._cannot_read(followed, error, now)
                 return
             if not is_same:
-                self.roster.truncated(followed, followed.sure_size)
+                self.roster.replaced(followed)
                 return
         self._make_ready(followed)
 
-    def _shrunk(self, followed: Followed, size: int, now: float) -> None:
+    def _shrunk(self, followed: Followed, now: float) -> None:
         """It was emptied, and perhaps written again; or it was only cut."""
         try:
-            is_kept = size > 0 and self._open(followed) and holds_prefix(followed, size)
+            if not self._open(followed):
+                self._looks.put(followed, now + BLOCKED_SECONDS)
+                return
         except Replaced:
-            is_kept = False
-        except (OSError, Damaged) as error:
+            log.debug("%r holds something else now", followed.path)
+        except OSError as error:
             self._cannot_read(followed, error, now)
             return
-        self.roster.truncated(followed, followed.size, size if is_kept else None)
-        if self._register.has(followed):
-            self._looks.put(followed, now)
+        followed.sure_size = max(followed.sure_size, followed.size)
+        self.roster.replaced(followed)
 
     def _rest(self, followed: Followed, now: float) -> None:
         """Nothing new: takes what will not be continued, lets go of what is gone, else looks later."""
@@ -235,7 +236,7 @@ class Pipeline:
                 return None
             took = self._feeder.take_tail(followed, has_room=self._output.has_room())
         except Replaced:
-            self.roster.truncated(followed, followed.sure_size)
+            self.roster.replaced(followed)
             return None
         except (OSError, Damaged) as error:
             self._cannot_read(followed, error, now)
@@ -357,7 +358,7 @@ class Pipeline:
             is_stalled = self._is_stalled or (not has_room and self._is_late(followed, now))
             turn = self._feeder.turn(followed, has_room=has_room, is_stalled=is_stalled)
         except Replaced:
-            self.roster.truncated(followed, followed.sure_size)
+            self.roster.replaced(followed)
             return None
         except (OSError, Damaged) as error:
             self._cannot_read(followed, error, now)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from shipper.aside import Aside, Why
 from shipper.attach import Attacher, unread
 from shipper.batch import Output
-from shipper.checks import cut_to, is_intact
+from shipper.checks import cut_to, is_intact, kept_bytes
 from shipper.contents import Key, key_of
 from shipper.discover import COMPRESSED, Found, Listing, scan
 from shipper.followed import NEVER, Followed, Replaced
@@ -106,7 +106,7 @@ class Roster:
             self._scan(now)
         for suspect in self._intake.take_suspects():
             if self.register.has(suspect) and not self._is_intact(suspect):
-                self.truncated(suspect, suspect.sure_size)
+                self.replaced(suspect)
         fresh = self._intake.take_fresh()
         _tell_fresh(fresh)
         return fresh
@@ -255,12 +255,12 @@ class Roster:
             if not was_open:
                 followed.close()
 
-    def truncated(self, followed: Followed, size: int, kept: int | None = None) -> None:
-        """It had `size` bytes and was emptied in place, or was cut to the first `kept` of them.
+    def replaced(self, followed: Followed) -> None:
+        """Not everything that was read of it stands there any more: it was emptied and perhaps written again, or cut.
 
         Its rest may live on in a copy (copytruncate); the file itself begins anew.
         """
-        key = followed.key
+        size, kept, key = followed.sure_size, kept_bytes(followed), followed.key
         log.info("%r was truncated", followed.path)
         now = self._monotonic()
         self._scan(now)  # the copy may have appeared just now
@@ -269,9 +269,10 @@ class Roster:
         if kept is None:
             self.give_up(followed, "truncated", size)
         elif not self._intake.continue_in_copy(followed, self._monotonic()):
-            self._lose_rest(followed, size, "truncated")
+            self._lose_rest(followed, size, "truncated", kept=kept)
             cut_to(followed, kept)
             self.register.touch(followed)
+            self._intake.go_on(followed)
         if key in self._present and self.register.get(key) is None:
             self._intake.take_up(self._present[key], now)
 
@@ -281,9 +282,9 @@ class Roster:
             self._lose_rest(followed, size, reason)
             self.let_go(followed)
 
-    def _lose_rest(self, followed: Followed, size: int, reason: str) -> None:
+    def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
         if followed.is_plain:
-            lost = size - min(followed.nearest, size)
+            lost = size - min(max(followed.nearest, kept), size)
             self.register.lose(followed.source.name, followed.path, lost, reason)
 
     def _lose_aside(self, aside: Aside) -> None:
