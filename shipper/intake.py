@@ -57,7 +57,9 @@ class Intake:
         return fresh
 
     def go_on(self, followed: Followed) -> None:
-        """It is looked at again at once."""
+        """It was cut, and is looked at again at once."""
+        with suppress(OSError, Damaged):  # asked again when the next line goes out
+            ask_ledger(self._output, followed)
         self._fresh.append(followed)
 
     def suspect(self, followed: Followed) -> None:

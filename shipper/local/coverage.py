@@ -117,12 +117,16 @@ class Contents:
                     record.content = None
         return merged(pieces)
 
-    def forget(self, content: Content, position: int) -> None:
-        """What this content had from `position` on is no more; committed with the next lines of it."""
+    def forget(self, content: Content, position: int) -> list[tuple[Record, Coverage]]:
+        """What this content had from `position` on is no more; returns what is to be committed of it at once."""
         records = self._of(content.identity)
         own = [record for record in records if record.content is content]  # it may have grown behind the cut by now
-        for record in own or agreeing(records, content):
+        agreed = agreeing(records, content)
+        for record in own or agreed:
             record.coverage = record.coverage.before(position)
+            if record.committed is not None:
+                record.committed = record.committed.before(position)
+        return [(record, record.committed) for record in own or agreed if record.committed is not None]
 
     def extend(self, content: Content, start: int, end: int) -> Record:
         """The content's record, with `[start, end)` in its coverage; a new one if none agrees."""

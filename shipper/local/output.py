@@ -6,6 +6,7 @@ group durable, `dayfiles` the files, `ledger` the commits, `coverage` which offs
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -163,7 +164,9 @@ class LocalOutput:
         return self._contents.covered(content)
 
     def forget(self, content: Content, position: int) -> None:
-        self._contents.forget(content, position)
+        changed = self._contents.forget(content, position)
+        with contextlib.suppress(sqlite3.OperationalError):  # then it is committed with the next lines
+            self._ledger.commit(contents=changed)
 
     def close(self, *, deadline: float) -> bool:
         with self._changed:

@@ -32,6 +32,8 @@ from shipper.identity import FIRST_POWER
 from shipper.settings import MetricsStart
 
 HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
+LINK_HEADER = b'{"msg":"another log opened"}\n'
+"""What is told by its header alone is another content where that is another."""
 ACTIVE = "app.log"
 LINK = "current.log"
 SEEN_SECONDS = 3.0
@@ -129,9 +131,9 @@ class Following(RuleBasedStateMachine):
             return f"app-2024-01-{self.suffix % 28 + 1:02d}.{self.suffix}.log"
         return f"app.log.{self.suffix}"
 
-    def _end_of_renamed(self, new: str) -> None:
+    def _end_of_renamed(self, new: str, *, is_known: bool) -> None:
         """What was renamed is not continued, but where the daemon could not know it."""
-        if self.is_unterminated and not self._is_known(new):
+        if self.is_unterminated and not is_known:
             self.world.append(new, b"\n")
         self.is_unterminated = False
 
@@ -139,13 +141,13 @@ class Following(RuleBasedStateMachine):
         """Whether the daemon has met the file under its earlier name, with a line that it could tell it by."""
         lines = [self.written.lines[number] for number in self.files[name]]
         met = any(line.is_seen for line in lines[:-1])
-        return self.world.is_running and (met or (self.has_header and lines[-1].is_seen))
+        return self.world.is_running and (met or (self.has_header and bool(lines) and lines[-1].is_seen))
 
     @precondition(lambda self: ACTIVE in self.files and len(self.files) < MOST_FILES)
     @rule(style=STYLES, is_recreated=st.booleans(), is_linked=st.booleans(), seconds=PAUSES)
     def rename(self, *, style: str, is_recreated: bool, is_linked: bool, seconds: float) -> None:
         """In one step, or by a hard link first, so that the file has two names for a while."""
-        new = self._new_name(style)
+        new, is_known = self._new_name(style), self._is_known(ACTIVE)
         if is_linked:
             self.world.path(new).hardlink_to(self.world.path(ACTIVE))
             self._pass(seconds)
@@ -153,7 +155,7 @@ class Following(RuleBasedStateMachine):
         else:
             self.world.path(ACTIVE).rename(self.world.path(new))
         self.written.moved(ACTIVE, new)
-        self._end_of_renamed(new)
+        self._end_of_renamed(new, is_known=is_known)
         if is_recreated:
             self._start_file()
 
@@ -172,9 +174,10 @@ class Following(RuleBasedStateMachine):
                 self.written.moved(f"app.log.{number}", new)
         self.suffix = max([self.suffix, 1, *(number + 1 for number in numbered)])
         if "app.log.1" not in self.files:
+            is_known = self._is_known(ACTIVE)
             self.world.path(ACTIVE).rename(self.world.path("app.log.1"))
             self.written.moved(ACTIVE, "app.log.1")
-            self._end_of_renamed("app.log.1")
+            self._end_of_renamed("app.log.1", is_known=is_known)
 
     @precondition(lambda self: ACTIVE in self.files and len(self.files) < MOST_FILES)
     @rule(is_matched=st.booleans(), seconds=PAUSES, regrown=st.sampled_from([0, 0, 1, 60]))
@@ -316,7 +319,7 @@ class Following(RuleBasedStateMachine):
         self.suffix += 1
         self.files[LINK] = []
         target = self.world.elsewhere / f"current-2024-02-{self.suffix % 28 + 1:02d}.{self.suffix}.log"
-        header = HEADER if self.has_header else b""
+        header = LINK_HEADER if self.has_header else b""
         target.write_bytes(header + b"".join(self._new_line(300, LINK) for _ in range(count)))
         new = self.world.elsewhere / "link"
         new.symlink_to(target)
