@@ -81,7 +81,7 @@ def family_text(snapshot: FamilySnapshot, form: Format) -> str:
     """One metric of the rules with all its series."""
     family = snapshot.family
     name = family.name.removesuffix("_total")
-    head = head_lines(name, family.type.value, family.help, family.unit, form)
+    head = head_lines(name, family.type.exposed, family.help, family.unit, form)
     if family.type is RuleType.HISTOGRAM:
         return head + _histogram_lines(snapshot)
     return head + _plain_lines(family.name, snapshot)

@@ -24,6 +24,7 @@ from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
 from shipper.local import LocalOutput
+from shipper.moments import Moments
 from shipper.openfiles import OpenFiles
 from shipper.parse import Parser
 from shipper.pipeline import Pipeline, Stages
@@ -74,7 +75,7 @@ class Engine:
         self._redactor = redactor(settings)
         for rule in self._redactor.rules:
             telemetry.redactions.labels(rule)  # born as 0, so that the first increase is seen
-        self.exporter = Exporter(rules=rules, telemetry=RuleCounts(telemetry))
+        self.exporter = self._make_exporter(rules)
         self.output = self._make_output()
         self._snapshot = state.load()
         self.exporter.restore(self._snapshot.series)
@@ -89,6 +90,11 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
 
     # Building
+
+    def _make_exporter(self, rules: list[Rule]) -> Exporter:
+        counts = RuleCounts(self._telemetry)
+        counts.begin({rule.name: rule.label_names for rule in rules})
+        return Exporter(rules=rules, telemetry=counts, event_times=Moments(self.settings.sources))
 
     def _make_output(self) -> Output:
         settings = self.settings.output

@@ -22,6 +22,7 @@ from shipper.enrich import Enricher
 from shipper.errors import ConfigError
 from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
+from shipper.moments import Moments
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
@@ -110,6 +111,7 @@ class Explainer:
         self._settings = settings
         self._rules = [rule for rule in rules if not rule.sources or origin.source.name in rule.sources]
         self._telemetry = telemetry
+        self._moments = Moments([origin.source])
         chosen = settings.output.elasticsearch or settings.output.local
         self._enricher = Enricher(
             source=origin.source,
@@ -131,7 +133,7 @@ class Explainer:
         self._last_time = ""
 
     def _exporter(self) -> Exporter:
-        return Exporter(rules=self._rules, telemetry=RuleCounts(self._telemetry))
+        return Exporter(rules=self._rules, telemetry=RuleCounts(self._telemetry), event_times=self._moments)
 
     def explain(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
         """What becomes of each line of a chunk, as plain data."""

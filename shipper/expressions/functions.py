@@ -27,6 +27,7 @@ class Function:
     help: str
     kind: Kind
     parameters: tuple[Kind, ...]
+    optional: int = 0  # how many of the last parameters need not be given
     is_variadic: bool = False
     has_bounds: bool = False  # the last argument is a list of ascending numbers, given to `call` as a tuple
     call: Callable[..., Any] | None = None
