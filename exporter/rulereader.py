@@ -203,7 +203,9 @@ class _RuleReader:
         try:
             return compiler(tree.text, functions=self._functions)
         except ExpressionError as error:
-            self._problem(key, f"{title}column {error.column}: {error.message}", tree.line)
+            is_cut = tree.text.count("(") > tree.text.count(")")
+            hint = "; within {...} an expression that has commas stands in quotes" if is_cut else ""
+            self._problem(key, f"{title}column {error.column}: {error.message}{hint}", tree.line)
             return None
 
     def _value(self, kind: RuleType) -> Value | None:

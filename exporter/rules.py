@@ -22,13 +22,13 @@ rules:
     type: counter
     help: Requests served.
     when: exists(method)
-    labels: {method: method, path: route(url), status: statusCode}
+    labels: {method: method, path: "route(url, statusCode)", status: statusCode}
   - name: http_request_duration_seconds
     type: histogram
     help: Time that requests took.
     when: exists(method) and exists(duration)
     value: duration / 1000
-    labels: {method: method, path: route(url), status: statusCode}
+    labels: {method: method, path: "route(url, statusCode)", status: statusCode}
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5]
 """
 

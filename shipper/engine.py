@@ -30,6 +30,7 @@ from shipper.parse import Parser
 from shipper.pipeline import Pipeline, Stages
 from shipper.redact.stage import redactor
 from shipper.roster import Roster
+from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, ElasticsearchSettings, LocalSettings, MetricsStart, Settings
 from shipper.state import State
 from shipper.telemetry import RuleCounts, Telemetry
@@ -157,6 +158,7 @@ class Engine:
     def _make_stages(self) -> dict[str, Stages]:
         settings = self.settings
         chosen = settings.output.elasticsearch or settings.output.local
+        functions = functions_of(settings)
         stages = {}
         for source in settings.sources:
             enricher = Enricher(
@@ -166,6 +168,7 @@ class Engine:
                 host=host_name(settings),
                 index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
                 frame=self.output.frame,
+                functions=functions,
             )
             fields = (enricher.fields if source.ship else frozenset()) | (
                 self.exporter.fields if source.metrics else frozenset()

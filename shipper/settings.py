@@ -107,6 +107,7 @@ class Kind(Enum):
     HEADER_VALUE = "header value"
     PATTERN = "regular expression"
     SEGMENT = "path segment"
+    ROUTE = "route"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ HeaderName = Annotated[str, Kind.HEADER_NAME]
 HeaderValue = Annotated[str, Kind.HEADER_VALUE]
 Pattern = Annotated[str, Kind.PATTERN]
 Segment = Annotated[str, Kind.SEGMENT]
+Route = Annotated[str, Kind.ROUTE]
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -225,6 +227,10 @@ class MetricsSettings(Config, frozen=True, kw_only=True):
     # their beginning
     start: MetricsStart = MetricsStart.NOW
     rules: tuple[Glob, ...] = ()  # rule files; none: the two HTTP rules
+    # what `route()` looks for first: paths with `:id` or `{id}` for what varies, `*` at the end for all that is below
+    routes: tuple[Route, ...] = ()
+    openapi: FilePath = ""  # OpenAPI or Swagger file (JSON or YAML) whose paths are routes as well
+    routes_only: bool = False  # every URL that no route fits is `:unmatched`; else only those that were not found (404)
 
 
 class Settings(Config, frozen=True, kw_only=True):

@@ -114,6 +114,7 @@ class Decoder:
             Kind.HEADER_VALUE: values.header_value,
             Kind.PATTERN: pattern,
             Kind.SEGMENT: values.segment,
+            Kind.ROUTE: values.route,
         }
 
     def section(self, struct: type[AnyConfig], node: Node, where: str) -> AnyConfig | None:

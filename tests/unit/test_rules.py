@@ -117,6 +117,7 @@ MISTAKES = [
         "unknown type 'summary'; known are counter, histogram, gauge, ratio, distinct, max",
     ),
     ("name: a_total", "type: is missing"),
+    ("name: a_total, type: counter, when: exists(a", "within {...} an expression that has commas stands in quotes"),
     ("type: counter", "name: is missing"),
     (f"{COUNTER}, lables: {{}}", "unknown key 'lables'; did you mean labels?"),
     ("name: a, type: counter", "ends in _total: a_total"),
