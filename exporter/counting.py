@@ -16,15 +16,15 @@ from typing import Any, Final, Protocol
 
 from msgspec import UnsetType
 
+from exporter.exemplars import Examples
 from exporter.families import Family, Series
 from exporter.rule import Rule, RuleType
-from exporter.tallies import Number
+from exporter.tallies import MAX_VALUE, Number, reason_against
 from shipper.batch import MISSING, Batch
 from shipper.expressions import Value, has_value, label_text, number_of
 
 FLUSH_BYTES: Final = 4 << 20
 MAX_LABEL_CHARACTERS: Final = 200
-MAX_VALUE: Final = 1e200  # beyond it sums would soon be infinite
 _MAX_KNOWN: Final = 20_000
 _NUMBERS: Final = frozenset({int, float})
 # Types whose equal values have equal label texts; 1 == True == 1.0, and lists cannot be hashed.
@@ -102,7 +102,15 @@ class Columns:
 class RuleCounter:
     """Counts for one rule. Values wait in `_counts` or `_gathered` until `flush` adds them to the series."""
 
-    def __init__(self, *, rule: Rule, family: Family, telemetry: RuleTelemetry, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        rule: Rule,
+        family: Family,
+        telemetry: RuleTelemetry,
+        now: Callable[[], float],
+        exemplar_field: str = "",
+    ) -> None:
         self.rule = rule
         self._family = family
         self._telemetry = telemetry
@@ -111,6 +119,8 @@ class RuleCounter:
         self._gathered: defaultdict[Key, list[Any]] = defaultdict(list)
         self._known: dict[Key, Series] = {}
         self._labels = [value for _, value in rule.labels]
+        has_examples = exemplar_field and not rule.type.is_timed
+        self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
 
     def observe(self, batch: Batch, columns: Columns) -> None:
         """Takes in the lines of a batch that the rule is about."""
@@ -125,14 +135,16 @@ class RuleCounter:
         keys: Iterable[Key] = zip(*labels, strict=True) if labels else repeat((), len(positions))
         if rule.type.is_timed:
             self._gather_timed(keys, positions, batch, columns)
-        elif rule.value is None:
+            return
+        values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
+        if self._examples is not None:
+            self._examples.note(labels, values, positions, batch.columns[self._examples.field])
+        if values is None:
             self._counts.update(keys)
+        elif _are_usable(values):
+            self._gather(keys, values)
         else:
-            values = _picked(columns.value(rule.value), positions, count)
-            if _are_usable(values):
-                self._gather(keys, values)
-            else:
-                self._gather(*self._usable(keys, values, positions, batch))
+            self._gather(*self._usable(keys, values, positions, batch))
 
     def _gather(self, keys: Iterable[Key], values: Iterable[Any]) -> None:
         gathered = self._gathered
@@ -178,17 +190,21 @@ class RuleCounter:
             return "missing" if is_absent or value is None else "not_a_number"
         return reason_against(value, may_be_negative=self.rule.type.is_timed)
 
-    def flush(self) -> set[Series]:
-        """Adds what was gathered to the series; those that changed."""
-        changed = set()
+    def flush(self) -> dict[Series, None]:
+        """Adds what was gathered to the series; those that changed, in order."""
+        changed: dict[Series, None] = {}
         if self._counts:
             for key, count in self._counts.items():
-                changed.add(self._add(key, (count,), count))
+                changed[self._add(key, (count,), count)] = None
             self._counts.clear()
         if self._gathered:
             for key, values in self._gathered.items():
-                changed.add(self._add(key, values, len(values)))
+                changed[self._add(key, values, len(values))] = None
             self._gathered.clear()
+        if changed and self._examples is not None:
+            for (key, bucket), text in self._examples.take(now=self._now()):
+                if key in self._known:
+                    self._known[key].put_exemplar(bucket, text)
         return changed
 
     def _add(self, key: Key, values: Iterable[Number], count: int) -> Series:
@@ -230,13 +246,3 @@ def _are_usable(values: Sequence[Any]) -> bool:
         return False
     total = sum(values)
     return bool(total == total)  # a NaN that min and max passed over
-
-
-def reason_against(value: Any, *, may_be_negative: bool) -> str:
-    """Why a value that is there cannot be counted: not_a_number, not_finite or negative; "" if it can."""
-    number = number_of(value)
-    if number != number:
-        return "not_finite" if value.__class__ is float else "not_a_number"
-    if abs(number) >= MAX_VALUE:
-        return "not_finite"
-    return "negative" if number < 0 and not may_be_negative else ""

@@ -6,18 +6,23 @@ Working values belong to the pipeline's thread; `committed` ones are guarded by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from exporter.exemplars import MAX_EXEMPLARS
 from exporter.rule import Rule, RuleType
 from exporter.tallies import CounterTally, HistogramTally, Tally
+from exporter.texts import label_pairs
 from exporter.windows import DistinctTally, GaugeTally, MaxTally, RatioTally
 
 OTHER: Final = "__other__"
 
 Labels = tuple[str, ...]
+Exemplars = Mapping[int, str]
+"""By bucket, 0 in a counter; never changed, only replaced."""
+NO_EXEMPLARS: Final[Exemplars] = {}
 
 
 def tally_of(rule: Rule) -> Tally:
@@ -40,7 +45,7 @@ def tally_of(rule: Rule) -> Tally:
 class Series:
     """One label set and its value."""
 
-    __slots__ = ("birth", "committed", "created", "family", "labels", "text", "working")
+    __slots__ = ("birth", "committed", "created", "exemplars", "family", "labels", "shown_exemplars", "text", "working")
 
     def __init__(self, family: Family, labels: Labels, created: float) -> None:
         self.family = family
@@ -50,6 +55,13 @@ class Series:
         self.birth = 0  # the commit that made it known; 0: none yet
         self.working = family.tally.working(family.tally.zero)
         self.committed: Any = None  # guarded by the exporter's lock
+        self.exemplars: Exemplars = NO_EXEMPLARS
+        self.shown_exemplars: Exemplars = NO_EXEMPLARS  # guarded by the exporter's lock
+
+    def put_exemplar(self, bucket: int, text: str) -> None:
+        """Notes the newest exemplar of a bucket (0 in a counter), if the metric may have one more."""
+        if bucket in self.exemplars or self.family.has_room_for_exemplar():
+            self.exemplars = {**self.exemplars, bucket: text}
 
     @property
     def key(self) -> bytes:
@@ -81,6 +93,12 @@ class Family:
         self.series: dict[Labels, Series] = {}
         self.committed: list[Series] = []  # guarded by the exporter's lock
         self._values: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
+        self._exemplars = 0
+
+    def has_room_for_exemplar(self) -> bool:
+        """True for the first MAX_EXEMPLARS times that it is asked."""
+        self._exemplars += 1
+        return self._exemplars <= MAX_EXEMPLARS
 
     def admit(self, labels: Labels, *, now: float) -> tuple[Series, tuple[str, ...]]:
         """The series that counts these labels, and the names of those that gave way to OTHER."""
@@ -128,13 +146,3 @@ class Family:
                 set() for _ in self.label_names
             )
         return gone
-
-
-def label_pairs(names: Sequence[str], values: Sequence[str]) -> str:
-    """`a="x",b="y"` with backslash, quote and newline escaped, as both expositions want it."""
-    return ",".join(
-        [
-            '{}="{}"'.format(name, value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"'))
-            for name, value in zip(names, values, strict=True)
-        ]
-    )

@@ -17,7 +17,7 @@ import msgspec
 
 from exporter.births import Births, Scraper, Seen
 from exporter.counting import FLUSH_BYTES, Columns, EventTimes, NoTimes, RuleCounter, RuleTelemetry
-from exporter.families import Family, Series
+from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule
 from shipper.batch import Batch
 
@@ -32,6 +32,7 @@ class Changes:
 
     rows: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     snapshots: list[tuple[Series, Any]] = field(default_factory=list)
+    exemplars: list[tuple[Series, Exemplars]] = field(default_factory=list)
     gone: list[Series] = field(default_factory=list)
     seen: dict[Scraper, Seen] = field(default_factory=dict)
     commit: int = 0
@@ -42,11 +43,15 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class FamilySnapshot:
-    """A metric as it is to be written: per series its label pairs and its value."""
+    """A metric as it is to be written: per series its label pairs and its value, and what OpenMetrics adds to them."""
 
     family: Family
     texts: list[str]
     values: list[Any]
+    exemplars: list[Exemplars] = field(default_factory=list)
+    """Empty where no series has any."""
+    created: list[float] = field(default_factory=list)
+    """Empty where it is not shown."""
 
 
 class Exporter:
@@ -59,9 +64,13 @@ class Exporter:
         rules: Sequence[Rule],
         telemetry: RuleTelemetry,
         event_times: EventTimes | None = None,
+        exemplar: str = "",
+        shows_created: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`exemplar`: the field whose values are shown as exemplars. `shows_created`: since when a series counts."""
         self._telemetry = telemetry
+        self._shows_created = shows_created
         self._event_times = event_times or NoTimes()
         self._clock = clock
         by_name: dict[str, list[Rule]] = {}
@@ -69,10 +78,18 @@ class Exporter:
             by_name.setdefault(rule.name, []).append(rule)
         self._families = {name: Family(group) for name, group in by_name.items()}
         self._counters = [
-            RuleCounter(rule=rule, family=self._families[rule.name], telemetry=telemetry, now=clock) for rule in rules
+            RuleCounter(
+                rule=rule,
+                family=self._families[rule.name],
+                telemetry=telemetry,
+                now=clock,
+                exemplar_field=exemplar,
+            )
+            for rule in rules
         ]
         times = self._event_times.fields if any(rule.type.is_timed for rule in rules) else frozenset()
-        self.fields: frozenset[str] = times.union(*(rule.fields for rule in rules))
+        ids = {exemplar} if exemplar and not all(rule.type.is_timed for rule in rules) else set()
+        self.fields: frozenset[str] = times.union(ids, *(rule.fields for rule in rules))
         """The columns that a batch must have."""
         self._changed: dict[Series, None] = {}
         self._obsolete: list[bytes] = []
@@ -122,7 +139,7 @@ class Exporter:
     def _flush(self) -> None:
         self._unflushed_bytes = 0
         for counter in self._counters:
-            self._changed.update(dict.fromkeys(counter.flush()))
+            self._changed.update(counter.flush())
 
     @property
     def has_changes(self) -> bool:
@@ -145,6 +162,8 @@ class Exporter:
             snapshot = series.family.tally.snapshot(series.working)
             changes.snapshots.append((series, snapshot))
             changes.rows.append((series.key, series.row(snapshot)))
+            if series.exemplars is not series.shown_exemplars:
+                changes.exemplars.append((series, series.exemplars))
         self._changed = {}
         with self._lock:
             changes.seen, rows = self._births.take()
@@ -191,6 +210,8 @@ class Exporter:
                     series.family.committed.append(series)
                     self._note_birth(series)
                 series.committed = snapshot
+            for series, exemplars in changes.exemplars:
+                series.shown_exemplars = exemplars
             self._births.committed(changes.seen)
             self._published = changes.commit
         for family in families:
@@ -243,12 +264,28 @@ class Exporter:
         with self._lock:
             unseen = frozenset() if scraper is None else self._births.unseen(scraper)
             published = self._published
-            snapshots = [_snapshot(family, unseen) for family in self._families.values()]
+            snapshots = [self._snapshot(family, unseen) for family in self._families.values()]
         now = self._clock()
         snapshots = [_shown(snapshot, now) if snapshot.family.tally.is_timed else snapshot for snapshot in snapshots]
         if scraper is None or not unseen:
             return snapshots, None
         return snapshots, lambda: self._saw(scraper, published)
+
+    def _snapshot(self, family: Family, unseen: frozenset[Series]) -> FamilySnapshot:
+        """What is committed of a family; those unseen as 0."""
+        committed = family.committed
+        values, exemplars = [series.committed for series in committed], [series.shown_exemplars for series in committed]
+        if unseen:
+            zero = family.tally.zero
+            values = [zero if series in unseen else series.committed for series in committed]
+            exemplars = [NO_EXEMPLARS if series in unseen else series.shown_exemplars for series in committed]
+        return FamilySnapshot(
+            family,
+            [series.text for series in committed],
+            values,
+            exemplars if any(exemplars) else [],
+            [series.created for series in committed] if self._shows_created else [],
+        )
 
     def _saw(self, scraper: Scraper, commit: int) -> None:
         with self._lock:
@@ -258,16 +295,6 @@ class Exporter:
     def series_count(self) -> int:
         """Series that scrapes can see."""
         return sum(len(family.committed) for family in self._families.values())
-
-
-def _snapshot(family: Family, unseen: frozenset[Series]) -> FamilySnapshot:
-    """What is committed of a family; those unseen as 0."""
-    committed = family.committed
-    if not unseen:
-        values = [series.committed for series in committed]
-    else:
-        values = [family.tally.zero if series in unseen else series.committed for series in committed]
-    return FamilySnapshot(family, [series.text for series in committed], values)
 
 
 def _shown(snapshot: FamilySnapshot, now: float) -> FamilySnapshot:

@@ -9,6 +9,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
+from shipper.expressions import number_of
+
+MAX_VALUE: Final = 1e200  # beyond it sums would soon be infinite
 _MAX_EXACT: Final = 1 << 62
 
 Number = int | float
@@ -107,3 +110,13 @@ def checked_number(value: Any) -> Number:
 
 def _storable(value: Number) -> Number:
     return value if isinstance(value, float) or value < _MAX_EXACT else float(value)
+
+
+def reason_against(value: Any, *, may_be_negative: bool) -> str:
+    """Why a value that is there cannot be counted: not_a_number, not_finite or negative; "" if it can."""
+    number = number_of(value)
+    if number != number:
+        return "not_finite" if value.__class__ is float else "not_a_number"
+    if abs(number) >= MAX_VALUE:
+        return "not_finite"
+    return "negative" if number < 0 and not may_be_negative else ""

@@ -95,7 +95,14 @@ class Engine:
     def _make_exporter(self, rules: list[Rule]) -> Exporter:
         counts = RuleCounts(self._telemetry)
         counts.begin({rule.name: rule.label_names for rule in rules})
-        return Exporter(rules=rules, telemetry=counts, event_times=Moments(self.settings.sources))
+        metrics = self.settings.metrics
+        return Exporter(
+            rules=rules,
+            telemetry=counts,
+            event_times=Moments(self.settings.sources),
+            exemplar=metrics.exemplar,
+            shows_created=metrics.created,
+        )
 
     def _make_output(self) -> Output:
         settings = self.settings.output

@@ -108,6 +108,7 @@ class Kind(Enum):
     PATTERN = "regular expression"
     SEGMENT = "path segment"
     ROUTE = "route"
+    FIELD_OR_NONE = 'field name, or `""`'
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ HeaderValue = Annotated[str, Kind.HEADER_VALUE]
 Pattern = Annotated[str, Kind.PATTERN]
 Segment = Annotated[str, Kind.SEGMENT]
 Route = Annotated[str, Kind.ROUTE]
+FieldOrNone = Annotated[str, Kind.FIELD_OR_NONE]
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -230,6 +232,9 @@ class MetricsSettings(Config, frozen=True, kw_only=True):
     # what `route()` looks for first: paths with `:id` or `{id}` for what varies, `*` at the end for all that is below
     routes: tuple[Route, ...] = ()
     openapi: FilePath = ""  # OpenAPI or Swagger file (JSON or YAML) whose paths are routes as well
+    # the field that counters and buckets show as exemplar, to find a line by (OpenMetrics only); `""` for none
+    exemplar: FieldOrNone = "requestId"
+    created: bool = False  # serve since when each series counts, as `_created` (OpenMetrics only)
     routes_only: bool = False  # every URL that no route fits is `:unmatched`; else only those that were not found (404)
 
 

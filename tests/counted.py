@@ -45,7 +45,8 @@ class Times:
 class Bench:
     """An exporter, its clock, and the state that it is committed to."""
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str = "", *, exemplar: str = "", shows_created: bool = False) -> None:
+        self._options: Any = {"exemplar": exemplar, "shows_created": shows_created}
         self.rules = parse_rules(f"rules:\n{text}", file="r.yml") if text else default_rules()
         self.now = 1_000.0
         self.state: dict[bytes, bytes] = {}
@@ -53,7 +54,13 @@ class Bench:
         self.exporter = self._new()
 
     def _new(self) -> Exporter:
-        return Exporter(rules=self.rules, telemetry=self.telemetry, event_times=Times(), clock=lambda: self.now)
+        return Exporter(
+            rules=self.rules,
+            telemetry=self.telemetry,
+            event_times=Times(),
+            clock=lambda: self.now,
+            **self._options,
+        )
 
     def observe(self, *, source: str = "app", size: int = 100, **columns: Any) -> None:
         count = max(map(len, columns.values()), default=1)
@@ -86,9 +93,12 @@ class Bench:
 
     def shown(self, form: Format = Format.TEXT) -> dict[str, float]:
         """What the exposition says: values by the text before them."""
-        snapshots, _ = self.exporter.read(None)
-        lines = [line for item in snapshots for line in family_text(item, form).splitlines() if line[0] != "#"]
+        lines = [line for line in self.text(form).splitlines() if line[0] != "#"]
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def text(self, form: Format, scraper: Scraper | None = None) -> str:
+        """The exposition of the rules, as a request gets it that does not come to its end."""
+        return "".join(family_text(item, form) for item in self.exporter.read(scraper)[0])
 
     def see(self, scraper: Scraper | None = None) -> dict[tuple[str, ...], Any]:
         """What a scrape gets: values by name and labels."""

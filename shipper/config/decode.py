@@ -115,6 +115,7 @@ class Decoder:
             Kind.PATTERN: pattern,
             Kind.SEGMENT: values.segment,
             Kind.ROUTE: values.route,
+            Kind.FIELD_OR_NONE: lambda text: values.field_name(text) if text else "",
         }
 
     def section(self, struct: type[AnyConfig], node: Node, where: str) -> AnyConfig | None:

@@ -250,6 +250,7 @@ def test_a_rule_that_means_something_else_starts_anew() -> None:
         (b'["a_total","a","b"]', b'["",1,1,1]'),
         (b'["","scraper","a"]', b"[1,2]"),
         (b'["","other","a","b"]', b"[1,2]"),
+        (b'["","scraper","a","b","c","d"]', b"[1,2]"),
         (b'["unknown","a"]', b'["",1,1,1]'),
     ],
 )
