@@ -18,10 +18,11 @@ _ROW: Final = "scraper"
 
 
 class Scraper(NamedTuple):
-    """Who scrapes: two of them behind one address and with one user agent cannot be told apart."""
+    """Who scrapes. Two of them behind one address and with one user agent are told apart by the names they give."""
 
     address: str
     user_agent: str
+    name: str = ""
 
     @property
     def key(self) -> bytes:
@@ -84,11 +85,11 @@ class Births:
 
     def restore(self, parts: list[Any], value: bytes) -> int:
         """Takes a row back whose key has these parts; the commit that it names. Raises ValueError or TypeError."""
-        _, kind, address, user_agent = parts
+        _, kind, *who = parts
         commit, at = msgspec.json.decode(value)
         if kind != _ROW:
             raise ValueError("no row of a scraper")
-        self._seen[Scraper(str(address), str(user_agent))] = Seen(int(commit), float(at))
+        self._seen[Scraper(*map(str, who))] = Seen(int(commit), float(at))
         return int(commit)
 
     def _forget(self) -> None:

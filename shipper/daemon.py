@@ -35,6 +35,7 @@ from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.positions import positions_of
+from shipper.routing import functions_of
 from shipper.sdnotify import Notifier
 from shipper.settings import Settings
 from shipper.state import State, open_state
@@ -78,7 +79,8 @@ class Request:
 def rules_of(settings: Settings) -> list[Rule]:
     """The rules of the settings' files, or the two default ones. Raises ConfigError."""
     files = rule_files(settings)
-    rules = load_rules(files) if files else default_rules()
+    functions = functions_of(settings)
+    rules = load_rules(files, functions=functions) if files else default_rules(functions=functions)
     names = {source.name for source in settings.sources}
     unknown = sorted({name for rule in rules for name in rule.sources} - names)
     if unknown:

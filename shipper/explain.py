@@ -22,8 +22,10 @@ from shipper.enrich import Enricher
 from shipper.errors import ConfigError
 from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
+from shipper.moments import Moments
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
+from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
 from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
 from shipper.telemetry import RuleCounts, Telemetry
@@ -110,6 +112,8 @@ class Explainer:
         self._settings = settings
         self._rules = [rule for rule in rules if not rule.sources or origin.source.name in rule.sources]
         self._telemetry = telemetry
+        self._moments = Moments([origin.source])
+        self._functions = functions_of(settings)
         chosen = settings.output.elasticsearch or settings.output.local
         self._enricher = Enricher(
             source=origin.source,
@@ -118,6 +122,7 @@ class Explainer:
             host=host_name(settings),
             index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
             frame=_FRAME,
+            functions=self._functions,
         )
         self._fields = self._enricher.fields | self._exporter().fields
         self._redactor = redactor(settings)
@@ -131,7 +136,7 @@ class Explainer:
         self._last_time = ""
 
     def _exporter(self) -> Exporter:
-        return Exporter(rules=self._rules, telemetry=RuleCounts(self._telemetry))
+        return Exporter(rules=self._rules, telemetry=RuleCounts(self._telemetry), event_times=self._moments)
 
     def explain(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
         """What becomes of each line of a chunk, as plain data."""
@@ -185,11 +190,13 @@ class Explainer:
 
     def _tags(self, columns: Any) -> dict[str, str]:
         """The tags that apply, each with its expression."""
-        tags = self._settings.tags.items()
-        return {name: text for name, text in tags if len(compile_predicate(text)(columns, 1))}
+        return {name: text for name, text in self._settings.tags.items() if self._is_true(text, columns)}
 
     def _drop_reason(self, columns: Any) -> str:
-        return next((rule.when for rule in self._settings.drop if len(compile_predicate(rule.when)(columns, 1))), "")
+        return next((rule.when for rule in self._settings.drop if self._is_true(rule.when, columns)), "")
+
+    def _is_true(self, text: str, columns: Any) -> bool:
+        return len(compile_predicate(text, functions=self._functions)(columns, 1)) > 0
 
     def _series(self, batch: Any) -> list[str]:
         """The series that the line changes, as the exposition names them."""

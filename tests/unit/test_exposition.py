@@ -15,12 +15,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.births import Scraper
-from exporter.exposition import Format, accepts_gzip, bound_text, negotiate, number_text
+from exporter.exposition import Format, accepts_gzip, negotiate
 from exporter.messages import Request, Response
 from exporter.rules import default_rules, parse_rules
 from exporter.scrape import SCRAPER_HEADER, ScrapeRequest, Scrapes, scrape_request
 from exporter.selfmetrics import self_metrics
 from exporter.series import Exporter
+from exporter.texts import bound_text, number_text
 from shipper.batch import Batch
 from shipper.telemetry import Telemetry
 
@@ -243,6 +244,11 @@ def test_a_scraper_is_who_says_its_timeout() -> None:
     """Only a GET with the header of Prometheus that asks for rules; a look by hand never uses up a zero."""
     header = {SCRAPER_HEADER: "10", "user-agent": "Prometheus/3"}
     assert _request(headers=header).scraper == Scraper("10.0.0.1", "Prometheus/3")
+    named = scrape_request(
+        Request(method="GET", path="/metrics", query={"scraper": ["a"]}, headers=header, address="10.0.0.1")
+    )
+    assert isinstance(named, ScrapeRequest)
+    assert named.scraper == Scraper("10.0.0.1", "Prometheus/3", "a")
     assert _request("HEAD", headers=header).scraper is None
     assert _request(collect=["self"], headers=header).scraper is None
     assert _request().scraper is None

@@ -7,90 +7,19 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from counted import ANN, BOB, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.births import BIRTH_SECONDS, KEPT_SECONDS, MAX_SCRAPERS, Scraper
 from exporter.counting import FLUSH_BYTES
-from exporter.families import MAX_SERIES, MAX_VALUES, OTHER
-from exporter.rules import default_rules, parse_rules
-from exporter.series import Exporter
-from shipper.batch import MISSING, Batch
+from exporter.families import OTHER
+from exporter.rule import BUDGETS, RuleType
+from exporter.rules import parse_rules
+from shipper.batch import MISSING
 
-ANN, BOB = Scraper("10.0.0.1", "Prometheus/3"), Scraper("10.0.0.2", "Prometheus/3")
-
-
-class Noted:
-    """Telemetry that remembers."""
-
-    def __init__(self) -> None:
-        self.errors: Counter[tuple[str, str]] = Counter()
-        self.overflow: Counter[tuple[str, str]] = Counter()
-        self.counts: dict[str, int] = {}
-
-    def rule_error(self, rule: str, reason: str, count: int) -> None:
-        self.errors[rule, reason] += count
-
-    def label_overflow(self, rule: str, label: str, count: int) -> None:
-        self.overflow[rule, label] += count
-
-    def series(self, rule: str, count: int) -> None:
-        self.counts[rule] = count
-
-
-class Bench:
-    """An exporter, its clock, and the state that it is committed to."""
-
-    def __init__(self, text: str = "") -> None:
-        self.rules = parse_rules(f"rules:\n{text}", file="r.yml") if text else default_rules()
-        self.now = 1_000.0
-        self.state: dict[bytes, bytes] = {}
-        self.telemetry = Noted()
-        self.exporter = self._new()
-
-    def _new(self) -> Exporter:
-        return Exporter(rules=self.rules, telemetry=self.telemetry, clock=lambda: self.now)
-
-    def observe(self, *, source: str = "app", size: int = 100, **columns: Any) -> None:
-        count = max(map(len, columns.values()), default=1)
-        self.exporter.observe(
-            Batch(
-                source=source,
-                path="p",
-                identity="i",
-                start=0,
-                end=size,
-                lines=[b"{}"] * count,
-                offsets=range(count),
-                columns=dict(columns),
-            )
-        )
-
-    def commit(self, *, is_published: bool = True) -> None:
-        changes = self.exporter.take_changes()
-        for key, value in changes.rows:
-            if value is None:
-                self.state.pop(key, None)
-            else:
-                self.state[key] = value
-        if is_published:
-            self.exporter.publish(changes)
-
-    def restart(self) -> None:
-        self.exporter = self._new()
-        self.exporter.restore(list(self.state.items()))
-
-    def see(self, scraper: Scraper | None = None) -> dict[tuple[str, ...], Any]:
-        """What a scrape gets: values by name and labels."""
-        snapshots, on_sent = self.exporter.read(scraper)
-        if on_sent:
-            on_sent()
-        return {
-            (item.family.name, *series.labels): value
-            for item in snapshots
-            for series, value in zip(item.family.committed, item.values, strict=True)
-        }
-
+MAX_VALUES = BUDGETS[RuleType.COUNTER].max_values
+MAX_SERIES = BUDGETS[RuleType.COUNTER].max_series
 
 COUNTER = "  - {name: a_total, type: counter, labels: {x: x}}\n"
 SUM = "  - {name: a_total, type: counter, value: v, labels: {x: x}}\n"
@@ -321,6 +250,7 @@ def test_a_rule_that_means_something_else_starts_anew() -> None:
         (b'["a_total","a","b"]', b'["",1,1,1]'),
         (b'["","scraper","a"]', b"[1,2]"),
         (b'["","other","a","b"]', b"[1,2]"),
+        (b'["","scraper","a","b","c","d"]', b"[1,2]"),
         (b'["unknown","a"]', b'["",1,1,1]'),
     ],
 )
