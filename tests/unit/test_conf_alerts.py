@@ -1,0 +1,262 @@
+"""The alerts under conf/: promtool and amtool accept them, they name only what is exported, and each has its runbook."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from harness.missing import tool
+from harness.prometheus import promtool
+from prometheus_client import CollectorRegistry, ProcessCollector
+from tools.promql import groupings, made_labels, uses
+
+from exporter.rules import catalogue, load_rules
+from shipper.telemetry import Telemetry
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+ALERTMANAGER = CONF / "alertmanager" / "alertmanager.yml"
+RULE_FILES = sorted((CONF / "prometheus" / "rules").glob("*.yml"))
+TEST_FILES = sorted((CONF / "prometheus" / "tests").glob("*.yml"))
+TARGET_LABELS = frozenset({"job", "instance"})
+"""What Prometheus puts on every series that it scrapes."""
+BY_PROMETHEUS: Mapping[str, frozenset[str]] = {"up": TARGET_LABELS}
+SEVERITIES = {"critical", "warning", "info"}
+
+
+class PrometheusRule(NamedTuple):
+    """A recording or an alerting rule, and the group and file that it stands in."""
+
+    file: str
+    group: str
+    content: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.content.get("alert") or self.content["record"])
+
+    @property
+    def text(self) -> str:
+        return str(self.content["expr"])
+
+
+def rules() -> Iterator[PrometheusRule]:
+    """All rules of all files."""
+    for path in RULE_FILES:
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                yield PrometheusRule(path.name, group["name"], rule)
+
+
+ALERTS = [rule for rule in rules() if "alert" in rule.content]
+NAMES = sorted({alert.name for alert in ALERTS})
+
+
+@cache
+def exported() -> dict[str, frozenset[str]]:
+    """Label names by sample: those of the ready rules, of the daemon, of its process, and what Prometheus adds."""
+    found = dict(BY_PROMETHEUS)
+    for path in (CONF / "rules").iterdir():
+        for name, labels in catalogue(load_rules([path])).items():
+            found[name] = found.get(name, frozenset()) | TARGET_LABELS | frozenset(labels)
+    registry = CollectorRegistry()
+    telemetry = Telemetry(registry=registry)
+    for metric in vars(telemetry).values():
+        if names := getattr(metric, "_labelnames", ()):  # a labelled metric has no sample before its first label set
+            metric.labels(*names)
+    for family in (*registry.collect(), *ProcessCollector(registry=None).collect()):
+        for sample in family.samples:
+            found[sample.name] = TARGET_LABELS | frozenset(sample.labels)
+    return found
+
+
+@cache
+def known() -> dict[str, frozenset[str]]:
+    """The same and what the recording rules make of it."""
+    found = dict(exported())
+    for rule in rules():
+        if "record" in rule.content:
+            labels = groupings(rule.text) | frozenset(rule.content.get("labels", ()))
+            inherited = (found[use.metric] for use in uses(rule.text) if ":" in use.metric)
+            found[rule.name] = found.get(rule.name, frozenset()) | labels.union(*inherited) - {"le"}
+    return found
+
+
+def labels_of(rule: PrometheusRule) -> frozenset[str]:
+    """All labels that the metrics of a rule have, or that it makes."""
+    return made_labels(rule.text).union(*(known()[use.metric] for use in uses(rule.text)))
+
+
+def described(alerts: Iterable[PrometheusRule]) -> Any:
+    """Cases by alert."""
+    return pytest.mark.parametrize("alert", alerts, ids=lambda alert: f"{alert.name}-{alert.content['labels']}")
+
+
+def test_promtool_accepts_the_configuration_and_its_rules() -> None:
+    """The real Prometheus reads prometheus.yml, and through it every rule file."""
+    done = promtool("check", "config", CONF / "prometheus" / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(RULE_FILES)} rule files found" in done.stdout
+
+
+def test_promtool_has_no_complaint_about_the_rules() -> None:
+    """No duplicates, nothing that its linter warns of."""
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_alerts_fire_and_stay_silent(path: Path) -> None:
+    """promtool evaluates the alerts over given series: they fire with their texts where they must, else they do not."""
+    done = promtool("test", "rules", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> None:
+    """No alert is without both; of one with several windows, each fires in some case."""
+    cases = [
+        case
+        for path in TEST_FILES
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for case in test["alert_rule_test"]
+        if case["alertname"] == name
+    ]
+    fired = [alert["exp_labels"] for case in cases for alert in case["exp_alerts"]]
+    assert any(not case["exp_alerts"] for case in cases)
+    for alert in ALERTS:
+        if alert.name == name:
+            assert any(alert.content["labels"].items() <= labels.items() for labels in fired), alert.content["labels"]
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: f"{rule.file}-{rule.name}")
+def test_rules_name_only_what_is_exported(rule: PrometheusRule) -> None:
+    """Each metric comes from a ready rule, the daemon or a recording rule, and has the labels that are asked of it."""
+    found = list(uses(rule.text))
+    unknown = [use.metric for use in found if use.metric not in known()]
+    assert unknown == []
+    assert [use for use in found if not use.labels <= known()[use.metric]] == []
+    assert groupings(rule.text) <= labels_of(rule)
+
+
+@described(ALERTS)
+def test_an_alert_says_what_it_must(alert: PrometheusRule) -> None:
+    """A severity, a sentence, the value, a runbook; its texts use only labels that the alert can have."""
+    labels, texts = alert.content["labels"], alert.content["annotations"]
+    assert labels["severity"] in SEVERITIES
+    assert {"summary", "description", "runbook_url"} == set(texts)
+    assert texts["summary"].endswith(".")
+    assert "$value" not in str(labels)
+    assert "$value" in texts["description"]
+    assert set(re.findall(r"\$labels\.(\w+)", texts["description"])) <= labels_of(alert)
+    assert texts["runbook_url"] == f"docs/runbooks.md#{alert.name.lower()}"
+
+
+def test_there_are_more_than_twenty_alerts() -> None:
+    """The service's alone are more than twenty, and the shipper has its own."""
+    by_file = {path.name: {alert.name for alert in ALERTS if alert.file == path.name} for path in RULE_FILES}
+    assert len(by_file["caredroid.yml"]) >= 20
+    assert len(by_file["shipper.yml"]) >= 15
+
+
+def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
+    """docs/runbooks.md has a section a alert, and no section of an alert that is gone."""
+    text = (ROOT / "docs" / "runbooks.md").read_text()
+    assert sorted(re.findall(r"^### (.+)$", text, flags=re.MULTILINE)) == NAMES
+
+
+def test_the_runbooks_say_what_to_do() -> None:
+    """Each section has the four parts, and every link within the document leads to a heading."""
+    text = (ROOT / "docs" / "runbooks.md").read_text()
+    for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
+        words = re.findall(r"\*\*([^*]+)\.\*\*", section)
+        parts = {part.strip().capitalize() for word in words for part in word.split(",")}
+        assert {"Means", "Look", "Cause", "Mend"} <= parts, section[:40]
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+
+
+def test_the_runbooks_queries_are_good() -> None:
+    """Each query that is shown on a line of its own names only what is exported, and promtool can read it."""
+    text = (ROOT / "docs" / "runbooks.md").read_text()
+    queries = [
+        row.strip() for row in re.findall(r"^    (.+)$", text, flags=re.MULTILINE) if re.match(r" *(\w+\(|\w+ by|\w+\{)", row)
+    ]
+    queries += re.findall(r"`((?:sum|topk|histogram_quantile|rate|deriv|[a-z_:]+\{|shipper_)[^`]*)`", text)
+    assert len(queries) > 30
+    for query in (query for query in queries if "METRIC" not in query):
+        assert [use.metric for use in uses(query) if use.metric not in known()] == [], query
+    group = {"groups": [{"name": "g", "rules": [{"record": f"r{n}", "expr": query} for n, query in enumerate(queries)]}]}
+    done = promtool("check", "rules", stdin=yaml.safe_dump(group).encode())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def amtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What amtool did with these arguments."""
+    command = [tool("amtool", "Debian and Ubuntu: apt-get install --no-install-recommends prometheus-alertmanager")]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_amtool_accepts_the_routes() -> None:
+    """The real Alertmanager reads alertmanager.yml."""
+    done = amtool("check-config", str(ALERTMANAGER))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 receivers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (("severity=critical", "alertname=HighErrorRate"), "on-call"),
+        (("severity=critical", "alertname=EmergencyDetected"), "on-call"),
+        (("severity=warning", "alertname=HighLatency"), "channel"),
+        (("severity=info", "alertname=CacheMisses"), "mailbox"),
+        (("alertname=SomebodyElses",), "channel"),
+    ],
+)
+def test_alerts_reach_whom_they_must(labels: tuple[str, ...], receiver: str) -> None:
+    """Critical ones wake somebody, others do not, and one without a severity is not lost."""
+    done = amtool("config", "routes", "test", f"--config.file={ALERTMANAGER}", f"--verify.receivers={receiver}", *labels)
+    assert (done.returncode, done.stdout.strip()) == (0, receiver), done.stderr
+
+
+def test_receivers_are_email_slack_and_pagerduty() -> None:
+    """Each of the three is used, on call by two ways."""
+    receivers = {receiver["name"]: receiver.keys() - {"name"} for receiver in alertmanager()["receivers"]}
+    assert receivers == {
+        "on-call": {"pagerduty_configs", "slack_configs"},
+        "channel": {"slack_configs"},
+        "mailbox": {"email_configs"},
+    }
+
+
+def test_no_secret_stands_in_the_routes() -> None:
+    """Every secret is read from a file."""
+    secrets = re.findall(r"^\s*(?:- )?(\w*(?:password|api_url|routing_key|secret)\w*):", ALERTMANAGER.read_text(), re.MULTILINE)
+    assert secrets
+    assert [name for name in secrets if not name.endswith("_file")] == []
+
+
+def test_inhibition_names_alerts_that_exist() -> None:
+    """Both sides of each rule are alerts of ours, and what must be equal is a label of both."""
+    for rule in alertmanager()["inhibit_rules"]:
+        for side in (rule["source_matchers"], rule["target_matchers"]):
+            (matched,) = re.findall(r'alertname=~?"([^"]+)"', str(side))
+            for name in matched.split("|"):
+                alerts = [alert for alert in ALERTS if alert.name == name]
+                assert alerts, name
+                assert set(rule["equal"]) <= labels_of(alerts[0]), (name, rule["equal"])
+
+
+def alertmanager() -> dict[str, Any]:
+    """alertmanager.yml."""
+    loaded = yaml.safe_load(ALERTMANAGER.read_text())
+    assert isinstance(loaded, dict)
+    return loaded
