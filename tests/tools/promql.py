@@ -40,4 +40,4 @@ def groupings(expression: str) -> frozenset[str]:
 
 def made_labels(expression: str) -> frozenset[str]:
     """The labels that `label_replace` makes."""
-    return frozenset(re.findall(r'label_replace\(.*?,\s*"(\w+)"', expression, flags=re.DOTALL))
+    return frozenset(re.findall(r',\s*"(\w+)",\s*"\$1",', expression))

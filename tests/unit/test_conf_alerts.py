@@ -46,7 +46,7 @@ class PrometheusRule(NamedTuple):
         return str(self.content["expr"])
 
 
-def rules() -> Iterator[PrometheusRule]:
+def _rules() -> Iterator[PrometheusRule]:
     """All rules of all files."""
     for path in RULE_FILES:
         for group in yaml.safe_load(path.read_text())["groups"]:
@@ -54,7 +54,8 @@ def rules() -> Iterator[PrometheusRule]:
                 yield PrometheusRule(path.name, group["name"], rule)
 
 
-ALERTS = [rule for rule in rules() if "alert" in rule.content]
+RULES = list(_rules())
+ALERTS = [rule for rule in RULES if "alert" in rule.content]
 NAMES = sorted({alert.name for alert in ALERTS})
 
 
@@ -80,7 +81,7 @@ def exported() -> dict[str, frozenset[str]]:
 def known() -> dict[str, frozenset[str]]:
     """The same and what the recording rules make of it."""
     found = dict(exported())
-    for rule in rules():
+    for rule in RULES:
         if "record" in rule.content:
             labels = groupings(rule.text) | frozenset(rule.content.get("labels", ()))
             inherited = (found[use.metric] for use in uses(rule.text) if ":" in use.metric)
@@ -91,6 +92,13 @@ def known() -> dict[str, frozenset[str]]:
 def labels_of(rule: PrometheusRule) -> frozenset[str]:
     """All labels that the metrics of a rule have, or that it makes."""
     return made_labels(rule.text).union(*(known()[use.metric] for use in uses(rule.text)))
+
+
+@cache
+def alert_cases() -> list[dict[str, Any]]:
+    """What the files of promtool's tests expect of alerts."""
+    tests = [test for path in TEST_FILES for test in yaml.safe_load(path.read_text())["tests"]]
+    return [case for test in tests for case in test["alert_rule_test"]]
 
 
 def described(alerts: Iterable[PrometheusRule]) -> Any:
@@ -121,13 +129,7 @@ def test_alerts_fire_and_stay_silent(path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> None:
     """No alert is without both; of one with several windows, each fires in some case."""
-    cases = [
-        case
-        for path in TEST_FILES
-        for test in yaml.safe_load(path.read_text())["tests"]
-        for case in test["alert_rule_test"]
-        if case["alertname"] == name
-    ]
+    cases = [case for case in alert_cases() if case["alertname"] == name]
     fired = [alert["exp_labels"] for case in cases for alert in case["exp_alerts"]]
     assert any(not case["exp_alerts"] for case in cases)
     for alert in ALERTS:
@@ -135,7 +137,7 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> No
             assert any(alert.content["labels"].items() <= labels.items() for labels in fired), alert.content["labels"]
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: f"{rule.file}-{rule.name}")
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.file}-{rule.name}")
 def test_rules_name_only_what_is_exported(rule: PrometheusRule) -> None:
     """Each metric comes from a ready rule, the daemon or a recording rule, and has the labels that are asked of it."""
     found = list(uses(rule.text))
@@ -183,18 +185,25 @@ def test_the_runbooks_say_what_to_do() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
 
 
-def test_the_runbooks_queries_are_good() -> None:
-    """Each query that is shown on a line of its own names only what is exported, and promtool can read it."""
+def runbook_queries() -> list[str]:
+    """The queries of docs/runbooks.md: rows of their own, and texts in backquotes."""
     text = (ROOT / "docs" / "runbooks.md").read_text()
-    queries = [
-        row.strip() for row in re.findall(r"^    (.+)$", text, flags=re.MULTILINE) if re.match(r" *(\w+\(|\w+ by|\w+\{)", row)
-    ]
-    queries += re.findall(r"`((?:sum|topk|histogram_quantile|rate|deriv|[a-z_:]+\{|shipper_)[^`]*)`", text)
-    assert len(queries) > 30
-    for query in (query for query in queries if "METRIC" not in query):
-        assert [use.metric for use in uses(query) if use.metric not in known()] == [], query
-    group = {"groups": [{"name": "g", "rules": [{"record": f"r{n}", "expr": query} for n, query in enumerate(queries)]}]}
-    done = promtool("check", "rules", stdin=yaml.safe_dump(group).encode())
+    rows = re.findall(r"^    (.+)$", text, flags=re.MULTILINE)
+    found = [row.strip() for row in rows if re.match(r"\w+(\(| by|\{)", row)]
+    found += re.findall(r"`((?:sum|topk|histogram_quantile|rate|deriv|[a-z_:]+\{|shipper_)[^`]*)`", text)
+    return [query for query in found if "METRIC" not in query]
+
+
+def test_the_runbooks_queries_are_good(tmp_path: Path) -> None:
+    """Each query that is shown names only what is exported, and promtool can read it."""
+    queries = runbook_queries()
+    assert len(queries) >= 30
+    unknown = [use.metric for query in queries for use in uses(query) if use.metric not in known()]
+    assert unknown == []
+    recorded = [{"record": f"r{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": recorded}]}))
+    done = promtool("check", "rules", file)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
