@@ -54,9 +54,7 @@ def samples_of(file: str, lines: Sequence[str]) -> list[str]:
     source = SourceSettings(name="s", paths=("*",), format=LineFormat.CRI if "cri" in file else LineFormat.JSON)
     data = "".join(f"{line}\n" for line in lines).encode()
     parser = Parser(line_format=source.format, fields=exporter.fields, max_line_bytes=1 << 20)
-    batch = parser.parse(
-        Chunk(0, len(data), data), source="s", path="p", identity="i", content=None, is_final=True
-    )
+    batch = parser.parse(Chunk(0, len(data), data), source="s", path="p", identity="i", content=None, is_final=True)
     assert batch is not None
     assert batch.problems == {}
     exporter.observe(batch)

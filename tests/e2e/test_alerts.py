@@ -12,7 +12,7 @@ import pytest
 from command import Running
 from harness.alertmanager import Alertmanager
 from harness.process import wait_until
-from harness.prometheus import Prometheus
+from harness.prometheus import Prometheus, promtool
 
 CONF = Path(__file__).parents[2] / "conf"
 SHIPPER_CONFIG = f"""
@@ -49,6 +49,13 @@ def watching(running: Running, alertmanager: Alertmanager) -> dict[str, Any]:
             {"job_name": "shipper", "static_configs": [{"targets": [running.url.removeprefix("http://")]}]}
         ],
     }
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "prometheus" / "tests").glob("*.yml")), ids=lambda path: path.stem)
+def test_alerts_fire_and_stay_silent(path: Path) -> None:
+    """promtool evaluates the alerts over given series: they fire with their texts where they must, else they do not."""
+    done = promtool("test", "rules", path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_emergency_in_a_log_reaches_who_is_on_call(

@@ -22,7 +22,7 @@ HINT = "Debian and Ubuntu: apt-get install --no-install-recommends prometheus-al
 
 
 class Alertmanager(Counterpart):
-    """Started by the constructor, ready when that returns, ended by `stop()`. `notified(receiver)` has what was sent."""
+    """Started by the constructor, ready when that returns, ended by `stop()`; `notified()` has what was sent."""
 
     def __init__(self, *, routes: Path) -> None:
         program = tool("prometheus-alertmanager", HINT)
@@ -66,8 +66,9 @@ class Alertmanager(Counterpart):
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _is_ready(self) -> bool:
-        if self._process.returncode is not None:
-            raise DiedError(f"Alertmanager ended with status {self._process.returncode}\n{self._process.output()[-4000:]}")
+        status = self._process.returncode
+        if status is not None:
+            raise DiedError(f"Alertmanager ended with status {status}\n{self._process.output()[-4000:]}")
         try:
             return call(f"http://{self.target}", "GET", "/-/ready")[0] == 200
         except OSError:
