@@ -137,14 +137,15 @@ class RuleCounter:
             self._gather_timed(keys, positions, batch, columns)
             return
         values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
+        if values is not None and not _are_usable(values):
+            self._gather(*self._usable(keys, values, positions, batch))
+            return
         if self._examples is not None:
             self._examples.note(labels, values, positions, batch.columns[self._examples.field])
         if values is None:
             self._counts.update(keys)
-        elif _are_usable(values):
-            self._gather(keys, values)
         else:
-            self._gather(*self._usable(keys, values, positions, batch))
+            self._gather(keys, values)
 
     def _gather(self, keys: Iterable[Key], values: Iterable[Any]) -> None:
         gathered = self._gathered
@@ -202,9 +203,9 @@ class RuleCounter:
                 changed[self._add(key, values, len(values))] = None
             self._gathered.clear()
         if changed and self._examples is not None:
-            for (key, bucket), text in self._examples.take(now=self._now()):
+            for (key, bucket), exemplar in self._examples.take(now=self._now()):
                 if key in self._known:
-                    self._known[key].put_exemplar(bucket, text)
+                    self._known[key].put_exemplar(bucket, exemplar)
         return changed
 
     def _add(self, key: Key, values: Iterable[Number], count: int) -> Series:

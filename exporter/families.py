@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from exporter.exemplars import MAX_EXEMPLARS
+from exporter.exemplars import MAX_EXEMPLARS, Exemplar
 from exporter.rule import Rule, RuleType
 from exporter.tallies import CounterTally, HistogramTally, Tally
 from exporter.texts import label_pairs
@@ -20,8 +20,8 @@ from exporter.windows import DistinctTally, GaugeTally, MaxTally, RatioTally
 OTHER: Final = "__other__"
 
 Labels = tuple[str, ...]
-Exemplars = Mapping[int, str]
-"""By bucket, 0 in a counter; never changed, only replaced."""
+Exemplars = Mapping[int, Exemplar]
+"""By bucket, 0 in a counter."""
 NO_EXEMPLARS: Final[Exemplars] = {}
 
 
@@ -55,13 +55,13 @@ class Series:
         self.birth = 0  # the commit that made it known; 0: none yet
         self.working = family.tally.working(family.tally.zero)
         self.committed: Any = None  # guarded by the exporter's lock
-        self.exemplars: Exemplars = NO_EXEMPLARS
+        self.exemplars: dict[int, Exemplar] = {}
         self.shown_exemplars: Exemplars = NO_EXEMPLARS  # guarded by the exporter's lock
 
-    def put_exemplar(self, bucket: int, text: str) -> None:
+    def put_exemplar(self, bucket: int, exemplar: Exemplar) -> None:
         """Notes the newest exemplar of a bucket (0 in a counter), if the metric may have one more."""
         if bucket in self.exemplars or self.family.has_room_for_exemplar():
-            self.exemplars = {**self.exemplars, bucket: text}
+            self.exemplars[bucket] = exemplar
 
     @property
     def key(self) -> bytes:

@@ -17,6 +17,7 @@ import msgspec
 
 from exporter.births import Births, Scraper, Seen
 from exporter.counting import FLUSH_BYTES, Columns, EventTimes, NoTimes, RuleCounter, RuleTelemetry
+from exporter.exemplars import exemplar_name
 from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule
 from shipper.batch import Batch
@@ -50,6 +51,7 @@ class FamilySnapshot:
     values: list[Any]
     exemplars: list[Exemplars] = field(default_factory=list)
     """Empty where no series has any."""
+    exemplar_name: str = ""
     created: list[float] = field(default_factory=list)
     """Empty where it is not shown."""
 
@@ -71,6 +73,7 @@ class Exporter:
         """`exemplar`: the field whose values are shown as exemplars. `shows_created`: since when a series counts."""
         self._telemetry = telemetry
         self._shows_created = shows_created
+        self._exemplar_name = exemplar_name(exemplar)
         self._event_times = event_times or NoTimes()
         self._clock = clock
         by_name: dict[str, list[Rule]] = {}
@@ -162,8 +165,8 @@ class Exporter:
             snapshot = series.family.tally.snapshot(series.working)
             changes.snapshots.append((series, snapshot))
             changes.rows.append((series.key, series.row(snapshot)))
-            if series.exemplars is not series.shown_exemplars:
-                changes.exemplars.append((series, series.exemplars))
+            if series.exemplars:
+                changes.exemplars.append((series, series.exemplars.copy()))
         self._changed = {}
         with self._lock:
             changes.seen, rows = self._births.take()
@@ -284,6 +287,7 @@ class Exporter:
             [series.text for series in committed],
             values,
             exemplars if any(exemplars) else [],
+            self._exemplar_name,
             [series.created for series in committed] if self._shows_created else [],
         )
 
