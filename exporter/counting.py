@@ -119,7 +119,8 @@ class RuleCounter:
         self._gathered: defaultdict[Key, list[Any]] = defaultdict(list)
         self._known: dict[Key, Series] = {}
         self._labels = [value for _, value in rule.labels]
-        has_examples = exemplar_field and not rule.type.is_timed
+        self._is_timed = rule.type.is_timed
+        has_examples = exemplar_field and not self._is_timed
         self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
 
     def observe(self, batch: Batch, columns: Columns) -> None:
@@ -133,7 +134,7 @@ class RuleCounter:
             return
         labels = [_picked(columns.key(label), positions, count) for label in self._labels]
         keys: Iterable[Key] = zip(*labels, strict=True) if labels else repeat((), len(positions))
-        if rule.type.is_timed:
+        if self._is_timed:
             self._gather_timed(keys, positions, batch, columns)
             return
         values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
@@ -189,7 +190,7 @@ class RuleCounter:
             columns = (batch.columns.get(field) for field in fields)
             is_absent = any(column is None or not has_value(column[position]) for column in columns)
             return "missing" if is_absent or value is None else "not_a_number"
-        return reason_against(value, may_be_negative=self.rule.type.is_timed)
+        return reason_against(value, may_be_negative=self._is_timed)
 
     def flush(self) -> dict[Series, None]:
         """Adds what was gathered to the series; those that changed, in order."""

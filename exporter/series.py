@@ -211,7 +211,8 @@ class Exporter:
             for series, snapshot in changes.snapshots:
                 if series.committed is None:
                     series.family.committed.append(series)
-                    self._note_birth(series)
+                    if not series.family.tally.is_timed:  # what is about the last minutes has no beginning at 0
+                        self._births.born(series)
                 series.committed = snapshot
             for series, exemplars in changes.exemplars:
                 series.shown_exemplars = exemplars
@@ -219,11 +220,6 @@ class Exporter:
             self._published = changes.commit
         for family in families:
             self._telemetry.series(family.name, len(family.committed))
-
-    def _note_birth(self, series: Series) -> None:
-        """(What is about the last minutes has no beginning at 0.)"""
-        if not series.family.tally.is_timed:
-            self._births.born(series)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Takes back what the state had at start, before anything is observed.
@@ -236,6 +232,8 @@ class Exporter:
                     self._restore_row(msgspec.json.decode(key), value)
                 except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
                     self._obsolete.append(key)
+            kept = (series for family in self._families.values() for series in family.committed)
+            self._births.restored([series for series in kept if not series.family.tally.is_timed])
             self._published = self._commit
         for family in self._families.values():
             self._telemetry.series(family.name, len(family.committed))
@@ -256,21 +254,21 @@ class Exporter:
             family.committed.append(series)
         series.committed = family.tally.snapshot(working)
         self._changed.pop(series, None)
-        self._note_birth(series)
         self._commit = max(self._commit, series.birth)
 
     def read(self, scraper: Scraper | None) -> tuple[list[FamilySnapshot], Callable[[], None] | None]:
         """What a request is to see: committed values, and 0 for what is new to a scraper (None: somebody else).
 
-        If there is such a 0, the second is what to call once the answer has been sent.
+        The second, if there is one, is to be called once the answer has been sent.
         """
         with self._lock:
             unseen = frozenset() if scraper is None else self._births.unseen(scraper)
+            is_noted = scraper is not None and (bool(unseen) or self._births.is_to_be_noted(scraper))
             published = self._published
             snapshots = [self._snapshot(family, unseen) for family in self._families.values()]
         now = self._clock()
         snapshots = [_shown(snapshot, now) if snapshot.family.tally.is_timed else snapshot for snapshot in snapshots]
-        if scraper is None or not unseen:
+        if scraper is None or not is_noted:
             return snapshots, None
         return snapshots, lambda: self._saw(scraper, published)
 
