@@ -116,14 +116,17 @@ class Family:
 
     def _within_budget(self, labels: Labels) -> Labels:
         """Gives up the labels of most variety, one after another, until the series is known or has room."""
-        order = sorted(range(len(labels)), key=lambda number: -len(self._values[number]))
-        for number in [None, *order]:
-            if number is not None:
-                labels = (*labels[:number], OTHER, *labels[number + 1 :])
-            limit = self._max_series + (self._max_series // 10 if OTHER in labels else 0)
-            if labels in self.series or len(self.series) < limit:
-                return labels
+        if labels in self.series or self._has_room(labels):
+            return labels
+        for number in sorted(range(len(labels)), key=lambda number: -len(self._values[number])):
+            labels = (*labels[:number], OTHER, *labels[number + 1 :])
+            if labels in self.series or self._has_room(labels):
+                break
         return labels
+
+    def _has_room(self, labels: Labels) -> bool:
+        """(A tenth more where a label has given way, so that what gives way last has a place.)"""
+        return len(self.series) < self._max_series + (self._max_series // 10 if OTHER in labels else 0)
 
     def add(self, labels: Labels, *, now: float) -> Series:
         """A new series, whatever the budgets."""
