@@ -7,6 +7,7 @@ Working values belong to the pipeline's thread; `committed` ones are guarded by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -82,7 +83,7 @@ class Family:
         first = rules[0]
         self.name = first.name
         self.type = first.type
-        self.help = next((rule.help for rule in rules if rule.help), "")
+        self.help = next((rule.help for rule in rules if rule.help), f"By the rule in {Path(first.where).name}.")
         self.unit = next((rule.unit for rule in rules if rule.unit), "")
         self.buckets = first.buckets
         self.label_names = first.label_names

@@ -56,6 +56,14 @@ class FamilySnapshot:
     """Empty where it is not shown."""
 
 
+def fields_of(rules: Sequence[Rule], *, event_times: EventTimes, exemplar: str = "") -> frozenset[str]:
+    """The columns that a batch must have for these rules."""
+    are_timed = [rule.type.is_timed for rule in rules]
+    times = event_times.fields if any(are_timed) else frozenset()
+    ids = {exemplar} if exemplar and not all(are_timed) else set()
+    return times.union(ids, *(rule.fields for rule in rules))
+
+
 class Exporter:
     """Counts exactly as long as rows and offsets are committed together: changes that were taken are either committed
     and published, or put back. Publishing what is not committed would show what a restart takes back."""
@@ -90,9 +98,7 @@ class Exporter:
             )
             for rule in rules
         ]
-        times = self._event_times.fields if any(rule.type.is_timed for rule in rules) else frozenset()
-        ids = {exemplar} if exemplar and not all(rule.type.is_timed for rule in rules) else set()
-        self.fields: frozenset[str] = times.union(ids, *(rule.fields for rule in rules))
+        self.fields = fields_of(rules, event_times=self._event_times, exemplar=exemplar)
         """The columns that a batch must have."""
         self._changed: dict[Series, None] = {}
         self._obsolete: list[bytes] = []

@@ -12,14 +12,22 @@ import shutil
 import sqlite3
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from counted import many_counters
+from prometheus_client import CollectorRegistry
 
 from bench.lines import write_requests
 from bench.measure import COMMAND, cost_of, ship_once
+from exporter.exposition import Format
 from exporter.rulereader import DEFAULT_BUCKETS
+from exporter.scrape import ScrapeRequest, Scrapes
+from exporter.selfmetrics import self_metrics
+
+SERIES = 50_000
 
 PROGRAM = r"""
 counter http_requests_total by method, path, status
@@ -80,6 +88,18 @@ def ship(path: Path, *, lines: int, core: int | None, is_counting: bool) -> floa
     return ship_once(path, lines=lines, config="compression: none", source=more, core=core).cpu_seconds
 
 
+def scrape_seconds(form: Format) -> float:
+    """CPU seconds of a scrape; the best of some."""
+    exporter = many_counters(SERIES)
+    scrapes = Scrapes(exporter=lambda: exporter, self_metrics=self_metrics(CollectorRegistry()))
+    times = []
+    for _ in range(5):
+        started = time.process_time()
+        scrapes(ScrapeRequest(form=form, parts=("rules",), is_gzip=True))
+        times.append(time.process_time() - started)
+    return min(times)
+
+
 def main() -> None:
     """Prints a table of medians."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,6 +129,10 @@ def main() -> None:
     for title, values in seconds.items():
         print(f"{title:22} {statistics.median(values):22.2f} {min(values):7.2f}-{max(values):.2f}")
     print_ratios({title: statistics.median(values) for title, values in seconds.items()})
+    for form in Format:
+        print(
+            f"a scrape of {SERIES:,} series, {form.name.lower()}, compressed: {scrape_seconds(form) * 1000:.0f} ms of CPU"
+        )
 
 
 def print_ratios(medians: dict[str, float]) -> None:

@@ -175,6 +175,18 @@ def test_scrapes_see_what_is_published_and_nothing_before() -> None:
     assert bench.see() == {("a_total", "a"): 2}
 
 
+def test_a_scrape_that_is_being_answered_holds_nobody_up() -> None:
+    """What it was given is of one moment; lines are counted and published meanwhile, and change nothing in it."""
+    bench = Bench(COUNTER + HISTOGRAM)
+    bench.observe(x=["a"], v=[1])
+    bench.commit()
+    snapshots, _ = bench.exporter.read(None)
+    bench.observe(x=["a", "b"], v=[1, 5])
+    bench.commit()
+    assert [item.values for item in snapshots] == [[1], [(1, 0, 0, 1)]]
+    assert len(bench.see()) == 4
+
+
 def test_rows_are_written_for_what_changed_only() -> None:
     """The cost of a commit grows with what changed, not with what there is."""
     bench = Bench(COUNTER)
