@@ -119,7 +119,8 @@ class RuleCounter:
         self._gathered: defaultdict[Key, list[Any]] = defaultdict(list)
         self._known: dict[Key, Series] = {}
         self._labels = [value for _, value in rule.labels]
-        has_examples = exemplar_field and not rule.type.is_timed
+        self._is_timed = rule.type.is_timed
+        has_examples = exemplar_field and not self._is_timed
         self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
 
     def observe(self, batch: Batch, columns: Columns) -> None:
@@ -133,18 +134,19 @@ class RuleCounter:
             return
         labels = [_picked(columns.key(label), positions, count) for label in self._labels]
         keys: Iterable[Key] = zip(*labels, strict=True) if labels else repeat((), len(positions))
-        if rule.type.is_timed:
+        if self._is_timed:
             self._gather_timed(keys, positions, batch, columns)
             return
         values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
+        if values is not None and not _are_usable(values):
+            self._gather(*self._usable(keys, values, positions, batch))
+            return
         if self._examples is not None:
             self._examples.note(labels, values, positions, batch.columns[self._examples.field])
         if values is None:
             self._counts.update(keys)
-        elif _are_usable(values):
-            self._gather(keys, values)
         else:
-            self._gather(*self._usable(keys, values, positions, batch))
+            self._gather(keys, values)
 
     def _gather(self, keys: Iterable[Key], values: Iterable[Any]) -> None:
         gathered = self._gathered
@@ -188,7 +190,7 @@ class RuleCounter:
             columns = (batch.columns.get(field) for field in fields)
             is_absent = any(column is None or not has_value(column[position]) for column in columns)
             return "missing" if is_absent or value is None else "not_a_number"
-        return reason_against(value, may_be_negative=self.rule.type.is_timed)
+        return reason_against(value, may_be_negative=self._is_timed)
 
     def flush(self) -> dict[Series, None]:
         """Adds what was gathered to the series; those that changed, in order."""
@@ -202,9 +204,9 @@ class RuleCounter:
                 changed[self._add(key, values, len(values))] = None
             self._gathered.clear()
         if changed and self._examples is not None:
-            for (key, bucket), text in self._examples.take(now=self._now()):
+            for (key, bucket), exemplar in self._examples.take(now=self._now()):
                 if key in self._known:
-                    self._known[key].put_exemplar(bucket, text)
+                    self._known[key].put_exemplar(bucket, exemplar)
         return changed
 
     def _add(self, key: Key, values: Iterable[Number], count: int) -> Series:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
-from exporter.tallies import reason_against
-from exporter.texts import label_pairs, number_text
-from shipper.expressions import label_text, number_of
+from exporter.texts import number_text
+from shipper.batch import MISSING
+from shipper.expressions import label_text
 
-LINES_A_BATCH: Final = 16
+LINES_A_BATCH: Final = 8
 MAX_EXEMPLARS: Final = 1_000  # of one metric
 MAX_CHARACTERS: Final = 128  # of name and value, by OpenMetrics
 _UNREADABLE: Final = frozenset('"\\\n')
@@ -31,11 +32,19 @@ def exemplar_name(field: str) -> str:
     return f"_{name}" if name[:1].isdigit() else name
 
 
+class Exemplar(NamedTuple):
+    """A line's id as it stood in the line, what the line counted, and when it was counted."""
+
+    line_id: Any
+    value: float
+    at: float
+
+
 class _Tail(NamedTuple):
     """The last lines of a batch that a rule counted, by column; without `values` each counted 1."""
 
     labels: Sequence[Sequence[Any]]
-    values: Sequence[Any] | None
+    values: Sequence[float] | None
     ids: Sequence[Any]
 
 
@@ -44,14 +53,13 @@ class Examples:
 
     def __init__(self, *, field: str, bounds: Sequence[float]) -> None:
         self.field = field
-        self._name = exemplar_name(field)
         self._bounds = bounds
         self._tails: list[_Tail] = []
 
     def note(
         self,
         labels: Sequence[Sequence[Any]],
-        values: Sequence[Any] | None,
+        values: Sequence[float] | None,
         positions: Sequence[int],
         ids: Sequence[Any],
     ) -> None:
@@ -60,24 +68,30 @@ class Examples:
         tail_values = None if values is None else values[last]
         self._tails.append(_Tail([label[last] for label in labels], tail_values, [ids[at] for at in positions[last]]))
 
-    def take(self, *, now: float) -> Iterator[tuple[Place, str]]:
-        """The newest exemplar for each place, as OpenMetrics appends it to a sample."""
-        newest: dict[Place, tuple[Any, Any]] = {}
+    def take(self, *, now: float) -> Iterator[tuple[Place, Exemplar]]:
+        """The newest line for each place."""
+        newest: dict[Place, tuple[Any, float]] = {}
+        bounds = self._bounds
         for labels, values, ids in self._tails:
-            keys = zip(*labels, strict=True) if labels else [()] * len(ids)
-            for key, value, line_id in zip(keys, [1] * len(ids) if values is None else values, ids, strict=True):
-                if values is None or not reason_against(value, may_be_negative=False):
-                    bucket = bisect_left(self._bounds, number_of(value)) if self._bounds else 0
-                    newest[key, bucket] = (line_id, value)
+            keys = zip(*labels, strict=True) if labels else repeat((), len(ids))
+            buckets = repeat(0) if values is None or not bounds else [bisect_left(bounds, value) for value in values]
+            newest.update(
+                zip(zip(keys, buckets, strict=False), zip(ids, values or repeat(1), strict=False), strict=True)
+            )
         self._tails.clear()
         for place, (line_id, value) in newest.items():
-            text = self._text(line_id, number_of(value), now)
-            if text:
-                yield place, text
+            if line_id is not MISSING and line_id is not None:
+                yield place, Exemplar(line_id, value, now)
 
-    def _text(self, line_id: Any, value: float, now: float) -> str:
-        """'' where there is no id, or one that is too long, or that not every parser reads in this place."""
-        text = label_text(line_id)
-        if not text or len(self._name) + len(text) > MAX_CHARACTERS or not _UNREADABLE.isdisjoint(text):
-            return ""
-        return f" # {{{label_pairs([self._name], [text])}}} {number_text(value)} {now:.3f}"
+
+def exemplar_text(exemplar: Exemplar | None, name: str) -> str:
+    """An exemplar as OpenMetrics appends it to a sample, its label called `name`.
+
+    '' where there is none, or its id is empty, too long, or such that not every parser reads it in this place.
+    """
+    if exemplar is None:
+        return ""
+    text = label_text(exemplar.line_id)
+    if not text or len(name) + len(text) > MAX_CHARACTERS or not _UNREADABLE.isdisjoint(text):
+        return ""
+    return f' # {{{name}="{text}"}} {number_text(exemplar.value)} {exemplar.at:.3f}'

@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import accumulate, chain, repeat
 from typing import Any, Final
 
+from exporter.exemplars import exemplar_text
 from exporter.messages import quality
 from exporter.rule import RuleType
 from exporter.series import FamilySnapshot
@@ -79,7 +80,8 @@ def _plain_lines(name: str, snapshot: FamilySnapshot) -> str:
         texts = [f"{{{text}}}" for text in texts]
     if not (snapshot.exemplars or snapshot.created):
         return "".join([f"{name}{text} {value}\n" for text, value in zip(texts, values, strict=True)])
-    ends = [exemplars.get(0, "") for exemplars in snapshot.exemplars] or [""] * len(texts)
+    named = snapshot.exemplar_name
+    ends = [exemplar_text(exemplars.get(0), named) for exemplars in snapshot.exemplars] or [""] * len(texts)
     lines = [f"{name}{text} {value}{end}\n" for text, value, end in zip(texts, values, ends, strict=True)]
     return "".join(_with_created(lines, name.removesuffix("_total"), texts, snapshot))
 
@@ -118,6 +120,6 @@ def _exemplary_arguments(snapshot: FamilySnapshot, buckets: int) -> Iterator[tup
     """The same with the exemplar of each bucket behind its count."""
     for text, value, exemplars in zip(snapshot.texts, snapshot.values, snapshot.exemplars, strict=True):
         counts = list(accumulate(value[:-1]))
-        ends = [exemplars.get(bucket, "") for bucket in range(buckets)]
+        ends = [exemplar_text(exemplars.get(bucket), snapshot.exemplar_name) for bucket in range(buckets)]
         triples = chain.from_iterable(zip(repeat(text), counts, ends, strict=False))
         yield (*triples, text, number_text(value[-1]), text, counts[-1])

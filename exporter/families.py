@@ -7,11 +7,12 @@ Working values belong to the pipeline's thread; `committed` ones are guarded by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from exporter.exemplars import MAX_EXEMPLARS
+from exporter.exemplars import MAX_EXEMPLARS, Exemplar
 from exporter.rule import Rule, RuleType
 from exporter.tallies import CounterTally, HistogramTally, Tally
 from exporter.texts import label_pairs
@@ -20,8 +21,8 @@ from exporter.windows import DistinctTally, GaugeTally, MaxTally, RatioTally
 OTHER: Final = "__other__"
 
 Labels = tuple[str, ...]
-Exemplars = Mapping[int, str]
-"""By bucket, 0 in a counter; never changed, only replaced."""
+Exemplars = Mapping[int, Exemplar]
+"""By bucket, 0 in a counter."""
 NO_EXEMPLARS: Final[Exemplars] = {}
 
 
@@ -55,13 +56,13 @@ class Series:
         self.birth = 0  # the commit that made it known; 0: none yet
         self.working = family.tally.working(family.tally.zero)
         self.committed: Any = None  # guarded by the exporter's lock
-        self.exemplars: Exemplars = NO_EXEMPLARS
+        self.exemplars: dict[int, Exemplar] = {}
         self.shown_exemplars: Exemplars = NO_EXEMPLARS  # guarded by the exporter's lock
 
-    def put_exemplar(self, bucket: int, text: str) -> None:
+    def put_exemplar(self, bucket: int, exemplar: Exemplar) -> None:
         """Notes the newest exemplar of a bucket (0 in a counter), if the metric may have one more."""
         if bucket in self.exemplars or self.family.has_room_for_exemplar():
-            self.exemplars = {**self.exemplars, bucket: text}
+            self.exemplars[bucket] = exemplar
 
     @property
     def key(self) -> bytes:
@@ -82,7 +83,7 @@ class Family:
         first = rules[0]
         self.name = first.name
         self.type = first.type
-        self.help = next((rule.help for rule in rules if rule.help), "")
+        self.help = next((rule.help for rule in rules if rule.help), f"By the rule in {Path(first.where).name}.")
         self.unit = next((rule.unit for rule in rules if rule.unit), "")
         self.buckets = first.buckets
         self.label_names = first.label_names
@@ -116,14 +117,17 @@ class Family:
 
     def _within_budget(self, labels: Labels) -> Labels:
         """Gives up the labels of most variety, one after another, until the series is known or has room."""
-        order = sorted(range(len(labels)), key=lambda number: -len(self._values[number]))
-        for number in [None, *order]:
-            if number is not None:
-                labels = (*labels[:number], OTHER, *labels[number + 1 :])
-            limit = self._max_series + (self._max_series // 10 if OTHER in labels else 0)
-            if labels in self.series or len(self.series) < limit:
-                return labels
+        if labels in self.series or self._has_room(labels):
+            return labels
+        for number in sorted(range(len(labels)), key=lambda number: -len(self._values[number])):
+            labels = (*labels[:number], OTHER, *labels[number + 1 :])
+            if labels in self.series or self._has_room(labels):
+                break
         return labels
+
+    def _has_room(self, labels: Labels) -> bool:
+        """(A tenth more where a label has given way, so that what gives way last has a place.)"""
+        return len(self.series) < self._max_series + (self._max_series // 10 if OTHER in labels else 0)
 
     def add(self, labels: Labels, *, now: float) -> Series:
         """A new series, whatever the budgets."""

@@ -17,6 +17,7 @@ import msgspec
 
 from exporter.births import Births, Scraper, Seen
 from exporter.counting import FLUSH_BYTES, Columns, EventTimes, NoTimes, RuleCounter, RuleTelemetry
+from exporter.exemplars import exemplar_name
 from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule
 from shipper.batch import Batch
@@ -50,8 +51,17 @@ class FamilySnapshot:
     values: list[Any]
     exemplars: list[Exemplars] = field(default_factory=list)
     """Empty where no series has any."""
+    exemplar_name: str = ""
     created: list[float] = field(default_factory=list)
     """Empty where it is not shown."""
+
+
+def fields_of(rules: Sequence[Rule], *, event_times: EventTimes, exemplar: str = "") -> frozenset[str]:
+    """The columns that a batch must have for these rules."""
+    are_timed = [rule.type.is_timed for rule in rules]
+    times = event_times.fields if any(are_timed) else frozenset()
+    ids = {exemplar} if exemplar and not all(are_timed) else set()
+    return times.union(ids, *(rule.fields for rule in rules))
 
 
 class Exporter:
@@ -71,6 +81,7 @@ class Exporter:
         """`exemplar`: the field whose values are shown as exemplars. `shows_created`: since when a series counts."""
         self._telemetry = telemetry
         self._shows_created = shows_created
+        self._exemplar_name = exemplar_name(exemplar)
         self._event_times = event_times or NoTimes()
         self._clock = clock
         by_name: dict[str, list[Rule]] = {}
@@ -87,9 +98,7 @@ class Exporter:
             )
             for rule in rules
         ]
-        times = self._event_times.fields if any(rule.type.is_timed for rule in rules) else frozenset()
-        ids = {exemplar} if exemplar and not all(rule.type.is_timed for rule in rules) else set()
-        self.fields: frozenset[str] = times.union(ids, *(rule.fields for rule in rules))
+        self.fields = fields_of(rules, event_times=self._event_times, exemplar=exemplar)
         """The columns that a batch must have."""
         self._changed: dict[Series, None] = {}
         self._obsolete: list[bytes] = []
@@ -162,8 +171,8 @@ class Exporter:
             snapshot = series.family.tally.snapshot(series.working)
             changes.snapshots.append((series, snapshot))
             changes.rows.append((series.key, series.row(snapshot)))
-            if series.exemplars is not series.shown_exemplars:
-                changes.exemplars.append((series, series.exemplars))
+            if series.exemplars:
+                changes.exemplars.append((series, series.exemplars.copy()))
         self._changed = {}
         with self._lock:
             changes.seen, rows = self._births.take()
@@ -208,7 +217,8 @@ class Exporter:
             for series, snapshot in changes.snapshots:
                 if series.committed is None:
                     series.family.committed.append(series)
-                    self._note_birth(series)
+                    if not series.family.tally.is_timed:  # what is about the last minutes has no beginning at 0
+                        self._births.born(series)
                 series.committed = snapshot
             for series, exemplars in changes.exemplars:
                 series.shown_exemplars = exemplars
@@ -216,11 +226,6 @@ class Exporter:
             self._published = changes.commit
         for family in families:
             self._telemetry.series(family.name, len(family.committed))
-
-    def _note_birth(self, series: Series) -> None:
-        """(What is about the last minutes has no beginning at 0.)"""
-        if not series.family.tally.is_timed:
-            self._births.born(series)
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Takes back what the state had at start, before anything is observed.
@@ -233,6 +238,8 @@ class Exporter:
                     self._restore_row(msgspec.json.decode(key), value)
                 except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
                     self._obsolete.append(key)
+            kept = (series for family in self._families.values() for series in family.committed)
+            self._births.restored([series for series in kept if not series.family.tally.is_timed])
             self._published = self._commit
         for family in self._families.values():
             self._telemetry.series(family.name, len(family.committed))
@@ -253,21 +260,21 @@ class Exporter:
             family.committed.append(series)
         series.committed = family.tally.snapshot(working)
         self._changed.pop(series, None)
-        self._note_birth(series)
         self._commit = max(self._commit, series.birth)
 
     def read(self, scraper: Scraper | None) -> tuple[list[FamilySnapshot], Callable[[], None] | None]:
         """What a request is to see: committed values, and 0 for what is new to a scraper (None: somebody else).
 
-        If there is such a 0, the second is what to call once the answer has been sent.
+        The second, if there is one, is to be called once the answer has been sent.
         """
         with self._lock:
             unseen = frozenset() if scraper is None else self._births.unseen(scraper)
+            is_noted = scraper is not None and (bool(unseen) or self._births.is_to_be_noted(scraper))
             published = self._published
             snapshots = [self._snapshot(family, unseen) for family in self._families.values()]
         now = self._clock()
         snapshots = [_shown(snapshot, now) if snapshot.family.tally.is_timed else snapshot for snapshot in snapshots]
-        if scraper is None or not unseen:
+        if scraper is None or not is_noted:
             return snapshots, None
         return snapshots, lambda: self._saw(scraper, published)
 
@@ -284,6 +291,7 @@ class Exporter:
             [series.text for series in committed],
             values,
             exemplars if any(exemplars) else [],
+            self._exemplar_name,
             [series.created for series in committed] if self._shows_created else [],
         )
 

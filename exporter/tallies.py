@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
@@ -84,12 +84,16 @@ class HistogramTally(_SumTally):
         self.zero = (0,) * (len(bounds) + 2)
 
     def add(self, working: list[Number], values: Iterable[Number]) -> list[Number]:
-        bounds = self.bounds
-        total = working[-1]
-        for value in values:
-            working[bisect_left(bounds, value)] += 1
-            total += value
-        working[-1] = _storable(total)
+        ascending = sorted(values)
+        below = 0
+        for bucket, bound in enumerate(self.bounds):
+            up_to = bisect_right(ascending, bound, below)
+            working[bucket] += up_to - below
+            below = up_to
+            if below == len(ascending):
+                break
+        working[len(self.bounds)] += len(ascending) - below
+        working[-1] = _storable(working[-1] + sum(ascending))
         return working
 
     def snapshot(self, working: list[Number]) -> tuple[Number, ...]:

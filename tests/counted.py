@@ -110,3 +110,18 @@ class Bench:
             for item in snapshots
             for series, value in zip(item.family.committed, item.values, strict=True)
         }
+
+
+def many_counters(count: int) -> Exporter:
+    """An exporter with so many series of counters."""
+    rules = parse_rules(
+        f"rules: [{{name: many_total, type: counter, labels: {{x: x, y: y}}, max_series: {count}}}]", file="r.yml"
+    )
+    exporter = Exporter(rules=rules, telemetry=Noted())
+    columns: dict[str, Any] = {
+        "x": [f"value-{i % 1_000}" for i in range(count)],
+        "y": [i // 1_000 for i in range(count)],
+    }
+    exporter.observe(Batch("s", "p", "i", 0, 1, [b"{}"] * count, range(count), columns=columns))
+    exporter.publish(exporter.take_changes())
+    return exporter

@@ -46,14 +46,16 @@ def cost_of(command: list[str], *, core: int | None, directory: Path) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
 
 
-def ship_once(path: Path, *, lines: int, config: str, core: int | None) -> Cost:
-    """Ships a file once into a sink that only counts, with a fresh state; `config` is for `output.elasticsearch`."""
+def ship_once(path: Path, *, lines: int, config: str, core: int | None, source: str = "") -> Cost:
+    """Ships a file once into a sink that only counts, with a fresh state; `config` is for `output.elasticsearch`,
+    `source` (`, key: value`) for the source.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as name, Sink(discard=True) as sink:
         directory = Path(name)
         if core is not None and (cores := os.sched_getaffinity(0) - {core}):
             os.sched_setaffinity(sink.pid, cores)
         (directory / "shipper.yml").write_text(
-            f"state: {directory}/state\nsources: [{{name: bench, paths: [{path}]}}]\n"
+            f"state: {directory}/state\nsources: [{{name: bench, paths: [{path}]{source}}}]\n"
             f"output: {{elasticsearch: {{hosts: [{sink.url}], {config}}}}}\n"
         )
         cost = cost_of([*COMMAND, "run", "-c", "shipper.yml", "--once"], core=core, directory=directory)

@@ -49,7 +49,8 @@ def test_a_counter_shows_the_newest_line() -> None:
 def test_a_histogram_shows_one_for_each_bucket() -> None:
     """With the value that was observed; a value that cannot be counted shows nothing."""
     bench = Bench(HISTOGRAM, exemplar="requestId")
-    bench.observe(v=[0.5, 1.5, "0.75", 9, "x", -1], requestId=["r1", "r2", "r3", "r4", "r5", "r6"])
+    bench.observe(v=[0.5, 1.5, 0.75, 9], requestId=["r1", "r2", "r3", "r4"])
+    bench.observe(v=["x", -1], requestId=["r5", "r6"])
     bench.commit()
     assert {place[1]: found[:2] for place, found in _found(bench).items()} == {
         "1.0": ({"requestId": "r3"}, 0.75),

@@ -175,6 +175,18 @@ def test_scrapes_see_what_is_published_and_nothing_before() -> None:
     assert bench.see() == {("a_total", "a"): 2}
 
 
+def test_a_scrape_that_is_being_answered_holds_nobody_up() -> None:
+    """What it was given is of one moment; lines are counted and published meanwhile, and change nothing in it."""
+    bench = Bench(COUNTER + HISTOGRAM)
+    bench.observe(x=["a"], v=[1])
+    bench.commit()
+    snapshots, _ = bench.exporter.read(None)
+    bench.observe(x=["a", "b"], v=[1, 5])
+    bench.commit()
+    assert [item.values for item in snapshots] == [[1], [(1, 0, 0, 1)]]
+    assert len(bench.see()) == 4
+
+
 def test_rows_are_written_for_what_changed_only() -> None:
     """The cost of a commit grows with what changed, not with what there is."""
     bench = Bench(COUNTER)
@@ -378,6 +390,41 @@ def test_scrapers_are_forgotten_when_no_birth_can_need_them() -> None:
     assert len(bench.state) == 1
 
 
+def test_a_known_scraper_gets_its_zero_after_a_long_time_down() -> None:
+    """A series that was born just before, and committed, was never shown to it; whoever is new gets the value."""
+    bench = Bench(COUNTER)
+    bench.see(ANN)
+    bench.observe(x=["a"])
+    bench.commit()
+    bench.now += 5_000
+    bench.restart()
+    assert bench.see(BOB) == {("a_total", "a"): 1}
+    assert bench.see(ANN) == {("a_total", "a"): 0}
+    bench.commit()
+    assert bench.see(ANN) == {("a_total", "a"): 1}
+    bench.restart()
+    assert bench.see(ANN) == {("a_total", "a"): 1}
+
+
+def test_a_scraper_that_goes_on_scraping_stays_known() -> None:
+    """Also when nothing new is born for long, at the cost of a commit a minute."""
+    bench = Bench(COUNTER)
+    bench.see(ANN)
+    bench.commit()
+    commits = 0
+    for _ in range(100):
+        bench.now += 15
+        bench.see(ANN)
+        commits += bench.exporter.has_changes
+        bench.commit()
+    assert commits == 25
+    bench.observe(x=["a"])
+    bench.commit()
+    bench.now += 5_000
+    bench.restart()
+    assert bench.see(ANN) == {("a_total", "a"): 0}
+
+
 def test_scrapers_beyond_the_limit_get_values_at_once() -> None:
     """Invented user agents neither fill the memory nor take anything from the scrapers that are known."""
     bench = Bench(COUNTER)
@@ -455,7 +502,8 @@ _steps = st.lists(
         st.tuples(st.just("fail"), st.none()),
         st.tuples(st.just("crash"), st.none()),
         st.tuples(st.just("scrape"), st.sampled_from([ANN, BOB])),
-        st.tuples(st.just("wait"), st.sampled_from([1.0, 30.0])),
+        st.tuples(st.just("wait"), st.sampled_from([-2.0, 1.0, 30.0])),
+        st.tuples(st.just("down"), st.sampled_from([1.0, 200.0, 100_000.0])),
     ),
     max_size=40,
 )
@@ -465,7 +513,8 @@ _steps = st.lists(
 def test_the_increases_that_a_scraper_sees_add_up_to_the_lines(steps: list[tuple[str, Any]]) -> None:
     """Whatever the order of lines, commits, failures, crashes and scrapes: differences, from 0, are the lines exactly.
 
-    A crash takes back what was not committed, and the daemon reads those lines again; scrapers come every minute.
+    A crash takes back what was not committed, and the daemon reads those lines again, however long it was down. The
+    clock may be set back a little. Scrapers come every minute, and have come before.
     """
     bench = Bench(COUNTER)
     pending: list[list[str]] = []
@@ -486,7 +535,8 @@ def test_the_increases_that_a_scraper_sees_add_up_to_the_lines(steps: list[tuple
             pending.clear()
         elif step == "fail":
             bench.exporter.put_back(bench.exporter.take_changes())
-        elif step == "crash":
+        elif step in {"crash", "down"}:
+            bench.now += what or 0.0
             bench.restart()
             for batch in pending:
                 bench.observe(x=batch)
@@ -497,7 +547,17 @@ def test_the_increases_that_a_scraper_sees_add_up_to_the_lines(steps: list[tuple
             scrape(ANN)
             scrape(BOB)
 
-    for step, what in [*steps, ("commit", None), ("scrape", ANN), ("scrape", BOB), ("commit", None), ("crash", None)]:
+    for step, what in [
+        ("scrape", ANN),
+        ("scrape", BOB),
+        ("commit", None),
+        *steps,
+        ("commit", None),
+        ("scrape", ANN),
+        ("scrape", BOB),
+        ("commit", None),
+        ("crash", None),
+    ]:
         run(step, what)
     for scraper, seen in samples.items():
         scrape(scraper)
