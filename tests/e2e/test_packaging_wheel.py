@@ -54,13 +54,13 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(wheel: Path) -> N
 
 
 def test_the_wheel_has_the_ready_rules_and_alerts(wheel: Path) -> None:
-    """What the shipper, Prometheus and Alertmanager can use as it is comes along, in conf's own folders."""
+    """What the shipper, Prometheus, Alertmanager and Grafana can use as it is comes along, in conf's own folders."""
     with zipfile.ZipFile(wheel) as archive:
         shared = filter(is_shared, archive.namelist())
         packed = {name.partition(SHARED)[2]: archive.read(name) for name in shared}
     folders = ("rules", "prometheus", "alertmanager")
     wanted = [path for folder in folders for path in (ROOT / "conf" / folder).rglob("*.yml")]
-    wanted.append(ROOT / "conf" / "shipper.yml")
+    wanted += [ROOT / "conf" / "shipper.yml", *(ROOT / "conf" / "grafana" / "dashboards").iterdir()]
     assert packed == {path.relative_to(ROOT / "conf").as_posix(): path.read_bytes() for path in wanted}
 
 
