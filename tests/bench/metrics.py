@@ -130,9 +130,8 @@ def main() -> None:
         print(f"{title:22} {statistics.median(values):22.2f} {min(values):7.2f}-{max(values):.2f}")
     print_ratios({title: statistics.median(values) for title, values in seconds.items()})
     for form in Format:
-        print(
-            f"a scrape of {SERIES:,} series, {form.name.lower()}, compressed: {scrape_seconds(form) * 1000:.0f} ms of CPU"
-        )
+        milliseconds = scrape_seconds(form) * 1000
+        print(f"a scrape of {SERIES:,} series, {form.name.lower()}, compressed: {milliseconds:.0f} ms of CPU")
 
 
 def print_ratios(medians: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -326,3 +327,11 @@ def test_not_found_pages_that_no_pattern_fits_are_one_route() -> None:
     without = ["/api/patients/:id", "/wp-login.php", "/wp-login.php", "/x/:id", "/x/:id", MISSING]
     assert list(compile_value("route(url)", functions=functions)(columns, 6)) == without
     assert list(compile_value("route(url, status)")(columns, 6)) == without
+
+
+def test_matching_takes_linear_time() -> None:
+    """A pattern that makes others go through every way of splitting a text finds this one at once."""
+    predicate = compile_predicate('x matches "^(a+)+$"')
+    started = time.process_time()
+    assert list(predicate({"x": ["a" * 100_000 + "b"]}, 1)) == []
+    assert time.process_time() - started < 60, "backtracking would need longer than the universe has existed"

@@ -218,7 +218,7 @@ _written_urls = st.builds(
     [PATTERNS, ["/api/patients/:id", "/blog/:slug"], ["/x{n}/v1"], ["/a{n}7/b", "/:a/:b"], ["/0", "/00000000"]],
 )
 @pytest.mark.parametrize("is_complete", [False, True])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(columns=st.lists(st.lists(st.one_of(_written_urls, _urls)), max_size=4))
 def test_columns_and_single_urls_agree_on_what_is_written_down(
     patterns: list[str], is_complete: bool, columns: list[list[str]]

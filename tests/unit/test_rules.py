@@ -207,6 +207,13 @@ def test_rules_of_one_name_must_agree(lines: str, part: str) -> None:
     assert part in problem
 
 
+def test_windows_of_one_name_must_be_equal() -> None:
+    """As the buckets of a histogram."""
+    rule = "  - {name: a, type: max, value: v, window: %s}\n"
+    problems = _problems(f"rules:\n{rule % '5m'}{rule % '6m'}")
+    assert problems == ["r.yml:3: rule a: has another window or expire in r.yml:2"]
+
+
 def test_histograms_of_one_name_need_the_same_buckets() -> None:
     """Buckets are part of the metric, not of the rule."""
     (problem,) = _problems(f"rules:\n  - {{{HISTOGRAM}}}\n  - {{{HISTOGRAM}, buckets: [1], when: exists(x)}}\n")

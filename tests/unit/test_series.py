@@ -163,6 +163,26 @@ def test_a_failing_rule_leaves_the_others_alone(
     assert "defect" in caplog.text
 
 
+def test_a_rule_that_fails_on_a_line_loses_that_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with it: the other lines of its batch are counted, and the reason says that it is a bug."""
+    bench = Bench(COUNTER + HISTOGRAM)
+    counter = bench.exporter._counters[0]
+    observe = counter.observe
+
+    def fail(batch: Any, columns: Any) -> None:
+        if "bad" in batch.columns["x"]:
+            raise RuntimeError("defect")
+        observe(batch, columns)
+
+    monkeypatch.setattr(counter, "observe", fail)
+    bench.observe(x=["a", "bad", "b", "a"], v=[1, 1, 1, 1])
+    bench.commit()
+    assert bench.see()["a_total", "a"] == 2
+    assert bench.see()["a_total", "b"] == 1
+    assert sum(bench.see()["a_seconds", "bad"][:-1]) == 1
+    assert bench.telemetry.errors == {("a_total", "internal"): 1}
+
+
 def test_scrapes_see_what_is_published_and_nothing_before() -> None:
     """Observed and even taken values stay hidden until the state has them."""
     bench = Bench(COUNTER)
