@@ -172,8 +172,10 @@ class Settler:
 
     def _is_for_spool(self, item: Item, verdict: Verdict, now: float) -> bool:
         since = now if item.waiting_since is None else item.waiting_since
+        if self._spool.has(item.index):  # it has been ill for long: new documents need not find that out again
+            return True
         if verdict is Verdict.HOLD:
-            return self._queue.is_closing or self._spool.has(item.index) or now - since >= self._patience.hold_seconds
+            return self._queue.is_closing or now - since >= self._patience.hold_seconds
         return now - since >= self._patience.busy_seconds and self._counts.accepted_at > since
 
     def _put_into_spool(self, index: str, items: Sequence[Item]) -> Sequence[Item]:

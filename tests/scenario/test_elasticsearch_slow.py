@@ -16,7 +16,7 @@ def test_a_full_queue_pushes_back_and_all_arrives(sink: Sink, tmp_path: Path) ->
             delivery.ship(lines_of(200, first=200 * turn), first=200 * turn)
         delivery.wait_done()
     assert has_had_no_room
-    assert {id_of(n) for n in range(4000)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 4000)
     stats = sink.stats()
     assert (stats["duplicates"], stats["concurrent_requests_max"]) == (0, 3)
 

@@ -34,7 +34,7 @@ def test_what_was_not_surely_answered_is_sent_again(sink: Sink, tmp_path: Path, 
         delivery.wait_done()
         assert delivery.output.status().is_up
     assert [fault.times] == sink.fired()
-    assert {id_of(n) for n in range(500)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 500)
     assert delivery.documents("created") + delivery.documents("duplicate") == 500
     assert delivery.metric("unexpected_conflicts_total") == 0
     assert delivery.letters() == []
