@@ -44,7 +44,7 @@ class Front(Counterpart):
         """What was passed on: paths, and `HOST:PORT` of tunnels."""
         self._host = host
         self._port = 0
-        self._open: set[socket.socket] = set()
+        self._open: set[socket.socket] = set()  # twins of the connections, ours to close
         self._server: ThreadingHTTPServer | None = None
         self.up()
 
@@ -73,8 +73,8 @@ class Front(Counterpart):
 
     def cut(self) -> None:
         """Cut the connections there are."""
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
+        while self._open:
+            with self._open.pop() as connection, contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:

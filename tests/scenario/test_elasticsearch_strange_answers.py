@@ -20,6 +20,11 @@ ANSWERS = {
     "404": Fault("html", status=404, times=3),
     "the connection is cut while sending": Fault("cut_request", bytes=5000, times=3),
     "the connection is cut, partly applied": Fault("cut_request", bytes=5000, applied=1.0, times=3),
+    "400, partly applied": Fault("status", status=400, type="illegal_argument_exception", applied=0.5, times=3),
+    "HTML with 413": Fault("html", status=413, times=3),
+    "HTML with 429": Fault("html", status=429, times=3),
+    "401 for a moment, for a valid key": Fault("status", status=401, times=3),
+    "late, when we have given up": Fault("slow", seconds=1.6, times=2),
     "none at all": Fault("silent", times=2),
 }
 
