@@ -126,6 +126,18 @@ _MENDABLE_PHRASES = (
     "matches with template [",  # … that creates data streams only
     "does not match pattern '^.*-(",  # index.lifecycle.parse_origination_date
 )
+_OF_THE_CONTENT = frozenset(
+    {
+        "not_x_content_exception",  # 8.14
+        "fail_processor_exception",  # an ingest pipeline's
+        "null_pointer_exception",
+        "class_cast_exception",
+        "index_out_of_bounds_exception",
+        "array_index_out_of_bounds_exception",
+        "string_index_out_of_bounds_exception",
+    }
+)
+"""Said with status 500, as if the server were ill; but the same document would meet the same again, for ever."""
 _HOPELESS_TYPES = frozenset({"invalid_index_name_exception", "action_request_validation_exception"})
 _MALFORMED_TYPES = frozenset(
     {
@@ -160,7 +172,7 @@ def judge_item(status: int, error: ItemError | None) -> Verdict:
         return Verdict.HOLD
     if kind in _AMBIGUOUS_TYPES and any(phrase in reason for phrase in _MENDABLE_PHRASES):
         return Verdict.HOLD
-    if kind == "not_x_content_exception":  # 8.14 says 500
+    if kind in _OF_THE_CONTENT:
         return Verdict.REDUCE
     if status == 429 or status >= 500 or status < 400:
         return Verdict.RETRY

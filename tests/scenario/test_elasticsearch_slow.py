@@ -7,8 +7,8 @@ from harness.sink import Fault, Sink
 
 
 def test_a_full_queue_pushes_back_and_all_arrives(sink: Sink, tmp_path: Path) -> None:
-    """With slow answers there is no room at times, several requests are under way, and nothing is sent twice."""
-    sink.fault(Fault("slow", seconds=0.15))
+    """With a second an answer there is no room at times, three requests are under way, and nothing is sent twice."""
+    sink.fault(Fault("slow", seconds=1.0))
     has_had_no_room = False
     with Delivery(tmp_path, sink.url, bulk_bytes=64 * 1024, concurrency=3) as delivery:
         for turn in range(20):
