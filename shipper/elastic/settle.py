@@ -125,7 +125,7 @@ class Settler:
             position += count
         self.finish(self._queue.settle(settled))
         if answers:
-            self.settle_round(sort_out(answers))
+            self.settle_round(sort_out(answers, is_alone=bulk.count == 1))
 
     def _keep_pace(self, results: Results) -> None:
         busy = sum(
@@ -150,6 +150,9 @@ class Settler:
         if result.reduced:
             self._retries("refused").inc(len(result.reduced))
             self._queue.again(result.reduced, seconds=0.0)
+        if result.apart:
+            self._retries("refused").inc(len(result.apart))
+            self._queue.give_back(Bulk(items=result.apart).halves())
         self.put_off(result.waiting)
 
     def put_off(self, waiting: Sequence[tuple[Item, Verdict]]) -> None:
