@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 _GZIP_LEVEL = 1
 _GZIP_WINDOW = 31  # zlib's way to say: gzip, not zlib
 SERVER_SECONDS = 10.0
-"""How long the server may wait for one document's shard or mapping before it answers for all. By itself it waits a minute
-for a shard that is away, and everything else in the request with it."""
+"""How long the server may wait for one document's shard or mapping before it answers for all. By itself it waits a
+minute for a shard that is away, and everything else in the request with it."""
 HURRIED_SECONDS = 1.0
 """The same while documents of some index wait in the spool already: others are not to wait for that index each time."""
 _DOWN = frozenset({Outcome.WAIT, Outcome.UNAUTHORIZED})

@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
     def do_POST(self) -> None:
-        """Pass a request on."""
+        """Pass a request on; the shipper's are all of this kind."""
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         origin, path = self._target()
         if not origin:
@@ -138,8 +138,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(502, b"<html><body>Bad Gateway</body></html>", "text/html")
         finally:
             connection.close()
-
-    do_GET = do_PUT = do_DELETE = do_POST
 
     def do_CONNECT(self) -> None:
         """A tunnel, until either side ends it."""

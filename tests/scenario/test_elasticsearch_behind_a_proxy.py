@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -22,7 +23,7 @@ def test_a_proxy_that_wants_a_password_and_goes_away(
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     server = Front(sink.url, context=context if is_tls else None)
     proxy = Front(credentials="user:right")
-    access = {"proxy": f"http://user:pass@localhost:{proxy.port}", "ca_file": str(tmp_path / "ca.pem")}
+    access: dict[str, Any] = {"proxy": f"http://user:pass@localhost:{proxy.port}", "ca_file": str(tmp_path / "ca.pem")}
     with server, proxy, Delivery(tmp_path, server.url(), **access) as delivery:
         delivery.ship(lines_of(100))
         wait_until(lambda: bool(delivery.output.status().error), what="a refusal", timeout_seconds=30)

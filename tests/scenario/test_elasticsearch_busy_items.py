@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.sink import Fault, Sink
 
 

@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -50,9 +51,7 @@ def test_the_server_has_a_new_one(sink: Sink, tmp_path: Path) -> None:
     delivery.assert_exact(sink.docs(), 300)
 
 
-def test_the_server_s_authority_is_not_known_yet(
-    sink: Sink, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_server_s_authority_is_not_known_yet(sink: Sink, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is sent to a server that cannot prove itself; a person is called once; the new file ends it."""
     old, new = trustme.CA(), trustme.CA()
     write_authorities(tmp_path / "ca.pem", old)
@@ -79,7 +78,10 @@ def test_we_have_a_new_one(sink: Sink, tmp_path: Path) -> None:
     files = {"client_certificate": tmp_path / "client.pem", "client_key": tmp_path / "client.key"}
     _write_pair(old, *files.values())
     front = Front(sink.url, context=server_side(authority, clients=old))
-    settings = {"ca_file": str(tmp_path / "ca.pem"), **{name: str(path) for name, path in files.items()}}
+    settings: dict[str, Any] = {
+        "ca_file": str(tmp_path / "ca.pem"),
+        **{name: str(path) for name, path in files.items()},
+    }
     with front, Delivery(tmp_path, front.url(), pause_seconds=0.05, request_seconds=5.0, **settings) as delivery:
         delivery.ship(lines_of(100))
         delivery.wait_done()

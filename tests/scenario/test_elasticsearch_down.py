@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.process import wait_until
 from harness.sink import Fault, Sink
 

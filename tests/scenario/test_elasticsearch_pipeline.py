@@ -52,7 +52,7 @@ def test_one_that_changes_and_fails(opensearch: Remote, index_prefix: str, tmp_p
         delivery.wait_done()
     stages = [source["stage"] for _, source in sorted(_sources(opensearch, index).items())]
     assert ["first"] * 10 + ["second"] * 10 == stages
-    reasons = {number: "fail_processor_exception" for number in (20, 21, 22)}
+    reasons = dict.fromkeys((20, 21, 22), "fail_processor_exception")
     hits = opensearch.search_all(index)
     delivery.assert_exact(hits, 23, reduced=reasons)
     assert [line.decode() for line in lines_of(3, first=20)] == [

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.servers import Server
 
 

@@ -64,7 +64,9 @@ def test_documents_of_many_indices_that_have_to_queue(small: Server, tmp_path: P
 
 def _spread(count: int, *, indices: int) -> Documents:
     """Documents of one batch, each of the next index in turn."""
-    parts = [documents_of(lines_of(1, first=n), first=n, index=f"logs-2024.01.{n % indices + 1:02d}") for n in range(count)]
+    parts = [
+        documents_of(lines_of(1, first=n), first=n, index=f"logs-2024.01.{n % indices + 1:02d}") for n in range(count)
+    ]
     whole = documents_of(lines_of(count))
     whole.body = b"".join(part.body for part in parts)
     return whole

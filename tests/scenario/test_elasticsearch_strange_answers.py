@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.sink import Fault, Sink
 
 ANSWERS = {

@@ -11,6 +11,7 @@ from harness.servers import Remote, Server
 
 from shipper.elastic.settle import Patience
 
+
 def _template(prefix: str, **template: Any) -> dict[str, Any]:
     settings = {"index.number_of_replicas": 0, **template.pop("settings", {})}
     return {"index_patterns": [f"{prefix}*"], "priority": 900, "template": {"settings": settings, **template}}

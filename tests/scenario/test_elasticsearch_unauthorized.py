@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from deliveries import Delivery, access_to, id_of, lines_of
+from deliveries import Delivery, access_to, lines_of
 from harness.process import wait_until
 from harness.servers import Remote, Server
 from harness.sink import Fault, Sink

@@ -119,7 +119,12 @@ REQUESTS: list[tuple[int, bytes, Outcome, str]] = [
     (413, _PAGE, Outcome.TOO_LARGE, "too_large"),
     (429, _said("es_rejected_execution_exception"), Outcome.REJECTED, "rejected"),
     (429, _said("es_rejected_execution_exception", _pressure(900, "coordinating")), Outcome.TOO_LARGE, "too_large"),
-    (429, _said("rejected_execution_exception", _pressure(900, "coordinating_and_primary")), Outcome.TOO_LARGE, "too_large"),
+    (
+        429,
+        _said("rejected_execution_exception", _pressure(900, "coordinating_and_primary")),
+        Outcome.TOO_LARGE,
+        "too_large",
+    ),
     (429, _said("es_rejected_execution_exception", _pressure(700, "coordinating")), Outcome.REJECTED, "rejected"),
     (500, b"", Outcome.WAIT, "server_error"),
     (502, _PAGE, Outcome.WAIT, "server_error"),
