@@ -84,10 +84,10 @@ def idle(*, files: int, seconds: float) -> tuple[float, float]:
             process = subprocess.Popen(command, cwd=directory, stdout=errors, stderr=errors, env=ENVIRONMENT)
         try:
             _settle(process.pid)
-            before, begun = _ticks(process.pid), time.monotonic()
+            before, begun = cpu_seconds_of(process.pid), time.monotonic()
             time.sleep(seconds)
-            share = (_ticks(process.pid) - before) / (time.monotonic() - begun)
-            return share, _resident_mb(process.pid)
+            share = (cpu_seconds_of(process.pid) - before) / (time.monotonic() - begun)
+            return share, resident_mb_of(process.pid)
         finally:
             process.terminate()
             process.wait()
@@ -96,15 +96,17 @@ def idle(*, files: int, seconds: float) -> tuple[float, float]:
 def _settle(pid: int) -> None:
     """Waits until it has read what there was: until its CPU time stands still."""
     last = -1.0
-    while (now := _ticks(pid)) - last > 0.02:
+    while (now := cpu_seconds_of(pid)) - last > 0.02:
         last = now
         time.sleep(2)
 
 
-def _ticks(pid: int) -> float:
+def cpu_seconds_of(pid: int) -> float:
+    """CPU seconds that a running process has taken so far, its ended threads included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb_of(pid: int) -> float:
+    """MB of memory that a running process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / (1 << 20)
