@@ -12,7 +12,6 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,
-    database=None if "CI" in os.environ else settings.default.database,
     print_blob=True,
 )
 settings.load_profile("shipper")
