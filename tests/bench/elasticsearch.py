@@ -17,7 +17,7 @@ from harness.process import wait_until
 from harness.servers import Server
 
 from bench.lines import request_line
-from bench.measure import COMMAND, ENVIRONMENT, cpu_seconds_of, resident_mb_of
+from bench.measure import COMMAND, cpu_seconds, environment, resident_mb
 
 PIECE_SECONDS = 0.1
 LINES_KEPT = 20_000
@@ -49,19 +49,19 @@ def measure(directory: Path, server: Server, *, rate: int, seconds: int) -> None
     run([*COMMAND, "setup", "-c", "shipper.yml"], directory)
     with (directory / "log").open("wb") as errors:
         process = subprocess.Popen(
-            [*COMMAND, "run", "-c", "shipper.yml"], cwd=directory, stdout=errors, stderr=errors, env=ENVIRONMENT
+            [*COMMAND, "run", "-c", "shipper.yml"], cwd=directory, stdout=errors, stderr=errors, env=environment()
         )
     try:
         written = write(log, rate=rate, seconds=WARM_SECONDS)
         wait_delivered(server, written)
         pids = {"shipper": process.pid, server.flavour: server.pid or 0}
-        before = {who: cpu_seconds_of(pid) for who, pid in pids.items()}
+        before = {who: cpu_seconds(pid) for who, pid in pids.items()}
         measured = write(log, rate=rate, seconds=seconds)
         ended = time.monotonic()
         wait_delivered(server, written + measured)
         late = time.monotonic() - ended
-        used = {who: cpu_seconds_of(pid) - before[who] for who, pid in pids.items()}
-        resident = resident_mb_of(process.pid)
+        used = {who: cpu_seconds(pid) - before[who] for who, pid in pids.items()}
+        resident = resident_mb(process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -81,7 +81,7 @@ def wait_delivered(server: Server, count: int) -> None:
 
 def run(command: list[str], directory: Path) -> None:
     """Runs a command that must succeed."""
-    subprocess.run(command, cwd=directory, env=ENVIRONMENT, check=True, capture_output=True)
+    subprocess.run(command, cwd=directory, env=environment(), check=True, capture_output=True)
 
 
 def write(log: Path, *, rate: int, seconds: float) -> int:
