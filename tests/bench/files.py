@@ -80,9 +80,8 @@ def resting(directory: Path, files: int, *, seconds: float, most_percent: float)
     with daemon(directory, "logs", "--listen", "127.0.0.1:0") as pid:
         settle(pid)
         percent = share_of_core(pid, seconds=seconds) * 100
-        return [
-            f"idle with {files:,} files: {percent:.2f} % of a core (at most {most_percent} %), {resident_mb(pid):.0f} MB"
-        ]
+        resident = resident_mb(pid)
+    return [f"idle with {files:,} files: {percent:.2f} % of a core (at most {most_percent} %), {resident:.0f} MB"]
 
 
 def committing(directory: Path, *, known: int, changed: int) -> list[str]:
