@@ -95,6 +95,26 @@ def _commit_waits(running: Running) -> bool:
     )
 
 
+def test_status_tells_lost_bytes_by_reason(tmp_path: Path, sink: Sink) -> None:
+    """What was deleted while nobody ran, and had not been delivered, is told to the byte, as the metrics tell it."""
+    sink.fault(Fault("status", status=503))
+    log = tmp_path / "logs/app.log"
+    write(log, *map(line, range(50)))
+    write(tmp_path / "logs/other.log", line(50))
+    size = log.stat().st_size
+    arguments = ("logs", "--output", sink.url)
+    with Running(*arguments, directory=tmp_path) as running:
+        running.wait_for(lambda: not running.status()["commit_age_seconds"] and running.status()["files"], "a commit")
+    log.unlink()
+    with Running(*arguments, directory=tmp_path) as running:
+        running.wait_for(lambda: running.status()["sources"][0]["lost_bytes"], "the first scan")
+        reason = "deleted_while_down"
+        assert running.status()["sources"][0]["lost_bytes"] == {reason: size}
+        assert running.metric("shipper_unread_lost_bytes_total", source="default", reason=reason) == size
+        text = shipper("status", directory=tmp_path, expects=1).stdout
+    assert f"before they were read, since its start: {size:,} deleted while down" in text
+
+
 def test_status_says_when_the_output_is_down(tmp_path: Path, sink: Sink) -> None:
     """A daemon that runs and cannot deliver is not well."""
     sink.fault(Fault("status", status=503))
