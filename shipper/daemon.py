@@ -34,6 +34,7 @@ from shipper.config import Loaded, rule_files
 from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
+from shipper.failpoints import failpoint
 from shipper.positions import positions_of
 from shipper.sdnotify import Notifier
 from shipper.settings import Settings
@@ -111,8 +112,10 @@ class Daemon:
         rules = rules_of(settings)
         self._install_signals()
         self._state = open_state(Path(settings.state))
+        failpoint("start.state_opened")
         try:
             self.engine = self._make_engine(settings, rules)
+            failpoint("start.engine_made")
             bind_gauges(self.telemetry, self._require_engine, settings)
             if self._request.listens:
                 self._server = self._listen(settings)
@@ -122,6 +125,7 @@ class Daemon:
             self._close_server()
             self._state.close()
             raise
+        failpoint("start.running")
         self._note_loaded()
         self._tell_start(settings)
         self._request.started(self)
@@ -270,8 +274,10 @@ class Daemon:
             self.telemetry.config_last_reload_successful.set(0)
             self._notifier.ready("running with the former configuration")
             return
+        failpoint("reload.loaded")
         old.stop(deadline=time.monotonic() + old.settings.drain_seconds)
         descriptors = old.release()
+        failpoint("reload.stopped")
         try:
             self.engine = self._make_engine(loaded.settings, rules, descriptors)
             self.engine.start()
@@ -281,6 +287,7 @@ class Daemon:
             self.engine = self._make_engine(old.settings, rules_of(old.settings), descriptors)
             self.engine.start()
             return
+        failpoint("reload.started")
         self._loaded = loaded
         bind_gauges(self.telemetry, self._require_engine, loaded.settings)
         self._note_loaded()

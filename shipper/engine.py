@@ -23,6 +23,7 @@ from shipper.committing import Committer
 from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
+from shipper.failpoints import failpoint
 from shipper.local import LocalOutput
 from shipper.openfiles import OpenFiles
 from shipper.parse import Parser
@@ -178,6 +179,7 @@ class Engine:
     def start(self) -> None:
         """Starts the threads. Raises InUseError or OutputError if the output can never work."""
         self.output.start()
+        failpoint("start.output_started")
         self.committer.start()
         self._thread.start()
 
@@ -200,7 +202,9 @@ class Engine:
                 self.pipeline.wake()
                 time.sleep(0.05)
         self.pipeline.begin_stop()
+        failpoint("stop.begun")
         is_delivered = self.output.close(deadline=deadline)
+        failpoint("stop.delivered")
         self._stop.set()
         self.pipeline.wake()
         self._thread.join()
@@ -211,6 +215,7 @@ class Engine:
             is_committed = self.committer.flush(deadline=time.monotonic() + 10)
             is_delivered = is_delivered and is_committed
         self.committer.close()
+        failpoint("stop.committed")
         return is_delivered
 
     def release(self) -> dict[Key, int]:

@@ -215,6 +215,7 @@ class Settler:
             for pending in pendings:
                 pending.documents.done(pending.documents)
         self._queue.forget(pendings)
+        failpoint("elastic.finished")
 
 
 def _answer(results: Results, position: int) -> tuple[int, ItemError | None]:

@@ -122,6 +122,7 @@ class GroupCommit:
             if each.record is not None:
                 each.record.committed = each.coverage
             each.documents.done(each.documents)
+        failpoint("local.finished")
 
 
 def _latest(submitted: Sequence[Submitted]) -> Iterable[tuple[Record, Coverage]]:

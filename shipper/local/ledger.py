@@ -23,6 +23,7 @@ import msgspec
 from shipper.batch import Mark
 from shipper.durable import sync_directory
 from shipper.errors import InUseError, OutputError
+from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
 from shipper.local.coverage import Coverage, Ranges, Record
 
@@ -122,6 +123,7 @@ class Ledger:
                     ((identity, row.name, hashes.tobytes()) for identity, hashes in ids.items()),
                 )
             run.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            failpoint("ledger.in_creation")
         self.is_lost = False
         self._load()
 
@@ -157,6 +159,7 @@ class Ledger:
         with self._lock:
             fresh = _connected(self.path)
             self._connection.backup(fresh)
+            failpoint("ledger.put_back")
             self._connection.close()
             self._connection = fresh
         os.close(self._pid_file)
@@ -292,7 +295,9 @@ def _set_aside(path: Path) -> Path:
         old = path.with_name(path.name + suffix)
         if old.exists():
             old.rename(aside.with_name(aside.name + suffix))
+            failpoint("ledger.half_set_aside")
     sync_directory(path.parent)
+    failpoint("ledger.set_aside")
     return aside
 
 
