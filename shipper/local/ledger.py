@@ -155,15 +155,16 @@ class Ledger:
     def put_back(self) -> None:
         """Writes the open ledger, whose file was removed, to its path again. Raises as `open` does."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        pid_file, _ = _locked(self.pid_path)
+        pid_file = self._pid_file if _leads_to(self.pid_path, self._pid_file) else _locked(self.pid_path)[0]
         with self._lock:
             fresh = _connected(self.path)
             self._connection.backup(fresh)
             failpoint("ledger.put_back")
             self._connection.close()
             self._connection = fresh
-        os.close(self._pid_file)
-        self._pid_file = pid_file
+        if pid_file != self._pid_file:
+            os.close(self._pid_file)
+            self._pid_file = pid_file
         self._take_place()
 
     def files(self) -> list[FileRow]:
@@ -299,6 +300,14 @@ def _set_aside(path: Path) -> Path:
     sync_directory(path.parent)
     failpoint("ledger.set_aside")
     return aside
+
+
+def _leads_to(path: Path, descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    try:
+        return _place(path) == (found.st_dev, found.st_ino)
+    except FileNotFoundError:
+        return False
 
 
 def _place(path: Path) -> tuple[int, int]:

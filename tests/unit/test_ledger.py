@@ -324,24 +324,28 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     assert ledger.path.exists()
 
 
-def test_a_ledger_removed_while_open_is_put_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_a_ledger_removed_while_open_is_put_back(tmp_path: Path, is_locked: bool) -> None:
     """All of it stands at its path again, and keys that are on their way stay unique."""
     ledger = opened(tmp_path)
     ledger.commit(files=[FileRow("a", "a", 7)])
     record = ledger.new_record("i")
     for path in ledger.directory.iterdir():
-        path.unlink()
-    ledger.directory.rmdir()
+        if not (is_locked and path == ledger.pid_path):
+            path.unlink()
+    if not is_locked:
+        ledger.directory.rmdir()
     assert not ledger.is_in_place()
     ledger.put_back()
     assert ledger.is_in_place()
     assert [FileRow("a", "a", 7)] == ledger.files()
     assert ledger.new_record("i").key > record.key
+    ledger.commit(files=[FileRow("b", "b", 8)])
     with pytest.raises(InUseError, match=f"process {os.getpid()}"):
         opened(tmp_path)
     ledger.close()
     again = opened(tmp_path)
-    assert [FileRow("a", "a", 7)] == again.files()
+    assert [FileRow("a", "a", 7), FileRow("b", "b", 8)] == again.files()
     again.close()
 
 
