@@ -62,6 +62,11 @@ class Running:
         return self._process.pid
 
     @property
+    def returncode(self) -> int | None:
+        """The exit status; None while it runs."""
+        return self._process.returncode
+
+    @property
     def log(self) -> str:
         """What it has said so far."""
         return self._process.output()
@@ -113,6 +118,10 @@ class Running:
 
     def signal(self, number: int) -> None:
         self._process.signal(number)
+
+    def wait(self, *, timeout_seconds: float) -> int:
+        """The exit status, once it has ended by itself."""
+        return self._process.wait(timeout_seconds=timeout_seconds)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
