@@ -37,8 +37,8 @@ CREATE TABLE files (
 CREATE TABLE series (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 _MIGRATIONS: Final = {1: "ALTER TABLE files ADD COLUMN is_renamed INTEGER NOT NULL DEFAULT 0"}
-"""What makes the next version of each older one. A newer one is set aside as damage is: going back to an earlier release
-must not stop shipping, and what it does not know it cannot keep right."""
+"""What makes the next version of each older one. A newer one is set aside as damage is: to go back to an earlier
+release must not stop shipping."""
 _COLUMNS = (
     "id, source, path, device, inode, identity, size, mtime_ns, observed, observed_from, shipped, shipped_from, "
     "last_time, tail_start, marks, is_gone, seen_at, is_renamed"

@@ -88,7 +88,7 @@ class Running:
             return bool(condition())
 
         try:
-            wait_until(is_so, what=what, timeout_seconds=timeout_seconds)
+            wait_until(is_so, what=what, timeout_seconds=timeout_seconds, poll_seconds=0.05)
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.log[-6000:]}") from None
 
