@@ -225,7 +225,7 @@ class Daemon:
         log.info("stopping; what is under way is delivered for at most %g seconds", drain)
         self._notifier.stopping("delivering what is under way")
         is_delivered = self._require_engine().stop(
-            deadline=time.monotonic() + drain, reads_to_end=drain > DEFAULT_DRAIN_SECONDS
+            deadline=(self._stopping_since or time.monotonic()) + drain, reads_to_end=drain > DEFAULT_DRAIN_SECONDS
         )
         self._require_engine().release()
         log.info("stopped%s", "" if is_delivered else "; what was not delivered is read again at the next start")
@@ -275,7 +275,7 @@ class Daemon:
             self._notifier.ready("running with the former configuration")
             return
         failpoint("reload.loaded")
-        old.stop(deadline=time.monotonic() + old.settings.drain_seconds)
+        old.stop(deadline=time.monotonic() + min(old.settings.drain_seconds, DEFAULT_DRAIN_SECONDS))
         descriptors = old.release()
         failpoint("reload.stopped")
         try:

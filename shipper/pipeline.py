@@ -100,6 +100,13 @@ class Pipeline:
         self._is_stopping = True
         self.wake()
 
+    def look_through(self) -> None:
+        """The next step looks for files and at each of them, however long ago it has changed."""
+        now = self._monotonic()
+        self.roster.scan_now()
+        for followed in self._register:
+            self._looks.put(followed, now)
+
     def wake(self) -> None:
         """Ends the present `wait`; from any thread."""
         self._wake.set()

@@ -123,6 +123,10 @@ class Roster:
     def scan_soon(self) -> None:
         self._scan_at = min(self._scan_at, max(self._monotonic(), self._scan_not_before))
 
+    def scan_now(self) -> None:
+        """With the next `update`, whatever the last scan cost."""
+        self._scan_at = self._scan_not_before = 0.0
+
     def _scan(self, now: float) -> None:
         self._scan_at = NEVER if self._reads_once else now + FULL_SCAN_SECONDS
         scanned_ns = time.time_ns()
