@@ -79,10 +79,10 @@ class Story:
 
     # Lives
 
-    def start(self, *, failpoint: str = "", is_ready: bool = True, **environ: str) -> Running:
+    def start(self, *arguments: str, failpoint: str = "", is_ready: bool = True) -> Running:
         """A `shipper run`."""
-        more = {"SHIPPER_FAILPOINT": failpoint, **environ} if failpoint else environ
-        return Running("-c", self.config, directory=self.directory, is_ready=is_ready, **more)
+        environ = {"SHIPPER_FAILPOINT": failpoint} if failpoint else {}
+        return Running("-c", self.config, *arguments, directory=self.directory, is_ready=is_ready, **environ)
 
     def live_until_killed(self, failpoint: str, *, act: Callable[[Running], bool] = lambda _: True) -> int:
         """A life that ends at a failpoint, while lines are written; `act` is repeated until it has acted.
@@ -119,7 +119,8 @@ class Story:
     def has_shipped(self, running: Running) -> bool:
         """Whether the daemon says that nothing is left."""
         status = running.status()
-        return not status["output"]["pending"] and running.metric("shipper_lag_bytes", cursor="shipped") == 0
+        output = status["output"]
+        return not (output["pending"] or output["spooled"]) and running.metric("shipper_lag_bytes", cursor="shipped") == 0
 
     @staticmethod
     def counted(running: Running) -> float:

@@ -79,6 +79,7 @@ class Ledger:
         self.set_aside: Path | None = None
         self._lock = threading.Lock()
         self._pid_file = -1
+        self._is_closed = False
         self._keys = itertools.count(1)
         self._identities_by_id: frozenset[str] = frozenset()
 
@@ -177,9 +178,11 @@ class Ledger:
         ]
 
     def contents(self, identity: str) -> list[Record]:
-        """The committed contents of an identity, oldest first."""
+        """The committed contents of an identity, oldest first; none once it is closed, and nothing is written then."""
         question = "SELECT key, ranges, marks FROM content WHERE identity = ? ORDER BY key"
         with self._lock:
+            if self._is_closed:
+                return []
             rows = self._connection.execute(question, (identity,)).fetchall()
         return [_record(key, identity, ranges, marks) for key, ranges, marks in rows]
 
@@ -218,7 +221,9 @@ class Ledger:
     def close(self) -> None:
         """Lets go of the directory; may be repeated."""
         if self._pid_file >= 0:
-            self._connection.close()
+            with self._lock:
+                self._is_closed = True
+                self._connection.close()
             os.close(self._pid_file)
             self._pid_file = -1
 

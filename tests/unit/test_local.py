@@ -735,6 +735,23 @@ def test_close_gives_up_at_its_deadline(tmp_path: Path, monkeypatch: pytest.Monk
     assert content.ids() == ids(tmp_path)
 
 
+def test_a_pipeline_that_has_not_ended_yet_is_no_harm(tmp_path: Path) -> None:
+    """It may be in a scan while a stop closes the output: what it asks and hands over then has no effect."""
+    output = started(tmp_path)
+    ship_to, content = text(5), FakeContent(text(10))
+    output.submit(documents_of(content, end=len(ship_to)))
+    assert close(output)
+    late = FakeContent(text(3), identity="ba9876543210")
+    assert () == output.covered(late)
+    output.submit(documents_of(late))
+    output.submit(documents_of(content, start=len(ship_to)))
+    again = reopened(tmp_path)
+    ship(again, content)
+    ship(again, late)
+    again.release()
+    assert content.ids() + late.ids() == ids(tmp_path)
+
+
 def test_close_ends_a_long_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A back-off of minutes is interrupted: what was waited for is tried at once."""
     output = started(tmp_path, longest_wait_seconds=600)
