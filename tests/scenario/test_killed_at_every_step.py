@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from command import Running, run_to_end
 from harness.sink import Fault, Sink
-from story import Story
+from lives import Lives
 
 from shipper.failpoints import NAMES
 
@@ -29,7 +29,7 @@ def by_prefix(*prefixes: str) -> list[str]:
 
 # What has to be done so that a step is taken. The key is the step, or what is before its point.
 
-PREPARED: dict[str, Callable[[Story], None]] = {
+PREPARED: dict[str, Callable[[Lives], None]] = {
     "state.half_set_aside": lambda story: damage(story.state / "state.db"),
     "state.in_migration": lambda story: to_schema_1(story.state / "state.db"),
     "ledger.half_set_aside": lambda story: damage(story.output / ".shipper/ledger.db"),
@@ -50,8 +50,8 @@ def to_schema_1(path: Path) -> None:
     connection.close()
 
 
-def signalled(number: int) -> Callable[[Story, Running], bool]:
-    def act(_: Story, running: Running) -> bool:
+def signalled(number: int) -> Callable[[Lives, Running], bool]:
+    def act(_: Lives, running: Running) -> bool:
         if running.get("/readyz")[0] != 200:
             return False
         running.signal(number)
@@ -60,7 +60,7 @@ def signalled(number: int) -> Callable[[Story, Running], bool]:
     return act
 
 
-def ledger_removed(story: Story, running: Running) -> bool:
+def ledger_removed(story: Lives, running: Running) -> bool:
     if running.get("/readyz")[0] != 200 or not story.documents():
         return False
     for path in (story.output / ".shipper").glob("ledger.db*"):
@@ -68,7 +68,7 @@ def ledger_removed(story: Story, running: Running) -> bool:
     return True
 
 
-ACTS: dict[str, Callable[[Story, Running], bool]] = {
+ACTS: dict[str, Callable[[Lives, Running], bool]] = {
     "reload": signalled(signal.SIGHUP),
     "stop": signalled(signal.SIGTERM),
     "ledger.put_back": ledger_removed,
@@ -79,7 +79,7 @@ LATER = ("state.before_commit", "state.in_commit", "state.after_commit", "state.
 """Steps that are of interest at their first passing (nothing was ever committed) and at a later one."""
 
 
-def kill_at(story: Story, failpoint: str) -> None:
+def kill_at(story: Lives, failpoint: str) -> None:
     """A life that ends there, a rotation while nobody runs, and a life that does not end."""
     name = failpoint.partition(":")[0]
     story.write()
@@ -102,14 +102,14 @@ def kill_at(story: Story, failpoint: str) -> None:
 
 
 def with_a_local_output(directory: Path, failpoint: str) -> None:
-    story = Story(directory)
+    story = Lives(directory)
     kill_at(story, failpoint)
     story.assert_clean()
 
 
 def while_old_day_files_are_deleted(directory: Path, failpoint: str) -> None:
     """What was delivered and deleted does not come back; all else is there once."""
-    story = Story(directory, local=", max_bytes: 1KB")
+    story = Lives(directory, local=", max_bytes: 1KB")
     kill_at(story, failpoint)
     story.assert_clean(deleted=range(0, story.written + 1, 2))
 
@@ -117,7 +117,7 @@ def while_old_day_files_are_deleted(directory: Path, failpoint: str) -> None:
 def with_a_server(directory: Path, failpoint: str) -> None:
     """What was sent and not acknowledged is sent again, under the same ids."""
     with Sink() as sink:
-        story = Story(directory, sink=sink)
+        story = Lives(directory, sink=sink)
         kill_at(story, failpoint)
         story.assert_clean()
 
@@ -125,7 +125,7 @@ def with_a_server(directory: Path, failpoint: str) -> None:
 def before_the_answer(directory: Path, _: str) -> None:
     """The step that is no place in the program: sent, applied, not answered."""
     with Sink() as sink:
-        story = Story(directory, sink=sink)
+        story = Lives(directory, sink=sink)
         story.write()
         sink.fault(Fault("silent"))
         with story.start() as running:
@@ -142,7 +142,7 @@ def before_the_answer(directory: Path, _: str) -> None:
 def while_an_index_is_blocked(directory: Path, failpoint: str) -> None:
     """Its documents wait on disk, through the kill; when it takes them they arrive once."""
     with Sink() as sink:
-        story = Story(directory, sink=sink)
+        story = Lives(directory, sink=sink)
         story.write(40)
         sink.fault(BLOCKED)
         if failpoint in ("spool.before_write", "spool.after_write", "spool.after_sync"):
@@ -166,7 +166,7 @@ def while_an_index_is_blocked(directory: Path, failpoint: str) -> None:
 
 def while_dead_letters_are_retried(directory: Path, failpoint: str) -> None:
     """`dead-letter retry`, killed and repeated: the documents are there once, and no record stands any more."""
-    story = Story(directory)
+    story = Lives(directory)
     for _ in range(3):
         story.write()
     assert run_to_end("run", "-c", story.config, "--once", directory=directory).returncode == 3
@@ -199,7 +199,7 @@ AGAIN = (
 
 def again_and_again(directory: Path, _: str) -> None:
     """Many lives, each ended at another step, with no time to recover in between."""
-    story = Story(directory)
+    story = Lives(directory)
     story.write()
     for failpoint in AGAIN:
         assert -signal.SIGKILL == story.live_until_killed(failpoint)

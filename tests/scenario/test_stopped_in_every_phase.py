@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import Running
 from harness.sink import Fault, Sink
-from story import Story
+from lives import Lives
 
 DRAIN_SECONDS = 2.0
 LATE_SECONDS = 12.0
@@ -25,11 +25,11 @@ def stopped(running: Running, *, drain_seconds: float = DRAIN_SECONDS) -> None:
     assert time.monotonic() - began < drain_seconds + LATE_SECONDS
 
 
-def start(story: Story, *, is_ready: bool = True) -> Running:
+def start(story: Lives, *, is_ready: bool = True) -> Running:
     return story.start("--drain", f"{DRAIN_SECONDS:g}s", is_ready=is_ready)
 
 
-def finish(story: Story) -> None:
+def finish(story: Lives) -> None:
     """The next life, with a server that is well."""
     if story.sink is not None:
         story.sink.up()
@@ -45,7 +45,7 @@ def finish(story: Story) -> None:
 @pytest.mark.parametrize("where", ["state/lock", "state/state.db-wal", "out/.shipper/ledger.db", "state/control.sock"])
 def test_while_it_starts(tmp_path: Path, where: str) -> None:
     """As soon as it has begun with its state, its output, its socket."""
-    story = Story(tmp_path)
+    story = Lives(tmp_path)
     story.write()
     with start(story, is_ready=False) as running:
         running.wait_for((tmp_path / where).exists, where)
@@ -55,7 +55,7 @@ def test_while_it_starts(tmp_path: Path, where: str) -> None:
 
 def test_in_the_first_scan(tmp_path: Path) -> None:
     """Hundreds of files, of which it has taken up some."""
-    story = Story(tmp_path)
+    story = Lives(tmp_path)
     for _ in range(300):
         story.write(2)
         story.rotate()
@@ -70,7 +70,7 @@ def test_in_the_first_scan(tmp_path: Path) -> None:
 
 def test_in_a_backlog(tmp_path: Path, sink: Sink) -> None:
     """Most of it is not read yet, and every request takes a while."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     for _ in range(30):
         story.write(1000)
     sink.fault(Fault("slow", seconds=0.5))
@@ -95,7 +95,7 @@ BAD_SERVERS: dict[str, Callable[[Sink], None]] = {
 @pytest.mark.parametrize("what", BAD_SERVERS)
 def test_while_it_waits_for_a_server(tmp_path: Path, sink: Sink, what: str) -> None:
     """The wait, however long it is by now, ends with the drain; nothing that was counted is counted again."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     story.write(50)
     BAD_SERVERS[what](sink)
     with start(story) as running:
@@ -109,7 +109,7 @@ def test_while_it_waits_for_a_server(tmp_path: Path, sink: Sink, what: str) -> N
 
 def test_in_a_reload(tmp_path: Path, sink: Sink) -> None:
     """The reload waits for the server; what is left of the drain counts from the signal."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     story.write()
     sink.fault(Fault("silent"))
     with start(story) as running:
@@ -121,7 +121,7 @@ def test_in_a_reload(tmp_path: Path, sink: Sink) -> None:
 
 def test_twice(tmp_path: Path, sink: Sink) -> None:
     """The second signal ends it at once, however long the drain is."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     story.write()
     sink.fault(Fault("silent"))
     with story.start("--drain", "1h") as running:
@@ -134,7 +134,7 @@ def test_twice(tmp_path: Path, sink: Sink) -> None:
 
 def test_stopped_and_continued(tmp_path: Path, sink: Sink) -> None:
     """SIGSTOP in the middle of the work, while the log is written and rotated; then it goes on as if nothing was."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     story.write(1000)
     with start(story) as running:
         for _ in range(3):
@@ -155,7 +155,7 @@ def test_stopped_and_continued(tmp_path: Path, sink: Sink) -> None:
 
 def test_what_was_written_just_before_the_end_of_a_pod(tmp_path: Path, sink: Sink) -> None:
     """A quiet file gets lines, is rotated and begun again in the moment of the signal: all of it is delivered."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     story.write()
     with story.start("--drain", "60s") as running:
         story.wait_for_everything(running)
@@ -169,7 +169,7 @@ def test_what_was_written_just_before_the_end_of_a_pod(tmp_path: Path, sink: Sin
 
 def test_a_backlog_at_the_end_of_a_pod(tmp_path: Path, sink: Sink) -> None:
     """A slow server and much to read: the drain is long enough, so it reads to the end."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     for _ in range(10):
         story.write(2000)
     sink.fault(Fault("slow", seconds=0.2))
@@ -181,7 +181,7 @@ def test_a_backlog_at_the_end_of_a_pod(tmp_path: Path, sink: Sink) -> None:
 
 def test_a_server_that_is_down_at_the_end_of_a_pod(tmp_path: Path, sink: Sink) -> None:
     """It ends when the grace period does, and not before: the server may come back."""
-    story = Story(tmp_path, sink=sink)
+    story = Lives(tmp_path, sink=sink)
     story.write()
     sink.down()
     with story.start("--drain", "8s") as running:

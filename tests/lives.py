@@ -22,13 +22,14 @@ FUTURE = "2091-01-01"
 
 
 @dataclass
-class Story:
+class Lives:
     """All of it is below one directory; `sink` is the output, or else a local directory."""
 
     directory: Path
     sink: Sink | None = None
     more: str = ""
     """More lines of the configuration."""
+    metrics_start: str = "beginning"
     local: str = ""
     """More settings of the local output."""
     state: Path = field(init=False)
@@ -57,7 +58,7 @@ class Story:
         self.config.write_text(
             f"state: {self.state}\nsources: [{{name: app, paths: ['{self.log.parent}/*.log*']}}]\n"
             f"output: {server or f'{{local: {{directory: {self.output}{self.local}}}}}'}\n"
-            f"metrics: {{start: beginning, listen: '127.0.0.1:0'}}\n{self.more}{more}"
+            f"metrics: {{start: {self.metrics_start}, listen: '127.0.0.1:0'}}\n{self.more}{more}"
         )
 
     # The writer
@@ -120,7 +121,9 @@ class Story:
         """Whether the daemon says that nothing is left."""
         status = running.status()
         output = status["output"]
-        return not (output["pending"] or output["spooled"]) and running.metric("shipper_lag_bytes", cursor="shipped") == 0
+        return (
+            not (output["pending"] or output["spooled"]) and running.metric("shipper_lag_bytes", cursor="shipped") == 0
+        )
 
     @staticmethod
     def counted(running: Running) -> float:
