@@ -30,10 +30,10 @@ _TESTS = Path(__file__).parents[2]
 class Sink(Counterpart):
     """The process: started by the constructor, ended by `stop()` or as a context manager, and its documents with it."""
 
-    def __init__(self, *, port: int | None = None, discard: bool = False, seed: int = 0) -> None:
+    def __init__(self, *, port: int | None = None, discard: bool = False, ids_only: bool = False, seed: int = 0) -> None:
         self._directory = scratch("sink")
         command = [sys.executable, "-m", "harness.sink", "--port", str(port or free_port()), "--seed", str(seed)]
-        command += ["--until-stdin-closes", *["--discard"] * discard]
+        command += ["--until-stdin-closes", *["--discard"] * discard, *["--ids-only"] * ids_only]
         path = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH", "")]))
         self._process = Process(command, log=self._directory / "log", env={"PYTHONPATH": path})
         try:
@@ -80,6 +80,10 @@ class Sink(Counterpart):
         if isinstance(answer, dict):  # a single line is a whole JSON text
             return [answer]
         return [json.loads(line) for line in (answer or "").splitlines()]
+
+    def count(self, index: str = "*") -> int:
+        """Return how many documents the indices that match have."""
+        return int(self.request("GET", f"/{index}/_count")[1]["count"])
 
     def stats(self) -> dict[str, Any]:
         """Return what happened since the start or the last `clear()`, the control requests left out.
