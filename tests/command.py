@@ -92,6 +92,15 @@ class Running:
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.log[-6000:]}") from None
 
+    def wait_for_end_or(self, condition: Any, *, timeout_seconds: float = 60.0) -> None:
+        """Wait until it has ended, or `condition()`."""
+        wait_until(
+            lambda: self._process.returncode is not None or bool(condition()),
+            what="the end of the process, or what was waited for",
+            timeout_seconds=timeout_seconds,
+            poll_seconds=0.05,
+        )
+
     def wait_ready(self) -> None:
         self.wait_for(lambda: self.get("/readyz")[0] == 200, "readiness")
 

@@ -65,7 +65,7 @@ def remove(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
     "emptied": lambda path: os.truncate(path, 0),
-    "zeroed": lambda path: path.write_bytes(bytes(path.stat().st_size)) and None,
+    "zeroed": lambda path: overwrite(0, bytes(path.stat().st_size))(path),
     "its header overwritten": overwrite(0, b"\xff" * 100),
     "its middle overwritten": overwrite(4096, b"\xff" * 4096),
 }

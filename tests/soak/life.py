@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,8 @@ rules:
   - {name: winston_lines_total, type: counter, help: Lines., source: winston}
   - {name: app_lines_total, type: counter, help: Lines., source: app}
 """
+FAULTS = ("missing", "unknown", "waiting", "repeated")
+"""Places of lines in the audit that are a fault while no daemon runs."""
 _COUNTED = re.compile(r"^(winston|app)_lines_total (\S+)$", re.MULTILINE)
 _LOST = re.compile(r"^shipper_unread_lost_bytes_total\{[^}]*\} (\S+)$", re.MULTILINE)
 
@@ -85,12 +88,12 @@ class Shipper:
         return not (lag or output["pending"] or output["spooled"])
 
     def missing(self) -> int:
-        """How many lines the audit does not find; raises ValueError with its words if it could not finish."""
-        done = run_to_end("audit", "-c", self.config, directory=self.directory, timeout_seconds=1800)
-        found = re.search(r"([\d,]+) missing", done.stdout)
-        if done.returncode not in (0, 1) or (done.returncode == 1 and found is None):
-            raise ValueError(f"audit ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        return int(found[1].replace(",", "")) if found else 0
+        """How many lines the audit finds fault with; raises ValueError with its words if it could not finish."""
+        done = run_to_end("audit", "-c", self.config, "--json", directory=self.directory, timeout_seconds=1800)
+        if not done.stdout:
+            raise ValueError(f"audit ended with {done.returncode}\n{done.stderr[-3000:]}")
+        report = json.loads(done.stdout)
+        return 0 if report["is_good"] else max(1, sum(report["totals"][place] for place in FAULTS))
 
     def dead_letters(self) -> int:
         """How many stand."""

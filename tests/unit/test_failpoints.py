@@ -14,18 +14,15 @@ import pytest
 from shipper.failpoints import NAMES, VARIABLE, chosen
 
 ROOT = Path(__file__).parents[2]
+PASSING = ("failpoint", "_change")
+"""Functions whose last argument is a failpoint's name."""
 
 
 def _passed_in(path: Path) -> list[str]:
     """The names with which a module passes failpoints."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "failpoint":
-                found += [each.value for each in node.args if isinstance(each, ast.Constant)]
-            elif node.func.id == "_change":
-                found += [node.args[-1].value] if isinstance(node.args[-1], ast.Constant) else []
-    return found
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    last = [call.args[-1] for call in calls if isinstance(call.func, ast.Name) and call.func.id in PASSING]
+    return [str(each.value) for each in last if isinstance(each, ast.Constant)]
 
 
 def test_names_and_places_are_the_same() -> None:

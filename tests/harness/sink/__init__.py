@@ -30,7 +30,9 @@ _TESTS = Path(__file__).parents[2]
 class Sink(Counterpart):
     """The process: started by the constructor, ended by `stop()` or as a context manager, and its documents with it."""
 
-    def __init__(self, *, port: int | None = None, discard: bool = False, ids_only: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, *, port: int | None = None, discard: bool = False, ids_only: bool = False, seed: int = 0
+    ) -> None:
         self._directory = scratch("sink")
         command = [sys.executable, "-m", "harness.sink", "--port", str(port or free_port()), "--seed", str(seed)]
         command += ["--until-stdin-closes", *["--discard"] * discard, *["--ids-only"] * ids_only]
