@@ -1,3 +1,3 @@
 """Fixtures for all tests: the real counterparts come from the `harness` package."""
 
-pytest_plugins = ["harness.fixtures"]
+pytest_plugins = ["harness.fixtures", "together"]

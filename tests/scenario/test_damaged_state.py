@@ -17,6 +17,7 @@ from command import run_to_end
 from harness.sink import Fault, Sink
 from lives import Lives
 
+pytestmark = pytest.mark.together
 BLOCKED = Fault("items", status=403, type="cluster_block_exception", index="logs-2024.01.16")
 
 
@@ -84,9 +85,9 @@ def expect_restart_at_present_end(story: Lives) -> str:
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "missing", "of a later release", "only its log is there"])
-def test_the_state(tmp_path: Path, damage: str) -> None:
+def test_the_state(directory: Path, damage: str) -> None:
     """It is set aside and named; no line comes twice, none is missing, nothing is thrown away."""
-    story = Lives(tmp_path, metrics_start="now")
+    story = Lives(directory, metrics_start="now")
     first_life(story, is_killed=damage == "only its log is there")
     change = {"of a later release": execute("PRAGMA user_version=99")}.get(damage) or DAMAGES.get(damage, remove)
     change(story.state / "state.db")
@@ -100,18 +101,18 @@ def test_the_state(tmp_path: Path, damage: str) -> None:
     story.assert_clean()
 
 
-def test_the_state_of_an_earlier_release(tmp_path: Path) -> None:
+def test_the_state_of_an_earlier_release(directory: Path) -> None:
     """It is taken over: shipping and counting go on where they were."""
-    story = Lives(tmp_path)
+    story = Lives(directory)
     first_life(story)
     execute("ALTER TABLE files DROP COLUMN is_renamed", "PRAGMA user_version=1")(story.state / "state.db")
     story.live_to_the_end()
     story.assert_clean()
 
 
-def test_the_end_of_the_state_s_log(tmp_path: Path) -> None:
+def test_the_end_of_the_state_s_log(directory: Path) -> None:
     """A commit that a power cut tore is one that was not made: its lines are read and counted again, once."""
-    story = Lives(tmp_path)
+    story = Lives(directory)
     first_life(story, is_killed=True)
     log = story.state / "state.db-wal"
     os.truncate(log, log.stat().st_size - 100)
@@ -120,22 +121,22 @@ def test_the_end_of_the_state_s_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "missing"])
-def test_the_ledger_of_a_local_output(tmp_path: Path, damage: str) -> None:
+def test_the_ledger_of_a_local_output(directory: Path, damage: str) -> None:
     """It is made anew from the ids in the day files; the counters do not notice."""
-    story = Lives(tmp_path)
+    story = Lives(directory)
     first_life(story)
     DAMAGES.get(damage, remove)(story.output / ".shipper/ledger.db")
     story.live_to_the_end()
     story.assert_clean()
 
 
-def test_the_ledger_of_a_later_release(tmp_path: Path) -> None:
+def test_the_ledger_of_a_later_release(directory: Path) -> None:
     """It is refused: what it knows beyond ours (lines that made no document) would be lost by making it anew."""
-    story = Lives(tmp_path)
+    story = Lives(directory)
     first_life(story)
     ledger = story.output / ".shipper/ledger.db"
     execute("PRAGMA user_version=99")(ledger)
-    refused = run_to_end("run", "-c", story.config, directory=tmp_path)
+    refused = run_to_end("run", "-c", story.config, directory=directory)
     assert refused.returncode == 2
     assert f"{str(ledger)!r} was written by a newer version" in refused.stderr
     execute("PRAGMA user_version=1")(ledger)
@@ -143,9 +144,9 @@ def test_the_ledger_of_a_later_release(tmp_path: Path) -> None:
     story.assert_clean()
 
 
-def test_state_and_ledger_at_once(tmp_path: Path) -> None:
+def test_state_and_ledger_at_once(directory: Path) -> None:
     """Of both nothing is left but the day files: still no line comes twice."""
-    story = Lives(tmp_path, metrics_start="now")
+    story = Lives(directory, metrics_start="now")
     first_life(story)
     os.truncate(story.state / "state.db", 5000)
     os.truncate(story.output / ".shipper/ledger.db", 5000)
@@ -156,19 +157,19 @@ def test_state_and_ledger_at_once(tmp_path: Path) -> None:
 # A container that is started again
 
 
-def test_a_volume_that_is_kept(tmp_path: Path, sink: Sink) -> None:
+def test_a_volume_that_is_kept(directory: Path, own_sink: Sink) -> None:
     """Nothing is sent again that was acknowledged; counters go on."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     first_life(story)
-    before = sink.stats()["duplicates"]
+    before = own_sink.stats()["duplicates"]
     story.live_to_the_end()
-    assert sink.stats()["duplicates"] == before
+    assert own_sink.stats()["duplicates"] == before
     story.assert_clean()
 
 
-def test_a_volume_that_is_lost(tmp_path: Path, sink: Sink) -> None:
+def test_a_volume_that_is_lost(directory: Path, own_sink: Sink) -> None:
     """All is sent again, and the server has it: said by a counter. Counters begin again at the present end."""
-    story = Lives(tmp_path, sink=sink, metrics_start="now")
+    story = Lives(directory, sink=own_sink, metrics_start="now")
     first_life(story)
     shutil.rmtree(story.state)
     with story.start() as running:
@@ -188,9 +189,9 @@ def torn(path: Path) -> None:
         file.write(path.read_bytes()[:40])
 
 
-def test_a_dead_letter_torn_at_its_end(tmp_path: Path) -> None:
+def test_a_dead_letter_torn_at_its_end(directory: Path) -> None:
     """The half record is closed by a newline; `list` says that it is none, `retry` goes past it."""
-    story = Lives(tmp_path)
+    story = Lives(directory)
     first_life(story)
     [letters] = (story.state / "dead-letter").glob("*.ndjson")
     torn(letters)
@@ -198,25 +199,25 @@ def test_a_dead_letter_torn_at_its_end(tmp_path: Path) -> None:
         story.write()
         story.wait_for_everything(running)
         assert running.stop() == 0
-    listed = run_to_end("dead-letter", "list", "-c", story.config, directory=tmp_path)
+    listed = run_to_end("dead-letter", "list", "-c", story.config, directory=directory)
     assert f"{len(story.of_the_future)} dead letters" in listed.stdout
     assert "1 lines are no records" in listed.stdout
-    retried = run_to_end("dead-letter", "retry", "-c", story.config, "--force", directory=tmp_path)
+    retried = run_to_end("dead-letter", "retry", "-c", story.config, "--force", directory=directory)
     assert retried.returncode == 0, retried.stderr
     assert len(story.documents()) == story.written
 
 
-def test_a_spool_torn_at_its_end(tmp_path: Path, sink: Sink) -> None:
+def test_a_spool_torn_at_its_end(directory: Path, own_sink: Sink) -> None:
     """What is whole in it is delivered; of the half record the line is still in its file."""
-    story = Lives(tmp_path, sink=sink)
-    sink.fault(BLOCKED)
+    story = Lives(directory, sink=own_sink)
+    own_sink.fault(BLOCKED)
     story.write(100)
     with story.start() as running:
         running.wait_for(lambda: story.counted(running) == 100, "all counted")
         assert running.stop() == 0
     [spooled] = (story.state / "spool").glob("*.ndjson")
     torn(spooled)
-    sink.fault()
+    own_sink.fault()
     story.live_to_the_end()
     story.assert_clean()
     assert [] == list((story.state / "spool").iterdir())

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -221,27 +220,13 @@ STORIES: dict[str, Callable[[Path, str], None]] = {
     **dict.fromkeys(by_prefix("retry."), while_dead_letters_are_retried),
     "again and again": again_and_again,
 }
-AT_ONCE = 4
-"""They wait most of their time."""
 
 
-@pytest.fixture(scope="module")
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[None]]]:
-    """The stories of the tests that were chosen, some at a time."""
-    chosen = [item.callspec.params.get("where") for item in request.session.items if hasattr(item, "callspec")]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {
-            where: pool.submit(STORIES[where], tmp_path_factory.mktemp("story"), where)
-            for where in chosen
-            if where in STORIES
-        }
-        pool.shutdown(cancel_futures=True)
-
-
+@pytest.mark.together
 @pytest.mark.parametrize("where", STORIES)
-def test_each_line_is_there_once_and_counted_once(told: dict[str, Future[None]], where: str) -> None:
+def test_each_line_is_there_once_and_counted_once(directory: Path, where: str) -> None:
     """Killed there, and started again."""
-    told[where].result()
+    STORIES[where](directory, where)
 
 
 def test_every_step_has_a_story() -> None:

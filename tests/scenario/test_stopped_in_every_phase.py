@@ -12,6 +12,7 @@ from command import Running
 from harness.sink import Fault, Sink
 from lives import Lives
 
+pytestmark = pytest.mark.together
 DRAIN_SECONDS = 2.0
 LATE_SECONDS = 12.0
 """What may come on top, on a machine that has much to do: giving up, the last commit, the end of the interpreter."""
@@ -43,19 +44,19 @@ def finish(story: Lives) -> None:
 
 
 @pytest.mark.parametrize("where", ["state/lock", "state/state.db-wal", "out/.shipper/ledger.db", "state/control.sock"])
-def test_while_it_starts(tmp_path: Path, where: str) -> None:
+def test_while_it_starts(directory: Path, where: str) -> None:
     """As soon as it has begun with its state, its output, its socket."""
-    story = Lives(tmp_path)
+    story = Lives(directory)
     story.write()
     with start(story, is_ready=False) as running:
-        running.wait_for((tmp_path / where).exists, where)
+        running.wait_for((directory / where).exists, where)
         stopped(running)
     finish(story)
 
 
-def test_in_the_first_scan(tmp_path: Path) -> None:
+def test_in_the_first_scan(directory: Path) -> None:
     """Hundreds of files, of which it has taken up some."""
-    story = Lives(tmp_path)
+    story = Lives(directory)
     for _ in range(300):
         story.write(2)
         story.rotate()
@@ -68,16 +69,16 @@ def test_in_the_first_scan(tmp_path: Path) -> None:
 # Working
 
 
-def test_in_a_backlog(tmp_path: Path, sink: Sink) -> None:
+def test_in_a_backlog(directory: Path, own_sink: Sink) -> None:
     """Most of it is not read yet, and every request takes a while."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     for _ in range(30):
         story.write(1000)
-    sink.fault(Fault("slow", seconds=0.5))
+    own_sink.fault(Fault("slow", seconds=0.5))
     with start(story) as running:
-        running.wait_for(lambda: len(sink.docs()) > 0, "the first documents")
+        running.wait_for(lambda: len(own_sink.docs()) > 0, "the first documents")
         stopped(running)
-    assert len(sink.docs()) < story.written - 1000
+    assert len(own_sink.docs()) < story.written - 1000
     finish(story)
 
 
@@ -93,25 +94,25 @@ BAD_SERVERS: dict[str, Callable[[Sink], None]] = {
 
 
 @pytest.mark.parametrize("what", BAD_SERVERS)
-def test_while_it_waits_for_a_server(tmp_path: Path, sink: Sink, what: str) -> None:
+def test_while_it_waits_for_a_server(directory: Path, own_sink: Sink, what: str) -> None:
     """The wait, however long it is by now, ends with the drain; nothing that was counted is counted again."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     story.write(50)
-    BAD_SERVERS[what](sink)
+    BAD_SERVERS[what](own_sink)
     with start(story) as running:
         running.wait_for(lambda: story.counted(running) == 50, "all counted")
         running.wait_for(lambda: running.status()["output"]["pending"] > 0, "documents under way")
         stopped(running)
     if what in ("down", "not allowed"):
-        assert [] == sink.docs()
+        assert [] == own_sink.docs()
     finish(story)
 
 
-def test_in_a_reload(tmp_path: Path, sink: Sink) -> None:
+def test_in_a_reload(directory: Path, own_sink: Sink) -> None:
     """The reload waits for the server; what is left of the drain counts from the signal."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     story.write()
-    sink.fault(Fault("silent"))
+    own_sink.fault(Fault("silent"))
     with start(story) as running:
         running.wait_for(lambda: running.status()["output"]["pending"] > 0, "documents under way")
         running.signal(signal.SIGHUP)
@@ -119,11 +120,11 @@ def test_in_a_reload(tmp_path: Path, sink: Sink) -> None:
     finish(story)
 
 
-def test_twice(tmp_path: Path, sink: Sink) -> None:
+def test_twice(directory: Path, own_sink: Sink) -> None:
     """The second signal ends it at once, however long the drain is."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     story.write()
-    sink.fault(Fault("silent"))
+    own_sink.fault(Fault("silent"))
     with story.start("--drain", "1h") as running:
         running.wait_for(lambda: running.status()["output"]["pending"] > 0, "documents under way")
         running.signal(signal.SIGTERM)
@@ -132,9 +133,9 @@ def test_twice(tmp_path: Path, sink: Sink) -> None:
     finish(story)
 
 
-def test_stopped_and_continued(tmp_path: Path, sink: Sink) -> None:
+def test_stopped_and_continued(directory: Path, own_sink: Sink) -> None:
     """SIGSTOP in the middle of the work, while the log is written and rotated; then it goes on as if nothing was."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     story.write(1000)
     with start(story) as running:
         for _ in range(3):
@@ -153,9 +154,9 @@ def test_stopped_and_continued(tmp_path: Path, sink: Sink) -> None:
 # A pod that ends: `--drain` near the grace period
 
 
-def test_what_was_written_just_before_the_end_of_a_pod(tmp_path: Path, sink: Sink) -> None:
+def test_what_was_written_just_before_the_end_of_a_pod(directory: Path, own_sink: Sink) -> None:
     """A quiet file gets lines, is rotated and begun again in the moment of the signal: all of it is delivered."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     story.write()
     with story.start("--drain", "60s") as running:
         story.wait_for_everything(running)
@@ -167,23 +168,23 @@ def test_what_was_written_just_before_the_end_of_a_pod(tmp_path: Path, sink: Sin
     story.assert_clean()
 
 
-def test_a_backlog_at_the_end_of_a_pod(tmp_path: Path, sink: Sink) -> None:
+def test_a_backlog_at_the_end_of_a_pod(directory: Path, own_sink: Sink) -> None:
     """A slow server and much to read: the drain is long enough, so it reads to the end."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     for _ in range(10):
         story.write(2000)
-    sink.fault(Fault("slow", seconds=0.2))
+    own_sink.fault(Fault("slow", seconds=0.2))
     with story.start("--drain", "60s", is_ready=False) as running:
         running.wait_for((story.state / "control.sock").exists, "the socket")
         stopped(running, drain_seconds=60)
     story.assert_clean()
 
 
-def test_a_server_that_is_down_at_the_end_of_a_pod(tmp_path: Path, sink: Sink) -> None:
+def test_a_server_that_is_down_at_the_end_of_a_pod(directory: Path, own_sink: Sink) -> None:
     """It ends when the grace period does, and not before: the server may come back."""
-    story = Lives(tmp_path, sink=sink)
+    story = Lives(directory, sink=own_sink)
     story.write()
-    sink.down()
+    own_sink.down()
     with story.start("--drain", "8s") as running:
         began = time.monotonic()
         stopped(running, drain_seconds=8)

@@ -105,6 +105,7 @@ class Store:
     def __init__(self, *, keeps_sources: bool = True) -> None:
         self._keeps_sources = keeps_sources
         self._documents: dict[tuple[str, str], Document] = {}  # guarded by _lock
+        self._indices: set[str] = set()  # guarded by _lock
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
@@ -124,15 +125,18 @@ class Store:
         with self._lock:
             return sum(fnmatchcase(index, pattern) for index, _ in self._documents)
 
-    def has(self, index: str, identities: Sequence[str]) -> list[bool]:
-        """Return of each id whether it is in the index."""
+    def has(self, index: str, identities: Sequence[str]) -> list[bool] | None:
+        """Return of each id whether it is in the index; None if there is no such index."""
         with self._lock:
+            if index not in self._indices:
+                return None
             return [(index, identity) in self._documents for identity in identities]
 
     def clear(self) -> None:
         """Forget all documents."""
         with self._lock:
             self._documents.clear()
+            self._indices.clear()
 
     def _apply(self, operation: Operation, fault: Fault | None) -> Result:
         action, index = operation.action, operation.index_name
@@ -158,6 +162,7 @@ class Store:
         return Result(action, index, identity, 200 if is_known else 201, number)
 
     def _document(self, number: int, operation: Operation) -> Document:
+        self._indices.add(operation.index_name)
         return Document(number, operation.source if self._keeps_sources else b"")
 
 

@@ -208,11 +208,12 @@ class Core:
     def _read(self, index: str, what: str, body: bytes) -> Answer:
         if what == "_count":
             return _json({"count": self._store.count(index)})
-        if not self._store.count(index):
-            return _error(404, "index_not_found_exception", f"no such index [{index}]")
         identities = orjson.loads(body)["ids"]
-        pairs = zip(identities, self._store.has(index, identities), strict=True)
-        return _json({"docs": [{"_index": index, "_id": identity, "found": found} for identity, found in pairs]})
+        found = self._store.has(index, identities)
+        if found is None:
+            return _error(404, "index_not_found_exception", f"no such index [{index}]")
+        pairs = zip(identities, found, strict=True)
+        return _json({"docs": [{"_index": index, "_id": identity, "found": is_there} for identity, is_there in pairs]})
 
     def _refusing(self, path: str) -> Callable[[Operation], Fault | None]:
         faults = self.faults
