@@ -148,3 +148,24 @@ def test_a_first_start_on_a_full_disk(directory: Path, place: str) -> None:
         assert "Traceback" not in refused.stderr
         story.live_to_the_end()
         story.assert_clean()
+
+
+@pytest.mark.parametrize("place", ["state/spool"])
+def test_a_start_with_a_spool_that_cannot_be_put_in_order(directory: Path, own_sink: Sink, place: str) -> None:
+    """Exit code 2 with the file and the reason, not a stack."""
+    with on_small_disk(directory, place) as (story, disk):
+        story.sink = own_sink
+        story.configure()
+        story.write()
+        (disk / "00000001-left.tmp").write_text("of a crash")
+        set_read_only(disk, is_read_only=True)
+        refused = run_to_end("run", "-c", story.config, directory=directory)
+        set_read_only(disk, is_read_only=False)
+
+        assert refused.returncode == 2, refused.stderr
+        assert (
+            f"the spool cannot be used: [Errno 30] Read-only file system: '{disk}/00000001-left.tmp'" in refused.stderr
+        )
+        assert "Traceback" not in refused.stderr
+        story.live_to_the_end()
+        story.assert_clean()
