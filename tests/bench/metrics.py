@@ -22,7 +22,7 @@ import msgspec
 from counted import many_counters
 from prometheus_client import CollectorRegistry
 
-from bench.lines import PATHS, write_requests
+from bench.lines import PATHS, write_lines
 from bench.measure import COMMAND, cost_of, reference_seconds, ship_once
 from exporter.exposition import Format
 from exporter.rulereader import DEFAULT_BUCKETS
@@ -102,8 +102,8 @@ def _check(who: str, counted: float, lines: int) -> None:
 
 def ship(path: Path, *, lines: int, core: int | None, is_counting: bool) -> float:
     """CPU seconds of the whole pipeline into a sink, with and without the metrics."""
-    more = "" if is_counting else ", metrics: false"
-    return ship_once(path, lines=lines, config="compression: none", source=more, core=core).cpu_seconds
+    more = "" if is_counting else "metrics: false"
+    return ship_once(path, documents=lines, output="compression: none", source=more, core=core).cpu_seconds
 
 
 def scrape_seconds(form: Format) -> float:
@@ -139,7 +139,7 @@ def main() -> None:
             variants[title] = partial(mtail_once, program=program, lines=lines, core=core)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         path = Path(name) / "requests.log"
-        size = write_requests(path, lines)
+        size = write_lines(path, lines)
         print(f"{lines:,} request lines of {size / lines:.0f} bytes, {runs} runs in turn, on one core", flush=True)
         seconds: dict[str, list[float]] = {title: [] for title in variants}
         for _ in range(runs):
