@@ -43,14 +43,14 @@ def targets(
 ) -> Targets:
     """The files of `paths` (relative ones are from `directory`), or all that are followed if there are none.
 
-    `archived`: of `paths` also what only `replay` reads.
+    `archived`: also what only `replay` reads.
 
     Raises ConfigError for a source that does not exist, and for a file that belongs to none.
     """
     sources = {source.name: source for source in settings.sources}
     if source_name and source_name not in sources:
         raise ConfigError([f"--source: there is no source {source_name!r}; there are {', '.join(sources)}"])
-    followed = scan(settings.sources, own_directories=own_directories)
+    followed = scan(settings.sources, own_directories=own_directories, archived=archived)
     typed = followed
     if paths:
         patterns = tuple(absolute_glob(path, directory) for path in paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from shipper.errors import ConfigError, InUseError, OutputError, ShipperError
 
 if TYPE_CHECKING:
     from shipper.config import Loaded
+    from shipper.replay.backfill import MetricsWish
 
 _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
 
@@ -50,6 +52,24 @@ _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
     metavar="SIZE",
     help=("Stop reading a file that unfolds to more; 0: never."),
 )
+@click.option("--metrics", metavar="DIR", help="Also write Prometheus history: OpenMetrics files, one a UTC day.")
+@click.option("--blocks", metavar="TSDB_DIR", help="Also make TSDB blocks of them with promtool.")
+@click.option(
+    "--step",
+    default=15.0,
+    show_default=True,
+    type=click.FloatRange(1, 3600),
+    metavar="SECONDS",
+    help=("Time between samples of history: the scrape interval."),
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help=("A label of all history, such as job and instance of the live target; may be repeated."),
+)
+@click.option("--no-ship", is_flag=True, help="Send nothing: for --metrics alone.")
 @click.option("--dry-run", is_flag=True, help="Read everything, send nothing, and say what would be sent where.")
 @click.option("--summary", metavar="DIR", help="Add up the ledgers of all shards below DIR, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="The ledger for programs.")
@@ -73,6 +93,11 @@ def replay(
     rate: float | None,
     max_ratio: int,
     max_size: str,
+    metrics: str | None,
+    blocks: str | None,
+    step: float,
+    labels: tuple[str, ...],
+    no_ship: bool,
     dry_run: bool,
     summary: str | None,
     as_json: bool,
@@ -90,6 +115,7 @@ def replay(
       shipper replay -c /etc/shipper/shipper.yml 'archive/**/*.gz'
       shipper replay logs/ --output http://localhost:9200 --since 2024-01-01 --until 2024-01-31
       shipper replay backup.tar.gz -c shipper.yml --dry-run
+      shipper replay archive/ -c shipper.yml --metrics history/ --label job=shipper --label instance=app1:9640
       zcat combined.gz | shipper replay - --stem combined.log --output ./shipped
 
     \b
@@ -130,6 +156,8 @@ def replay(
             workers=workers or 0,
             shard=shard,
             lines_per_second=rate or 0.0,
+            metrics=_metrics_wish(metrics, blocks, step=step, labels=labels),
+            ships=not no_ship,
             is_dry=dry_run,
             is_verbose=bool(context.find_root().params.get("verbose")),
             limits=Limits(ratio=max_ratio, size_bytes=size_bytes),
@@ -140,6 +168,26 @@ def replay(
     except (ShipperError, OSError) as error:
         _end(_UNFINISHED, f"not finished: {error}")
     sys.exit(int(code))
+
+
+def _metrics_wish(metrics: str | None, blocks: str | None, *, step: float, labels: Sequence[str]) -> MetricsWish | None:
+    """Raises ConfigError."""
+    from shipper.replay.backfill import MetricsWish
+
+    if metrics is None:
+        if blocks is not None:
+            raise ConfigError(["--blocks: give --metrics DIR too, for the files of which they are made"])
+        return None
+    pairs = [re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", label, re.DOTALL) for label in labels]
+    bad = [label for label, pair in zip(labels, pairs, strict=True) if pair is None]
+    if bad:
+        raise ConfigError([f"--label: {label!r} is not NAME=VALUE" for label in bad])
+    return MetricsWish(
+        directory=Path.cwd() / metrics,
+        blocks=Path.cwd() / blocks if blocks is not None else None,
+        step_seconds=step,
+        labels={pair[1]: pair[2] for pair in pairs if pair is not None},
+    )
 
 
 def _summarize(directory: Path, *, as_json: bool) -> NoReturn:

@@ -26,6 +26,7 @@ from shipper.elastic.bulk import check_index_pattern
 from shipper.engine import own_directories
 from shipper.errors import ConfigError
 from shipper.progress import Progress
+from shipper.replay.backfill import Backfill, MetricsWish
 from shipper.replay.book import Bookkeeper
 from shipper.replay.choice import choice_of, end_of, moment
 from shipper.replay.crew import Crew
@@ -69,6 +70,8 @@ class Request:
     """0: as many as there are cores."""
     shard: str = ""
     lines_per_second: float = 0.0
+    metrics: MetricsWish | None = None
+    ships: bool = True
     is_dry: bool = False
     is_verbose: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -94,6 +97,10 @@ def job_of(request: Request) -> Job:
     shard = shard_of(request.shard) if request.shard else WHOLE
     if shard != WHOLE and STANDARD_INPUT in request.paths:
         raise ConfigError(["--shard: standard input is one stream; shards are made of files"])
+    if request.metrics is not None and shard != WHOLE:
+        raise ConfigError(["--metrics: a day's metrics span files, so one process must see all: not with --shard"])
+    if request.metrics is not None and STANDARD_INPUT in request.paths:
+        raise ConfigError(["--metrics: standard input can be read only once; give files"])
     if request.repairs and request.settings.output.elasticsearch is None:
         raise ConfigError(["--repair: only a server has reduced documents; a directory takes every line as it is"])
     settings = _tagged(_indexed(request.settings, request.index), request.tag)
@@ -216,6 +223,8 @@ class Replay:
         self._job = job_of(request)
         self._started = time.monotonic()
         self._crew: Crew | None = None
+        self._backfill: Backfill | None = None
+        self._metrics: dict[str, Any] = {}
         self._is_interrupted = False
 
     def run(self) -> Ledger:
@@ -241,14 +250,23 @@ class Replay:
     ) -> tuple[Plan, Records, str]:
         wish = self._wish(now)
         plan = self._plan(wish)
+        backfill = self._backfill = self._metrics_wanted(wish)
         tasks, known = tasks_of(plan, earlier)
-        tasks = [task for task in tasks if task.entry.source.ship]
+        tasks = [task for task in tasks if task.entry.source.ship and self._request.ships]
         if isinstance(records, Bookkeeper):
             records.begin(known)
         else:
             records.records.update(known)
         why = self._ship(wish, tasks, records) if tasks and not self._is_interrupted else ""
+        if backfill is not None and not (why or self._is_interrupted):
+            self._metrics, why = backfill.run(plan)
         return plan, records, "interrupted" if self._is_interrupted else why
+
+    def _metrics_wanted(self, wish: Wish) -> Backfill | None:
+        metrics = self._request.metrics
+        if metrics is None or self._request.is_dry:
+            return None
+        return Backfill(settings=self._job.settings, wish=wish, metrics=metrics, state=self._job.directory)
 
     def _wish(self, now: datetime) -> Wish:
         request = self._request
@@ -348,11 +366,15 @@ class Replay:
         self._is_interrupted = True
         if self._crew is not None:
             self._crew.interrupt()
+        if self._backfill is not None:
+            self._backfill.interrupt()
 
     # Ledger
 
     def _ledger(self, plan: Plan, records: Records, why: str) -> Ledger:
         files = [*(records.records[number] for number in sorted(records.records)), *plan.broken]
+        if not self._request.ships:
+            files = list(plan.broken)
         files = [file for file in files if file.lines or file.problem or not file.is_done or file.position]
         broken = sum(bool(file.problem) for file in files)
         if not why and broken:
@@ -368,6 +390,7 @@ class Replay:
             seconds=round(time.monotonic() - self._started, 3),
             files=files,
             left_out=dict(plan.left_out),
+            metrics=self._metrics,
         )
 
 

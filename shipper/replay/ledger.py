@@ -72,8 +72,28 @@ _TITLES = ("lines", "new", "already there", "reduced", "set aside", "dropped", "
 
 
 def as_text(ledger: Ledger) -> str:
-    """A table by file, one by index, and what was left out."""
-    return "\n".join([*_by_file(ledger), "", *_by_index(ledger), *_rest(ledger)])
+    """A table by file, one by index, what was left out, and the metrics."""
+    shipped = [*_by_file(ledger), "", *_by_index(ledger)] if ledger.files else []
+    return "\n".join([*shipped, *_rest(ledger), *_metrics(ledger.metrics)])
+
+
+def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
+    if not metrics:
+        return
+    days = len(metrics["files"])
+    yield (
+        f"metrics: {metrics.get('counted', 0):,} lines, {metrics['series']:,} series, {metrics['samples']:,} samples, "
+        f"{days} day files in {metrics['directory']}"
+    )
+    if metrics["blocks"]:
+        yield f"blocks: {metrics['blocks']}; Prometheus takes them when they lie in its data directory"
+    for name, said in (("undated", "have no time"), ("future", "are of the future")):
+        if metrics.get(name):
+            yield f"metrics: {metrics[name]:,} lines {said}, and have no place in history"
+    for name in metrics["without_history"]:
+        yield f"metrics: rule {name} is about the last minutes, and has no history"
+    for path, problem in metrics["problems"].items():
+        yield f"metrics: {printable(path)}: {problem}"
 
 
 def _numbers(file: FileRecord) -> tuple[int, ...]:

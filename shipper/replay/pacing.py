@@ -1,4 +1,4 @@
-"""How many lines a second all workers together send: one clock for all of them, in a file that each locks for moments."""
+"""How many lines a second all workers together send: one clock for all of them, in a file that each locks briefly."""
 
 from __future__ import annotations
 
