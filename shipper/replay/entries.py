@@ -168,7 +168,8 @@ def entries_of(found: Found, settings: Settings, opener: Opener, left_out: dict[
         if not _is_archive(opened.reader, found.path):
             yield whole
             return
-        members = list(_members(opened.reader, found, left_out))
+        members: list[Entry] = []
+        problem = _add_members(members, opened.reader, found, left_out)
     repeated = {os.path.dirname(one.path) for one in members if one.name.startswith("combined-")}  # noqa: PTH120
     for member in members:
         source = found.source if len(settings.sources) == 1 else source_by_name(settings.sources, member.name)
@@ -178,6 +179,8 @@ def entries_of(found: Found, settings: Settings, opener: Opener, left_out: dict[
             left_out[member.path] = "repeats the combined-* beside it (errors_too: true takes it as well)"
         else:
             yield replace(member, source=source)
+    if problem:
+        raise Damaged(problem)
 
 
 def _is_archive(reader: ByteReader, path: str) -> bool:
@@ -185,33 +188,43 @@ def _is_archive(reader: ByteReader, path: str) -> bool:
     return head[_TAR_MAGIC] == b"ustar" or (len(head) == _TAR_BYTES and path.endswith(ARCHIVES))
 
 
-def _members(reader: ByteReader, found: Found, left_out: dict[str, str]) -> Iterator[Entry]:
-    is_folded = not is_plain(reader)
-    names = directory_matcher(archived=True)
+def _add_members(members: list[Entry], reader: ByteReader, found: Found, left_out: dict[str, str]) -> str:
+    """Adds the logs in an archive; returns why that are not all, '' if they are."""
     try:
         archive = tarfile.TarFile(fileobj=AsFile(reader))
         while (member := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
-            name = os.path.basename(member.name)  # noqa: PTH119
-            path = f"{found.path}/{member.name.removeprefix('./')}"
-            if not member.isreg() or member.issparse():
-                if not member.isdir():
-                    left_out[path] = "not a regular file"
-            elif name.startswith(".") or not names.match(name) or name.endswith(ARCHIVES):
-                left_out[path] = "not named like a log"
-            else:
-                yield Entry(
-                    source=found.source,
-                    path=path,
-                    file=found.real_path,
-                    name=name,
-                    size_bytes=member.size,
-                    mtime=float(member.mtime),
-                    start=member.offset_data,
-                    is_folded=is_folded,
-                )
-    except tarfile.TarError as error:
-        raise Damaged(f"not to be read as a tar archive: {error}") from None
+            _add_member(members, member, found, left_out, is_folded=not is_plain(reader))
+    except (tarfile.TarError, Damaged) as error:
+        return f"not to be read on as a tar archive: {error}"
+    return ""
+
+
+def _add_member(
+    members: list[Entry], member: tarfile.TarInfo, found: Found, left_out: dict[str, str], *, is_folded: bool
+) -> None:
+    name = os.path.basename(member.name)  # noqa: PTH119
+    path = f"{found.path}/{member.name.removeprefix('./')}"
+    if member.isdir():
+        return
+    if not member.isreg() or member.issparse():
+        left_out[path] = "not a regular file"
+        return
+    if name.startswith(".") or not directory_matcher(archived=True).match(name) or name.endswith(ARCHIVES):
+        left_out[path] = "not named like a log"
+        return
+    members.append(
+        Entry(
+            source=found.source,
+            path=path,
+            file=found.real_path,
+            name=name,
+            size_bytes=member.size,
+            mtime=float(member.mtime),
+            start=member.offset_data,
+            is_folded=is_folded,
+        )
+    )
 
 
 def identity_in(opened: Opened, *, scope: str, stem_name: str, identity_line: Callable[[bytes], bytes]) -> str:

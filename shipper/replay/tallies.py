@@ -14,6 +14,7 @@ import msgspec
 
 from shipper.batch import Mark
 from shipper.errors import StateError
+from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
 from shipper.replay.records import FileRecord
 
@@ -78,6 +79,7 @@ class Tallies:
     ) -> None:
         """Adds increases by series (its key) and step; `zeros` has the row of each series that is new, at 0."""
         self._turn += 1
+        failpoint("tallies.before_commit")
         try:
             with self._connection as connection:
                 for key, zero in zeros.items():
