@@ -32,6 +32,7 @@ _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
 @click.option("--stem", default="", metavar="NAME", help="The log's name if the files have another (and for -).")
 @click.option("--index", default="", metavar="PATTERN", help="Into other indices than the configuration says.")
 @click.option("--tag", default="", metavar="TAG", help="A tag for every document that is new.")
+@click.option("--repair", is_flag=True, help="Replace reduced documents by whole ones, once the mapping is mended.")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Processes.  [default: cores]")
 @click.option("--shard", default="", metavar="I/N", help="Only part I (from 0) of N; the other parts run elsewhere.")
 @click.option(
@@ -88,6 +89,7 @@ def replay(
     stem: str,
     index: str,
     tag: str,
+    repair: bool,
     workers: int | None,
     shard: str,
     rate: float | None,
@@ -153,6 +155,7 @@ def replay(
             where=where,
             index=index,
             tag=tag,
+            repairs=repair,
             workers=workers or 0,
             shard=shard,
             lines_per_second=rate or 0.0,

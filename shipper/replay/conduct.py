@@ -24,7 +24,7 @@ import msgspec
 from shipper.daemon import Exit
 from shipper.elastic.bulk import check_index_pattern
 from shipper.engine import own_directories
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, UndeliveredError
 from shipper.progress import Progress
 from shipper.replay.backfill import Backfill, MetricsWish
 from shipper.replay.book import Bookkeeper
@@ -35,7 +35,7 @@ from shipper.replay.hands import Orders, hands_of
 from shipper.replay.ledger import Ledger
 from shipper.replay.outputs import spools_in
 from shipper.replay.plan import WHOLE, Plan, Planner, Shard, shard_of, tasks_of
-from shipper.replay.records import FileRecord
+from shipper.replay.records import RESULTS, FileRecord
 from shipper.replay.streams import Limits
 from shipper.replay.worker import Task, Wish
 from shipper.settings import OutputSettings, Secret, Settings
@@ -189,7 +189,7 @@ class Screen:
         self._progress.advance(count, self._detail)
 
     def _text(self, now: float, done: int) -> str:
-        totals = {"created": 0, "duplicate": 0, "reduced": 0, "dead_letter": 0}
+        totals = dict.fromkeys(RESULTS, 0)
         for record in self._records.records.values():
             for name, count in record.results().items():
                 totals[name] += count
@@ -322,6 +322,7 @@ class Replay:
             lines_per_second=request.lines_per_second,
             clock=clock,
             is_dry=request.is_dry,
+            repairs=request.repairs,
             is_verbose=request.is_verbose,
         )
         hands = hands_of(orders, count=self._worker_count(tasks), is_alone=self._is_alone(tasks))
@@ -337,6 +338,8 @@ class Replay:
             self._crew.interrupt()
         try:
             return self._crew.run()
+        except UndeliveredError as error:
+            return str(error)
         finally:
             screen.clear()
 

@@ -5,8 +5,6 @@ A process of its own ends when its parent does (the pipe closes), and leaves sig
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import multiprocessing
 import os
 import signal
@@ -19,14 +17,13 @@ from pathlib import Path
 from typing import Protocol
 
 from shipper.batch import Output
-from shipper.errors import OutputError, ShipperError
+from shipper.errors import ShipperError, UndeliveredError
 from shipper.replay.outputs import CountingOutput, make_output
 from shipper.replay.pacing import Pace
-from shipper.replay.worker import Command, Message, Stop, Wish, Worker
+from shipper.replay.worker import Command, Message, Repairer, Stop, Wish, Worker
 from shipper.settings import Settings
 
 _CRASHED = 70
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class Orders:
     clock: Path | None
     """A file that all workers share, to keep that rate together."""
     is_dry: bool
+    repairs: bool = False
     is_verbose: bool = False
 
     def output(self, number: int, on_crash: Callable[[], None]) -> Output:
@@ -48,6 +46,15 @@ class Orders:
         if self.is_dry:
             return CountingOutput()
         return make_output(self.settings, directory=self.directory, number=number, on_crash=on_crash)
+
+    def repairer(self) -> Repairer | None:
+        """Raises OutputError."""
+        server = self.settings.output.elasticsearch
+        if not self.repairs or server is None or self.is_dry:
+            return None
+        from shipper.replay import repair  # what only a server needs
+
+        return repair.Repairer(server)
 
     def pace(self) -> Pace:
         """Raises OSError."""
@@ -60,10 +67,10 @@ class Hand(Protocol):
     number: int
 
     def tell(self, command: Command) -> None:
-        """Raises OutputError if the worker is gone."""
+        """Raises UndeliveredError if the worker is gone."""
 
     def hear(self) -> list[Message]:
-        """What it has said since; never waits. Raises OutputError if it is gone."""
+        """What it has said since; waits but for moments. Raises UndeliveredError if it is gone."""
 
     def stop_soon(self, stop: Stop) -> None:
         """Called by a signal handler."""
@@ -90,6 +97,7 @@ class OwnHand:
             output=output,
             pace=orders.pace(),
             send=self._messages.append,
+            repairer=orders.repairer(),
         )
 
     def _crash(self) -> None:
@@ -105,7 +113,7 @@ class OwnHand:
         until = time.monotonic() + 0.1
         while not (self._messages or self._worker.is_closed) and time.monotonic() < until:
             if self._has_crashed:
-                raise OutputError("the output has ended; the log says why")
+                raise UndeliveredError("the output has ended; the log says why")
             pause = self._worker.step()
             if pause > 0 and not self._messages:
                 self._worker.wait(pause)
@@ -157,9 +165,9 @@ class ProcessHand:
                 raise self._gone() from None
         return messages
 
-    def _gone(self) -> OutputError:
+    def _gone(self) -> UndeliveredError:
         self._process.join(5)
-        return OutputError(f"worker {self.number} (process {self.pid}) ended with {self._process.exitcode}")
+        return UndeliveredError(f"worker {self.number} (process {self.pid}) ended with {self._process.exitcode}")
 
     def end(self) -> None:
         self.connection.close()
@@ -197,6 +205,7 @@ def _work(connection: Connection, orders: Orders, number: int) -> None:
         output=output,
         pace=orders.pace(),
         send=connection.send,
+        repairer=orders.repairer(),
     )
     try:
         while not worker.is_closed:
@@ -205,7 +214,8 @@ def _work(connection: Connection, orders: Orders, number: int) -> None:
             pause = worker.step()
             if pause > 0:
                 worker.wait(pause)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        with contextlib.suppress(OSError):
-            log.debug("worker %d ends with its parent", number)
+    except ShipperError as error:
+        connection.send(error)
+        os._exit(_CRASHED)
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent has ended
         os._exit(_CRASHED)

@@ -138,6 +138,8 @@ def _rest(ledger: Ledger) -> Iterator[str]:
         yield f"not read: {printable(path)}: {why}"
     if len(ledger.left_out) > _MOST_FILES:
         yield f"not read: {len(ledger.left_out) - _MOST_FILES} more (all with --json)"
+    if repaired := ledger.totals()["repaired"]:
+        yield f"{repaired:,} reduced documents were replaced by whole ones"
     yield from ledger.notes
 
 
@@ -192,7 +194,7 @@ class Summary(msgspec.Struct):
         titles = ("files", "lines", "new", "already there", "reduced", "set aside", "dropped", "not chosen")
         rows = [(f"{self.shards} shards", [self.totals.get(name, 0) for name in shown], "")]
         lines = [f"{self.command}", *table(("", *titles), rows)]
-        indices = [(index, [counts.get(name, 0) for name in RESULTS], "") for index, counts in self.indices.items()]
+        indices = [(index, [counts.get(name, 0) for name in RESULTS[:4]], "") for index, counts in self.indices.items()]
         lines += table(("index", *titles[2:6]), indices) if indices else []
         lines += [
             f"shard {number} has no ledger here: it has not run, or its state lies elsewhere" for number in self.missing

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-RESULTS = ("created", "duplicate", "reduced", "dead_letter")
+RESULTS = ("created", "duplicate", "reduced", "dead_letter", "repaired")
 
 
 class FileRecord(msgspec.Struct, kw_only=True):

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from shipper.batch import Documents, Output, OutputStatus
 from shipper.delivered import whole_lines
@@ -139,6 +140,15 @@ class _File:
     """Since the last report."""
 
 
+class Repairer(Protocol):
+    """Makes reduced documents whole (`repair.Repairer`)."""
+
+    def repair(self, documents: Documents) -> int:
+        """How many of them it has replaced. Raises UndeliveredError."""
+
+    def close(self) -> None: ...
+
+
 class Worker:
     """`take` commands, `step` until `is_closed`. The output's threads only call `_note_done`."""
 
@@ -150,6 +160,7 @@ class Worker:
         output: Output,
         pace: Pace,
         send: Callable[[Message], None],
+        repairer: Repairer | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -157,6 +168,7 @@ class Worker:
         self._output = output
         self._pace = pace
         self._send = send
+        self._repairer = repairer
         self._monotonic = monotonic
         self._choice = Choice(since=wish.since, until=wish.until, where=wish.where)
         self._redactor = redactor(settings)
@@ -348,9 +360,16 @@ class Worker:
             while file.flights and not file.flights[0].left:
                 done = file.flights.popleft()
                 for part in done.parts:
+                    self._repair(part)
                     _count(part, done.passed.indices)
                 add(file.record, done.passed)
                 file.is_changed = True
+
+    def _repair(self, part: Documents) -> None:
+        had = part.results.get("duplicate", 0)
+        if self._repairer is not None and had:
+            repaired = self._repairer.repair(part)
+            part.results |= {"duplicate": had - repaired, "repaired": repaired}
 
     def _report(self) -> None:
         now = self._monotonic()
@@ -376,6 +395,8 @@ class Worker:
                 file.reading.close()
         self._opener.close()
         self._pace.close()
+        if self._repairer is not None:
+            self._repairer.close()
         self.is_closed = True
         self._send(Closed(is_delivered, self._output.status()))
 

@@ -167,13 +167,13 @@ def test_a_bomb_is_read_only_to_the_limit(kind: str, limits: Limits) -> None:
     folded = COMPRESS[kind](BOMB)
     codec = archive_codec_of(folded[:6])
     assert codec is not None
-    limited = Unfolded(Raw(lambda size, position: folded[position : position + size]), codec, limits)
+    limited = Unfolded(Raw(lambda position, size: folded[position : position + size]), codec, limits)
 
     with pytest.raises(Damaged, match="--max-"):
         whole(limited, size=1 << 20)
 
     assert limited.damage != ""
-    free = Unfolded(Raw(lambda size, position: folded[position : position + size]), codec, Limits(0, 0))
+    free = Unfolded(Raw(lambda position, size: folded[position : position + size]), codec, Limits(0, 0))
     assert len(whole(free, size=1 << 20)) == len(BOMB)
 
 
@@ -182,7 +182,7 @@ def test_short_files_of_equal_lines_are_no_bombs() -> None:
     folded = lzma.compress(b'{"url":"/health"}\n' * 500_000)
     codec = archive_codec_of(folded[:6])
     assert codec is not None
-    reader = Unfolded(Raw(lambda size, position: folded[position : position + size]), codec, Limits())
+    reader = Unfolded(Raw(lambda position, size: folded[position : position + size]), codec, Limits())
 
     assert len(whole(reader)) == 9_000_000
     assert len(folded) * 1000 < 9_000_000
