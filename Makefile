@@ -19,7 +19,7 @@ ARGS :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-redaction lock mindeps clean
+.PHONY: help run test check bench bench-quick bench-redaction bench-replay lock mindeps clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ bench-quick: $(TEST_VENV)/.installed ## The same with fewer lines, in seconds
 
 bench-redaction: $(TEST_VENV)/.installed ## What redaction finds, what it masks in vain, and what it costs
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.redaction $(ARGS)
+
+bench-replay: $(TEST_VENV)/.installed ## A million lines from gzip archives, by one worker and by two
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.replay $(ARGS)
 
 mindeps: $(MINDEPS_VENV)/.installed ## Run the unit tests with the oldest dependencies that setup.cfg allows
 	$(MINDEPS_VENV)/bin/python -m pytest tests/unit $(ARGS)

@@ -362,6 +362,7 @@ class Worker:
                 for part in done.parts:
                     self._repair(part)
                     _count(part, done.passed.indices)
+                done.parts.clear()  # each leads back here by its `done`: a circle that would wait for the collector
                 add(file.record, done.passed)
                 file.is_changed = True
 
