@@ -232,7 +232,9 @@ class Replay:
         choice_of(since="", until="", where=self._request.where)
         self._install_signals()
         if self._request.is_dry:
-            return self._ledger(*self._work(Memory(), [], datetime.now(UTC)))
+            ledger = self._ledger(*self._work(Memory(), [], datetime.now(UTC)))
+            ledger.notes += self._outlook(ledger)
+            return ledger
         book = Bookkeeper(self._job.directory)
         try:
             now = datetime.fromisoformat(book.meta("started", datetime.now(UTC).isoformat()))
@@ -261,6 +263,14 @@ class Replay:
         if backfill is not None and not (why or self._is_interrupted):
             self._metrics, why = backfill.run(plan)
         return plan, records, "interrupted" if self._is_interrupted else why
+
+    def _outlook(self, ledger: Ledger) -> list[str]:
+        server = self._job.settings.output.elasticsearch
+        if server is None or self._is_interrupted:
+            return []
+        from shipper.replay.outlook import outlook  # what only a server needs
+
+        return outlook(server, ledger.indices())
 
     def _metrics_wanted(self, wish: Wish) -> Backfill | None:
         metrics = self._request.metrics

@@ -173,6 +173,8 @@ class Worker:
         self._choice = Choice(since=wish.since, until=wish.until, where=wish.where)
         self._redactor = redactor(settings)
         self._stages: dict[str, _Stages] = {}
+        frame = output.frame
+        self._document_lines = frame.before_source.count(b"\n") + frame.end.count(b"\n")
         self._opener = Opener(limits=wish.limits, is_stopping=lambda: self._stop is not None)
         self._tasks: deque[Task] = deque()
         self._has_more = True
@@ -327,7 +329,9 @@ class Worker:
         )
         flight = _Flight(_passed(reading, read, enriched, self._choice.take_span() if batch.count else ("", "")))
         file.last_time = enriched.last_time
-        flight.parts = split(enriched.documents) if not self._output.has_ledger else [enriched.documents]
+        flight.parts = (
+            [enriched.documents] if self._output.has_ledger else split(enriched.documents, self._document_lines)
+        )
         flight.left = len(flight.parts)
         file.flights.append(flight)
         for part in flight.parts:
@@ -427,36 +431,34 @@ def _passed(reading: Reading, read: Read, enriched: Enriched, span: tuple[str, s
     )
 
 
-def split(documents: Documents) -> list[Documents]:
-    """The documents by index, so that what becomes of them is known by index; those of one day as they are."""
-    by_index: dict[str, list[tuple[int, int, int]]] = {}
-    first = 0
+def split(documents: Documents, document_lines: int) -> list[Documents]:
+    """The documents by index, so that what becomes of them is known by index; those of one day as they are.
+
+    `document_lines`: of how many lines a framed document is.
+    """
     if len(documents.segments) < 2:
         return [documents]
+    bodies: dict[str, list[bytes]] = {}
+    numbers: dict[str, list[int]] = {}
+    first = 0
     for index, start, end in documents.segments:
-        count = documents.body.count(b"\n", start, end) // 2
-        by_index.setdefault(index, []).append((first, start, end))
+        count = documents.body.count(b"\n", start, end) // document_lines
+        bodies.setdefault(index, []).append(documents.body[start:end])
+        numbers.setdefault(index, []).extend(documents.line_numbers[first : first + count])
         first += count
-    parts = []
-    for number, (index, pieces) in enumerate(by_index.items()):
-        body = b"".join([documents.body[start:end] for _, start, end in pieces])
-        numbers = [
-            line
-            for at, start, end in pieces
-            for line in documents.line_numbers[at : at + documents.body.count(b"\n", start, end) // 2]
-        ]
-        parts.append(
-            replace(
-                documents,
-                body=body,
-                count=len(numbers),
-                segments=[(index, 0, len(body))],
-                line_numbers=numbers,
-                dead_letters=documents.dead_letters if number == 0 else [],
-                results={},
-            )
+    letters = {next(iter(bodies)): documents.dead_letters}
+    return [
+        replace(
+            documents,
+            body=b"".join(pieces),
+            count=len(numbers[index]),
+            segments=[(index, 0, sum(map(len, pieces)))],
+            line_numbers=numbers[index],
+            dead_letters=letters.get(index, []),
+            results={},
         )
-    return parts
+        for index, pieces in bodies.items()
+    ]
 
 
 def _count(part: Documents, indices: dict[str, dict[str, int]]) -> None:

@@ -388,6 +388,21 @@ def test_a_line_of_the_future_is_set_aside(tmp_path: Path, sink: Sink) -> None:
     assert json.loads(letters.read_text())["reason"] == "time_in_future"
 
 
+def test_audit_knows_what_a_replay_has_set_aside(tmp_path: Path) -> None:
+    """Every line of an archive is accounted for: present, or in the dead letters of the replay."""
+    (tmp_path / "logs").mkdir()
+    text = [line_of(0, BEGIN), line_of(1, datetime.now(UTC) + timedelta(days=30))]
+    (tmp_path / "logs/app.log").write_bytes(b"".join(line + b"\n" for line in text))
+    done = replay("logs", "--output", "out", directory=tmp_path)
+
+    audit = run_to_end("audit", "logs", "--output", "out", "--json", directory=tmp_path)
+
+    assert done.code == 3
+    assert audit.returncode == 0, audit.stdout
+    (file,) = json.loads(audit.stdout)["files"]
+    assert (file["present"], file["set_aside"]) == (1, 1)
+
+
 def test_a_wrong_password_stops_it_before_much_is_read(tmp_path: Path, sink: Sink) -> None:
     """Nothing but 401 for 15 seconds: exit 1, and of endless input only what fits into memory was taken."""
     sink.fault(Fault("status", status=401))

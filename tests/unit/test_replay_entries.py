@@ -59,7 +59,7 @@ def whole(reader: ByteReader, *, size: int = 70_000) -> bytes:
 
 
 def tar_at(path: Path, members: dict[str, bytes], *, compression: str = "") -> Path:
-    with tarfile.open(path, f"w:{compression}") as archive:
+    with tarfile.open(path, f"w:{compression}") as archive:  # type: ignore[call-overload]
         for name, text in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(text)
