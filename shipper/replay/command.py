@@ -74,9 +74,7 @@ _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
 @click.option("--dry-run", is_flag=True, help="Read everything, send nothing, and say what would be sent where.")
 @click.option("--summary", metavar="DIR", help="Add up the ledgers of all shards below DIR, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="The ledger for programs.")
-@click.pass_context
 def replay(
-    context: click.Context,
     *,
     paths: tuple[str, ...],
     config_file: str | None,
@@ -162,7 +160,6 @@ def replay(
             metrics=_metrics_wish(metrics, blocks, step=step, labels=labels),
             ships=not no_ship,
             is_dry=dry_run,
-            is_verbose=bool(context.find_root().params.get("verbose")),
             limits=Limits(ratio=max_ratio, size_bytes=size_bytes),
         )
         code = run_replay(request, say=lambda text: click.echo(f"shipper: {text}", err=True), show=show)

@@ -73,7 +73,6 @@ class Request:
     metrics: MetricsWish | None = None
     ships: bool = True
     is_dry: bool = False
-    is_verbose: bool = False
     limits: Limits = field(default_factory=Limits)
 
 
@@ -333,7 +332,7 @@ class Replay:
             clock=clock,
             is_dry=request.is_dry,
             repairs=request.repairs,
-            is_verbose=request.is_verbose,
+            log_level=logging.getLogger().getEffectiveLevel(),
         )
         hands = hands_of(orders, count=self._worker_count(tasks), is_alone=self._is_alone(tasks))
         screen = Screen(records, total_bytes=sum(task.entry.size_bytes for task in tasks))

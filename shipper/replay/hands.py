@@ -5,9 +5,12 @@ A process of its own ends when its parent does (the pipe closes), and leaves sig
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -39,7 +42,7 @@ class Orders:
     """A file that all workers share, to keep that rate together."""
     is_dry: bool
     repairs: bool = False
-    is_verbose: bool = False
+    log_level: int = logging.INFO
 
     def output(self, number: int, on_crash: Callable[[], None]) -> Output:
         """Raises OutputError."""
@@ -159,7 +162,10 @@ class ProcessHand:
                 message = self.connection.recv()
                 if isinstance(message, ShipperError):
                     raise message
-                messages.append(message)
+                if isinstance(message, Said):
+                    logging.getLogger(message.logger).log(message.level, "worker %d: %s", self.number, message.text)
+                else:
+                    messages.append(message)
         except (EOFError, OSError):
             if not messages:
                 raise self._gone() from None
@@ -184,27 +190,56 @@ def hands_of(orders: Orders, *, count: int, is_alone: bool) -> Sequence[Hand]:
     return [ProcessHand(orders, number=number) for number in range(count)]
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a worker's process logs; its parent writes it where its own messages go."""
+
+    logger: str
+    level: int
+    text: str
+
+
+class _Relay(logging.Handler):
+    def __init__(self, send: Callable[[object], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # the parent has ended, and so will this process
+            self._send(Said(record.name, record.levelno, self.format(record)))
+
+
+def _relaying(connection: Connection, *, level: int) -> Callable[[object], None]:
+    """How to send to the parent, from any thread; what is logged goes the same way."""
+    lock = threading.Lock()
+
+    def send(message: object) -> None:
+        with lock:
+            connection.send(message)
+
+    logging.basicConfig(level=level, handlers=[_Relay(send)])
+    return send
+
+
 # In the worker's process --------------------------------------------------------------------------------------------
 
 
 def _work(connection: Connection, orders: Orders, number: int) -> None:
-    from shipper.cli import start_logging
-
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)  # the parent says when to stop
-    start_logging(is_verbose=orders.is_verbose)
+    send = _relaying(connection, level=orders.log_level)
     try:
         output = orders.output(number, lambda: os._exit(_CRASHED))
         output.start()
     except ShipperError as error:
-        connection.send(error)
+        send(error)
         return
     worker = Worker(
         settings=orders.settings,
         wish=orders.wish,
         output=output,
         pace=orders.pace(),
-        send=connection.send,
+        send=send,
         repairer=orders.repairer(),
     )
     try:
@@ -215,7 +250,7 @@ def _work(connection: Connection, orders: Orders, number: int) -> None:
             if pause > 0:
                 worker.wait(pause)
     except ShipperError as error:
-        connection.send(error)
+        send(error)
         os._exit(_CRASHED)
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the parent has ended
         os._exit(_CRASHED)
