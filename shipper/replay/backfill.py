@@ -21,10 +21,10 @@ from shipper.replay.blocks import make_blocks, promtool
 from shipper.replay.entries import STANDARD_INPUT
 from shipper.replay.grid import Grid
 from shipper.replay.history import Historian, countable
+from shipper.replay.messages import Wish
 from shipper.replay.openmetrics import DayWriter
 from shipper.replay.plan import Plan
 from shipper.replay.tallies import Tallies
-from shipper.replay.worker import Wish
 from shipper.settings import Settings
 
 

@@ -128,8 +128,8 @@ def replay(
         _end(_USAGE, "nothing to replay: give a PATH (a file, a glob in quotes, a directory, an archive, or -)")
     from shipper.config import values
     from shipper.config.values import BadValue
-    from shipper.replay.conduct import Request
     from shipper.replay.conduct import replay as run_replay
+    from shipper.replay.job import Request
     from shipper.replay.ledger import Ledger, as_text
     from shipper.replay.streams import Limits
 

@@ -1,6 +1,6 @@
 """One `shipper replay` from what was typed to its exit code: plan, workers, history, ledger.
 
-Everything that a person sees of it goes through `Screen`; `command` parses what was typed.
+`command` parses what was typed, `job` checks it.
 """
 
 from __future__ import annotations
@@ -9,209 +9,38 @@ import logging
 import os
 import shlex
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from shipper.daemon import Exit
-from shipper.elastic.bulk import check_index_pattern
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, UndeliveredError
-from shipper.progress import Progress
-from shipper.replay.backfill import Backfill, MetricsWish
+from shipper.replay.backfill import Backfill
 from shipper.replay.book import Bookkeeper
 from shipper.replay.choice import choice_of, end_of, moment
 from shipper.replay.crew import Crew
 from shipper.replay.entries import STANDARD_INPUT, standard_input
 from shipper.replay.hands import Orders, hands_of
+from shipper.replay.job import Request, job_of
 from shipper.replay.ledger import Ledger
+from shipper.replay.messages import Task, Wish
 from shipper.replay.outputs import spools_in
-from shipper.replay.plan import WHOLE, Plan, Planner, Shard, shard_of, tasks_of
-from shipper.replay.records import RESULTS, FileRecord
-from shipper.replay.streams import Limits
-from shipper.replay.worker import Task, Wish
-from shipper.settings import OutputSettings, Secret, Settings
+from shipper.replay.plan import WHOLE, Plan, Planner, tasks_of
+from shipper.replay.records import FileRecord
+from shipper.replay.screen import Memory, Records, Screen
+from shipper.settings import Settings
 from shipper.targets import Targets, targets
 
 log = logging.getLogger(__name__)
 
 SMALL_BYTES = 4 << 20
 """Less than that is done before a second process has begun."""
-_ALWAYS = "1 == 1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was typed."""
-
-    settings: Settings
-    paths: Sequence[str]
-    directory: Path
-    """Where relative paths begin."""
-    arguments: Sequence[str]
-    """Of this command, to say how to go on."""
-    source: str = ""
-    stem: str = ""
-    since: str = ""
-    until: str = ""
-    where: str = ""
-    index: str = ""
-    tag: str = ""
-    repairs: bool = False
-    workers: int = 0
-    """0: as many as there are cores."""
-    shard: str = ""
-    lines_per_second: float = 0.0
-    metrics: MetricsWish | None = None
-    ships: bool = True
-    is_dry: bool = False
-    limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request that was checked: one piece of work that can be interrupted, and goes on under the same name."""
-
-    name: str
-    settings: Settings
-    shard: Shard
-
-    @property
-    def directory(self) -> Path:
-        """Its own state, beside that of a daemon."""
-        part = "" if self.shard == WHOLE else f"-shard-{self.shard.number}-of-{self.shard.count}"
-        return Path(self.settings.state) / "replay" / f"{self.name}{part}"
-
-
-def job_of(request: Request) -> Job:
-    """Raises ConfigError."""
-    shard = shard_of(request.shard) if request.shard else WHOLE
-    if shard != WHOLE and STANDARD_INPUT in request.paths:
-        raise ConfigError(["--shard: standard input is one stream; shards are made of files"])
-    if request.metrics is not None and shard != WHOLE:
-        raise ConfigError(["--metrics: a day's metrics span files, so one process must see all: not with --shard"])
-    if request.metrics is not None and STANDARD_INPUT in request.paths:
-        raise ConfigError(["--metrics: standard input can be read only once; give files"])
-    if request.repairs and request.settings.output.elasticsearch is None:
-        raise ConfigError(["--repair: only a server has reduced documents; a directory takes every line as it is"])
-    settings = _tagged(_indexed(request.settings, request.index), request.tag)
-    meaning = (
-        msgspec.structs.replace(settings, state="", metrics=msgspec.structs.replace(settings.metrics, listen="")),
-        *(request.paths, request.source, request.stem, request.since, request.until, request.where, request.repairs),
-        shard.count,
-    )
-    text = msgspec.json.encode(meaning, enc_hook=_hidden, order="deterministic")
-    return Job(blake2b(text, digest_size=6).hexdigest(), settings, shard)
-
-
-def _hidden(value: Any) -> str:
-    if isinstance(value, Secret):
-        return "***"
-    raise NotImplementedError(type(value))
-
-
-def _indexed(settings: Settings, index: str) -> Settings:
-    if not index:
-        return settings
-    server, local = settings.output.elasticsearch, settings.output.local
-    problems = check_index_pattern(index, allow_data_stream=server is not None and server.allow_data_stream)
-    if problems:
-        raise ConfigError([f"--index: {index!r} {problem}" for problem in problems])
-    changed = OutputSettings(
-        elasticsearch=msgspec.structs.replace(server, index=index) if server is not None else None,
-        local=msgspec.structs.replace(local, index=index) if local is not None else None,
-    )
-    return msgspec.structs.replace(settings, output=changed)
-
-
-def _tagged(settings: Settings, tag: str) -> Settings:
-    if not tag:
-        return settings
-    if not tag.isprintable() or tag != tag.strip():
-        raise ConfigError([f"--tag: {tag!r} is no name"])
-    if tag in settings.tags:
-        raise ConfigError([f"--tag: the configuration has a tag {tag!r} with a meaning of its own"])
-    return msgspec.structs.replace(settings, tags={**settings.tags, tag: _ALWAYS})
-
-
-class Records(Protocol):
-    """Where records are kept: a book, or memory for a dry run."""
-
-    records: dict[int, FileRecord]
-
-    def put(self, number: int, record: FileRecord) -> None: ...
-
-    def commit_if_due(self) -> None: ...
-
-
-class Memory:
-    """Records that nobody keeps."""
-
-    def __init__(self) -> None:
-        self.records: dict[int, FileRecord] = {}
-
-    def put(self, number: int, record: FileRecord) -> None:
-        self.records[number] = record
-
-    def commit_if_due(self) -> None:
-        """Nothing is durable."""
-
-
-class Screen:
-    """Shows how far it is: bytes, documents by what became of them, rate and time left."""
-
-    def __init__(self, records: Records, *, total_bytes: int) -> None:
-        self._records = records
-        self._total = total_bytes
-        self._progress = Progress(what="replay", total=total_bytes, stream=sys.stderr)
-        self._started = time.monotonic()
-        self._said_at = 0.0
-        self._detail = ""
-        self._lines_before = self._lines()
-
-    def _lines(self) -> int:
-        return sum(record.lines for record in self._records.records.values())
-
-    def advanced(self, count: int) -> None:
-        now = time.monotonic()
-        if now - self._said_at > 0.2:
-            self._said_at = now
-            self._detail = self._text(now, self._progress.done + count)
-        self._progress.advance(count, self._detail)
-
-    def _text(self, now: float, done: int) -> str:
-        totals = dict.fromkeys(RESULTS, 0)
-        for record in self._records.records.values():
-            for name, count in record.results().items():
-                totals[name] += count
-        seconds = max(now - self._started, 0.1)
-        rate = (self._lines() - self._lines_before) / seconds
-        left = (self._total - done) * seconds / done if done else 0.0
-        aside = totals["dead_letter"] + totals["reduced"]
-        return (
-            f"{totals['created']:,} new, {totals['duplicate']:,} already there, {aside:,} set aside, "
-            f"{rate:,.0f} lines/s, {_clock(left)} left"
-        )
-
-    def clear(self) -> None:
-        self._progress.clear()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
-
-
-# The whole ----------------------------------------------------------------------------------------------------------
 
 
 class Replay:

@@ -13,8 +13,8 @@ from typing import Protocol
 from shipper.batch import OutputStatus
 from shipper.daemon import cannot_deliver
 from shipper.replay.hands import Hand, ProcessHand
+from shipper.replay.messages import Closed, Message, NoMore, Report, Standing, Stop, Task, Wants
 from shipper.replay.records import FileRecord
-from shipper.replay.worker import Closed, Message, NoMore, Report, Standing, Stop, Task, Wants
 
 _LISTEN_SECONDS = 0.2
 

@@ -21,9 +21,10 @@ from typing import Protocol
 
 from shipper.batch import Output
 from shipper.errors import ShipperError, UndeliveredError
+from shipper.replay.messages import Command, Message, Stop, Wish
 from shipper.replay.outputs import CountingOutput, make_output
 from shipper.replay.pacing import Pace
-from shipper.replay.worker import Command, Message, Repairer, Stop, Wish, Worker
+from shipper.replay.worker import Repairer, Worker
 from shipper.settings import Settings
 
 _CRASHED = 70

@@ -29,10 +29,11 @@ from shipper.redact.stage import redactor
 from shipper.replay.choice import Choice
 from shipper.replay.entries import Entry, Opener
 from shipper.replay.grid import Grid, milliseconds
+from shipper.replay.messages import Wish
 from shipper.replay.reading import ChangedError, Reading
 from shipper.replay.records import FileRecord
 from shipper.replay.tallies import Content, Tallies, Values
-from shipper.replay.worker import CHANGED, Wish
+from shipper.replay.worker import CHANGED
 from shipper.settings import Settings
 from shipper.tail import Damaged
 from shipper.telemetry import RuleCounts, Telemetry

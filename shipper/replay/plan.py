@@ -15,8 +15,8 @@ from shipper.parse import Parser
 from shipper.redact.stage import redactor
 from shipper.replay.choice import why_left_out
 from shipper.replay.entries import STANDARD_INPUT, Entry, Opened, Opener, entries_of, identity_in
+from shipper.replay.messages import Task, Wish
 from shipper.replay.records import FileRecord
-from shipper.replay.worker import Task, Wish
 from shipper.settings import Settings, SourceSettings
 from shipper.tail import Chunk, Damaged, LineReader
 from shipper.times import first_times

@@ -12,20 +12,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from shipper.batch import Documents, Output, OutputStatus
+from shipper.batch import Documents, Output
 from shipper.delivered import whole_lines
 from shipper.enrich import Enriched, Enricher
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
 from shipper.replay.choice import Choice
 from shipper.replay.entries import Entry, Opener
+from shipper.replay.messages import (
+    Closed,
+    Command,
+    Message,
+    NoMore,
+    Report,
+    Standing,
+    Stop,
+    Task,
+    Wants,
+    Wish,
+)
 from shipper.replay.pacing import Pace
+from shipper.replay.parts import count_results, split
 from shipper.replay.reading import ChangedError, Reading
 from shipper.replay.records import FileRecord, Passed, add
-from shipper.replay.streams import Limits
 from shipper.reread import Read, enricher_of
 from shipper.settings import Settings, SourceSettings
 from shipper.tail import Damaged
@@ -35,75 +47,6 @@ log = logging.getLogger(__name__)
 REPORT_SECONDS = 0.3
 _WAIT_SECONDS = 0.02
 CHANGED = "was emptied or written anew while it was read; run the same command again for what it has now"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A file to be replayed."""
-
-    number: int
-    entry: Entry
-    known: Sequence[FileRecord] = ()
-    """What earlier runs left of contents that it may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be sent, and how."""
-
-    since: str = ""
-    until: str = ""
-    where: str = ""
-    stem: str = ""
-    limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Reads no more, delivers until `deadline` (monotonic seconds), ends."""
-
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class NoMore:
-    """There are no tasks left: deliver, and end."""
-
-
-Command = Task | Stop | NoMore
-
-
-@dataclass(frozen=True, slots=True)
-class Wants:
-    """Ready for another task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How far a file is; `is_ended`: nothing more will come of it."""
-
-    number: int
-    record: FileRecord
-    consumed_bytes: int
-    is_ended: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How the output does."""
-
-    status: OutputStatus
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The last message. `is_delivered`: whether all that was read is delivered."""
-
-    is_delivered: bool
-    status: OutputStatus
-
-
-Message = Wants | Report | Standing | Closed
 
 
 @dataclass(slots=True)
@@ -365,7 +308,7 @@ class Worker:
                 done = file.flights.popleft()
                 for part in done.parts:
                     self._repair(part)
-                    _count(part, done.passed.indices)
+                    count_results(part, done.passed.indices)
                 done.parts.clear()  # each leads back here by its `done`: a circle that would wait for the collector
                 add(file.record, done.passed)
                 file.is_changed = True
@@ -429,55 +372,3 @@ def _passed(reading: Reading, read: Read, enriched: Enriched, span: tuple[str, s
         span=span,
         indices={},
     )
-
-
-def split(documents: Documents, document_lines: int) -> list[Documents]:
-    """The documents by index, so that what becomes of them is known by index; those of one day as they are.
-
-    `document_lines`: of how many lines a framed document is.
-    """
-    if len(documents.segments) < 2:
-        return [documents]
-    bodies: dict[str, list[bytes]] = {}
-    numbers: dict[str, list[int]] = {}
-    first = 0
-    for index, start, end in documents.segments:
-        count = documents.body.count(b"\n", start, end) // document_lines
-        bodies.setdefault(index, []).append(documents.body[start:end])
-        numbers.setdefault(index, []).extend(documents.line_numbers[first : first + count])
-        first += count
-    letters = {next(iter(bodies)): documents.dead_letters}
-    return [
-        replace(
-            documents,
-            body=b"".join(pieces),
-            count=len(numbers[index]),
-            segments=[(index, 0, sum(map(len, pieces)))],
-            line_numbers=numbers[index],
-            dead_letters=letters.get(index, []),
-            results={},
-        )
-        for index, pieces in bodies.items()
-    ]
-
-
-def _count(part: Documents, indices: dict[str, dict[str, int]]) -> None:
-    """Adds what became of documents to the counts by index."""
-    names = [index for index, _, _ in part.segments]
-    if len(set(names)) == 1 and part.results:
-        counts = indices.setdefault(names[0], {})
-        for result, count in part.results.items():
-            counts[result] = counts.get(result, 0) + count
-    else:  # a local output's, over several days: all but those that it had are new
-        had = part.results.get("duplicate", 0)
-        for index, start, stop in part.segments:
-            count = part.body.count(b"\n", start, stop)
-            known = min(had, count)
-            had -= known
-            counts = indices.setdefault(index, {})
-            for result, number in (("created", count - known), ("duplicate", known)):
-                if number:
-                    counts[result] = counts.get(result, 0) + number
-    for letter in part.dead_letters:
-        counts = indices.setdefault(letter.index, {})
-        counts["dead_letter"] = counts.get("dead_letter", 0) + 1

@@ -16,10 +16,12 @@ from shipper.batch import Batch, Documents
 from shipper.replay.crew import shared_out
 from shipper.replay.entries import Entry
 from shipper.replay.ledger import Ledger, as_text, summaries
+from shipper.replay.messages import Closed, Message, NoMore, Report, Stop, Task, Wish
 from shipper.replay.pacing import Pace
+from shipper.replay.parts import split
 from shipper.replay.plan import Plan, Planned, Shard, shard_of, tasks_of
 from shipper.replay.records import FileRecord
-from shipper.replay.worker import CHANGED, Closed, Message, NoMore, Report, Stop, Task, Wish, Worker, split
+from shipper.replay.worker import CHANGED, Worker
 from shipper.settings import Settings, SourceSettings
 
 SOURCE = SourceSettings(name="app", paths=("/logs/*.log*",))
