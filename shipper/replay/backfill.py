@@ -32,8 +32,8 @@ from shipper.settings import Settings
 class MetricsWish:
     """What history is asked for."""
 
-    directory: Path
-    """Where the day files go."""
+    directory: Path | None
+    """Where the day files go; None: into the replay's own state, because only blocks are wanted."""
     blocks: Path | None = None
     """Where promtool puts blocks, if it is to make them."""
     step_seconds: float = 15.0
@@ -106,13 +106,14 @@ class Backfill:
 
     def _write(self, tallies: Tallies, grid: Grid) -> dict[str, Any]:
         wish = self.metrics
-        writer = DayWriter(directory=wish.directory, tallies=tallies, rules=self.rules, grid=grid, labels=wish.labels)
+        directory = wish.directory or self.state / "metrics"
+        writer = DayWriter(directory=directory, tallies=tallies, rules=self.rules, grid=grid, labels=wish.labels)
         files = writer.write(wrote=lambda _: None)
         if wish.blocks is not None:
             make_blocks(self.program, files, wish.blocks)
         facts = {name: count for name, count in tallies.facts.items() if not name.endswith("_ms")}
         return {
-            "directory": str(wish.directory),
+            "directory": str(directory),
             "blocks": str(wish.blocks) if wish.blocks is not None else "",
             "files": [path.name for path in files],
             "series": len(tallies.series()),

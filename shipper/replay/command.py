@@ -54,7 +54,7 @@ _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
     help=("Stop reading a file that unfolds to more; 0: never."),
 )
 @click.option("--metrics", metavar="DIR", help="Also write Prometheus history: OpenMetrics files, one a UTC day.")
-@click.option("--blocks", metavar="TSDB_DIR", help="Also make TSDB blocks of them with promtool.")
+@click.option("--blocks", metavar="TSDB_DIR", help="Also make TSDB blocks of such files with promtool.")
 @click.option(
     "--step",
     default=15.0,
@@ -174,16 +174,16 @@ def _metrics_wish(metrics: str | None, blocks: str | None, *, step: float, label
     """Raises ConfigError."""
     from shipper.replay.backfill import MetricsWish
 
-    if metrics is None:
-        if blocks is not None:
-            raise ConfigError(["--blocks: give --metrics DIR too, for the files of which they are made"])
+    if metrics is None and blocks is None:
+        if labels:
+            raise ConfigError(["--label: is for --metrics and --blocks"])
         return None
     pairs = [re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", label, re.DOTALL) for label in labels]
     bad = [label for label, pair in zip(labels, pairs, strict=True) if pair is None]
     if bad:
         raise ConfigError([f"--label: {label!r} is not NAME=VALUE" for label in bad])
     return MetricsWish(
-        directory=Path.cwd() / metrics,
+        directory=Path.cwd() / metrics if metrics is not None else None,
         blocks=Path.cwd() / blocks if blocks is not None else None,
         step_seconds=step,
         labels={pair[1]: pair[2] for pair in pairs if pair is not None},

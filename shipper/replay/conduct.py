@@ -9,6 +9,7 @@ import logging
 import os
 import shlex
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ import msgspec
 from shipper.daemon import Exit
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, UndeliveredError
+from shipper.progress import Progress
 from shipper.replay.backfill import Backfill
 from shipper.replay.book import Bookkeeper
 from shipper.replay.choice import choice_of, end_of, moment
@@ -80,6 +82,8 @@ class Replay:
     ) -> tuple[Plan, Records, str]:
         wish = self._wish(now)
         plan = self._plan(wish)
+        if self._is_interrupted:  # what earlier runs have noted stays: not all files were looked at
+            return plan, Memory(), "interrupted"
         backfill = self._backfill = self._metrics_wanted(wish)
         tasks, known = tasks_of(plan, earlier)
         tasks = [task for task in tasks if task.entry.source.ship and self._request.ships]
@@ -118,7 +122,7 @@ class Replay:
 
     def _plan(self, wish: Wish) -> Plan:
         request, settings = self._request, self._job.settings
-        planner = Planner(settings=settings, wish=wish, shard=self._job.shard, looked=lambda: None)
+        planner = Planner(settings=settings, wish=wish, shard=self._job.shard)
         paths = [path for path in request.paths if path != STANDARD_INPUT]
         found = Targets()
         if paths:
@@ -132,10 +136,13 @@ class Replay:
             )
         if STANDARD_INPUT in request.paths:
             planner.add_entry(standard_input(settings, stem_name=request.stem, source_name=request.source))
+        progress = Progress(what="looking", total=len(found.files), stream=sys.stderr)
         for file in found.files:
             if self._is_interrupted:
                 break
             planner.add(file)
+            progress.advance(1)
+        progress.clear()
         plan = planner.finish()
         plan.left_out |= found.left_out
         plan.broken += [

@@ -82,7 +82,8 @@ class Opened:
         """Why the end that was reached is not that of a compressed file; '' if it is."""
         if self.reader.damage:
             return self.reader.damage
-        is_whole = self.is_plain or self.reader.is_complete or not self.size_bytes
+        is_empty = not self.size_bytes and self.entry.file != STANDARD_INPUT
+        is_whole = self.is_plain or self.reader.is_complete or is_empty
         return "" if is_whole else "ends too early"
 
 

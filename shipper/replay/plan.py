@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shipper.discover import Found
@@ -78,12 +78,10 @@ class Plan:
 class Planner:
     """Looks at files one by one: `add` each, then `finish`."""
 
-    def __init__(self, *, settings: Settings, wish: Wish, shard: Shard, looked: Callable[[], None]) -> None:
-        """`looked` is called after each file."""
+    def __init__(self, *, settings: Settings, wish: Wish, shard: Shard) -> None:
         self._settings = settings
         self._wish = wish
         self._shard = shard
-        self._looked = looked
         self._opener = Opener(limits=wish.limits)
         self._identity_line = redactor(settings).identity_line
         self._parsers: dict[str, Parser] = {}
@@ -99,7 +97,6 @@ class Planner:
                 self.add_entry(entry)
         except (Damaged, OSError) as error:
             self._break(found.path, found.source.name, found.size, error)
-        self._looked()
 
     def add_entry(self, entry: Entry) -> None:
         """One log."""

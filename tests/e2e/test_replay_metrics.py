@@ -96,7 +96,7 @@ def test_history_and_a_live_daemon_meet_at_the_seam(tmp_path: Path, prometheus: 
 
         done = replay(
             *("logs", "--no-ship", "--state", "out/.shipper", "--step", "300"),
-            *("--metrics", "history", "--blocks", "tsdb", *labels),
+            *("--blocks", "tsdb", *labels),
             directory=tmp_path,
         )
 
@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path, small_disk: Path) -> No
 REFUSED = {
     "shards": (["--metrics", "history", "--shard", "0/2"], "--shard"),
     "standard input": (["--metrics", "history", "-", "--stem", "a.log"], "standard input"),
-    "blocks alone": (["--blocks", "tsdb"], "--metrics"),
+    "labels alone": (["--label", "job=test"], "--label"),
     "a bad label": (["--metrics", "history", "--label", "no-name"], "--label"),
     "a taken label": (["--metrics", "history", "--label", "status=1"], "--label"),
 }
