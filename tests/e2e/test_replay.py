@@ -221,6 +221,28 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, sink: Sink) -> None:
     assert (done.totals["created"], done.totals["duplicate"]) == (len(lines), 0)
 
 
+def test_workers_end_with_their_parent(tmp_path: Path, sink: Sink) -> None:
+    """After `kill -9` nobody goes on sending, and the same command may begin at once."""
+    lines = write_days(tmp_path / "logs", days=4, lines=2_000)
+    arguments = ["replay", "logs", "--output", sink.url, "--workers", "2", "--rate", "1500"]
+    process = subprocess.Popen([*SHIPPER, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: sink.stats()["documents"] > 300, what="300 documents", timeout_seconds=30)
+    workers = [pid for pid in children_of(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 2
+
+    process.kill()
+    process.communicate(timeout=30)
+
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="no worker", timeout_seconds=30)
+    done = replay(*arguments[1:-2], directory=tmp_path)
+    assert done.code == 0, done.errors
+    assert numbers(sink.docs()) == list(range(len(lines)))
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_several_workers_send_the_same(tmp_path: Path, sink: Sink) -> None:
     """Four processes, files shared out: each line once."""
     lines = write_days(tmp_path / "logs", days=9, lines=500)

@@ -156,7 +156,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "history"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
@@ -167,7 +167,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path, small_disk: Path) -> None:
     """Exit 1, naming the file; what was counted is kept, so that the same command writes it where there is room."""
     week_of(tmp_path / "logs", end=BEGIN, lines=200)
-    arguments = ("replay", "logs", "--no-ship", "--step", "30", "--metrics", "history")
+    arguments = ("replay", "logs", "--no-ship", "--step", "600", "--metrics", "history")
 
     full = run_to_end(*arguments, directory=tmp_path)
 
