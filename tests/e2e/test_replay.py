@@ -202,7 +202,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, sink: Sink) -> None:
     process = subprocess.Popen(
         [*SHIPPER, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_until(lambda: sink.stats()["documents"] > 500, what="500 documents", timeout_seconds=30)
+    wait_until(lambda: sink.stats()["documents"] > 500, what="500 documents", timeout_seconds=120)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
 
@@ -226,14 +226,14 @@ def test_workers_end_with_their_parent(tmp_path: Path, sink: Sink) -> None:
     lines = write_days(tmp_path / "logs", days=4, lines=2_000)
     arguments = ["replay", "logs", "--output", sink.url, "--workers", "2", "--rate", "1500"]
     process = subprocess.Popen([*SHIPPER, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_until(lambda: sink.stats()["documents"] > 300, what="300 documents", timeout_seconds=30)
+    wait_until(lambda: sink.stats()["documents"] > 300, what="300 documents", timeout_seconds=120)
     workers = [pid for pid in children_of(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(workers) == 2
 
     process.kill()
     process.communicate(timeout=30)
 
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="no worker", timeout_seconds=30)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="no worker", timeout_seconds=120)
     done = replay(*arguments[1:-2], directory=tmp_path)
     assert done.code == 0, done.errors
     assert numbers(sink.docs()) == list(range(len(lines)))
