@@ -18,6 +18,7 @@ from shipper.enrich import Choice, Enriched, Enricher
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
+from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
 from shipper.tail import CHUNK_BYTES, ByteReader, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
@@ -66,6 +67,7 @@ def enricher_of(
         host=host_name(settings),
         index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
         frame=frame,
+        functions=functions_of(settings),
         clock=clock,
         choice=choice,
     )

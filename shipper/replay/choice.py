@@ -6,12 +6,12 @@ Times are compared as text: `event_time` writes all of them as RFC 3339 in UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shipper.batch import Batch
 from shipper.errors import ConfigError, ExpressionError
-from shipper.expressions import compile_predicate
+from shipper.expressions import FUNCTIONS, Function, compile_predicate
 from shipper.times import event_time
 
 _MILLISECONDS = len("2024-01-15T10:30:45.123")
@@ -28,11 +28,18 @@ class Choice:
     Notes the first and the last time of the lines that were wanted since `take_span`.
     """
 
-    def __init__(self, *, since: str = "", until: str = "", where: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        since: str = "",
+        until: str = "",
+        where: str = "",
+        functions: Mapping[str, Function] = FUNCTIONS,
+    ) -> None:
         """`since` (from there on) and `until` (before there) as `moment` gives them. Raises ExpressionError."""
         self.since = since[:_MILLISECONDS]
         self.until = until[:_MILLISECONDS]
-        self._where = compile_predicate(where) if where else None
+        self._where = compile_predicate(where, functions=functions) if where else None
         self.fields: frozenset[str] = frozenset(self._where.fields) if self._where is not None else frozenset()
         self._first = self._last = ""
 

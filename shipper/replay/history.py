@@ -34,6 +34,7 @@ from shipper.replay.reading import ChangedError, Reading
 from shipper.replay.records import FileRecord
 from shipper.replay.tallies import Content, Tallies, Values
 from shipper.replay.worker import CHANGED
+from shipper.routing import functions_of
 from shipper.settings import Settings
 from shipper.tail import Damaged
 from shipper.telemetry import RuleCounts, Telemetry
@@ -76,7 +77,8 @@ class Historian:
         self._monotonic = monotonic
         self._clock = clock
         self._redactor = redactor(settings)
-        self._choice = Choice(since=wish.since, until=wish.until, where=wish.where)
+        functions = functions_of(settings)
+        self._choice = Choice(since=wish.since, until=wish.until, where=wish.where, functions=functions)
         self._opener = Opener(limits=wish.limits)
         self._parsers: dict[str, Parser] = {}
         telemetry = Telemetry(registry=CollectorRegistry())

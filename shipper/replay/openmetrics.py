@@ -12,9 +12,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import IO
 
-from exporter.exposition import EOF_LINE, Format, bound_text, head_lines, number_text
-from exporter.families import label_pairs
+from exporter.exposition import EOF_LINE, Format, head_lines
 from exporter.rule import Rule
+from exporter.texts import bound_text, label_pairs, number_text
 from shipper.durable import sync_directory
 from shipper.errors import StateError
 from shipper.replay.grid import DAY_MS, Grid, day_of

@@ -39,6 +39,7 @@ from shipper.replay.parts import count_results, split
 from shipper.replay.reading import ChangedError, Reading
 from shipper.replay.records import FileRecord, Passed, add
 from shipper.reread import Read, enricher_of
+from shipper.routing import functions_of
 from shipper.settings import Settings, SourceSettings
 from shipper.tail import Damaged
 
@@ -113,7 +114,8 @@ class Worker:
         self._send = send
         self._repairer = repairer
         self._monotonic = monotonic
-        self._choice = Choice(since=wish.since, until=wish.until, where=wish.where)
+        functions = functions_of(settings)
+        self._choice = Choice(since=wish.since, until=wish.until, where=wish.where, functions=functions)
         self._redactor = redactor(settings)
         self._stages: dict[str, _Stages] = {}
         frame = output.frame

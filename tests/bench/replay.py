@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.sink import Sink
 
-from bench.lines import write_requests
+from bench.lines import write_lines
 from bench.measure import COMMAND, Cost, cost_of
 
 FILES = 8
@@ -53,7 +53,7 @@ def write_archive(directory: Path, count: int) -> None:
     """The lines of so many files of one log, compressed."""
     for number in range(FILES):
         plain = directory / f"combined-2024-01-{15 + number}.log"
-        write_requests(plain, count // FILES, seed=number)
+        write_lines(plain, count // FILES, seed=number)
         plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes(), 6))
         plain.unlink()
 
