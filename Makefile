@@ -22,7 +22,7 @@ SERVER := sink
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check bench bench-quick bench-peers bench-redaction bench-metrics bench-elasticsearch mindeps lock clean
+.PHONY: help run test soak check bench bench-quick bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
@@ -64,6 +64,9 @@ bench-metrics: $(TEST_VENV)/.installed ## What the default metrics cost, alone a
 
 bench-elasticsearch: $(TEST_VENV)/.installed ## What it takes beside a real Elasticsearch, at 10,000 lines a second
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.elasticsearch $(ARGS)
+
+bench-replay: $(TEST_VENV)/.installed ## A million lines from gzip archives, by one worker and by two
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.replay $(ARGS)
 
 mindeps: $(MINDEPS_VENV)/.installed ## Run the unit tests with the oldest dependencies that setup.cfg allows
 	$(MINDEPS_VENV)/bin/python -m pytest tests/unit $(ARGS)

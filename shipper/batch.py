@@ -107,6 +107,8 @@ class Documents:
     line_numbers: Sequence[int]
     dead_letters: list[DeadLetter]
     done: Callable[[Documents], None]
+    results: dict[str, int] = field(default_factory=dict)
+    """What became of them, as in `shipper_documents_total`; complete when `done` is called."""
 
 
 class Mark(NamedTuple):

@@ -78,6 +78,7 @@ class GroupCommit:
                 group.parts.setdefault(index_name, []).append(part)
             group.results[source, "created"] += documents.count - duplicates
             group.results[source, "duplicate"] += duplicates
+            documents.results = {"created": documents.count - duplicates, "duplicate": duplicates}
             group.dead_letters += documents.dead_letters
         return group
 
