@@ -57,7 +57,7 @@ class Story(World):
         assert before == self.receiver.documents().keys(), "a daemon with a fresh state made other documents"
 
     def assert_exact_but(self, numbers: Iterable[int], *, lost: int) -> None:
-        """These lines could not be read: they are neither documents nor counted, and so many bytes are said to be lost."""
+        """These lines could not be read: no documents, not counted, and so many bytes are said to be lost."""
         missing = set(numbers)
         there = [number for number in range(1, self.written + 1) if number not in missing]
         assert there == self.shipped()
