@@ -140,7 +140,8 @@ class Attacher:
         """'' while there is no first line."""
         line = first_line(reader)
         if line is None:
-            is_final = asked.is_final or reader.is_complete  # a whole archive
+            is_plain = isinstance(reader, PlainReader)
+            is_final = asked.is_final if is_plain else reader.is_complete
             if is_final or asked.takes_objects:
                 line = first_line(reader, is_final=True)
             if line is None or not (is_final or is_json_object(line)):

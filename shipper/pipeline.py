@@ -212,7 +212,7 @@ class Pipeline:
         """Nothing new: takes what will not be continued, lets go of what is gone, else looks later."""
         quiet = now - followed.changed_at
         if followed.is_final and quiet >= FINAL_SECONDS and not (followed.is_ready or followed.is_held):
-            took = self._take_tail(followed, now) if followed.has_rest else False
+            took = self._take_tail(followed, now) if followed.has_rest and followed.may_end_here else False
             if took:
                 self._looks.put(followed, now)
                 return
