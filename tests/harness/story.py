@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.receiver import LocalReceiver, MemoryReceiver
 from harness.world import World
+from shipper.batch import Documents
 
 
 class Story(World):
@@ -28,6 +29,20 @@ class Story(World):
         """Nothing is taken over any more, until it is again."""
         assert isinstance(self.receiver, MemoryReceiver | LocalReceiver)
         self.receiver.has_place = not is_blocked
+
+    def read_one_batch(self) -> None:
+        """Lets it read until it has handed over one batch; it stands there then, for the output takes nothing more."""
+        output = self.receiver.output
+        submit = output.submit
+
+        def submit_last(documents: Documents) -> None:
+            submit(documents)
+            self.block_output(is_blocked=True)
+
+        output.submit = submit_last  # type: ignore[method-assign]
+        self.run(2.0)
+        output.submit = submit  # type: ignore[method-assign]
+        assert 0 < len(self.shipped()) < self.written
 
     def compress(self, name: str) -> None:
         """In place, as gzip does: the archive is complete, then the file is deleted."""
