@@ -92,7 +92,7 @@ def test_the_rest_never_comes(story: Story, archive: bytes, place: str) -> None:
 
 @pytest.mark.parametrize("damaged", ["data", "checksum"])
 def test_damaged(story: Story, archive: bytes, damaged: str) -> None:
-    """Other bytes stand in the data or the checksum: what came before them is delivered once, and the damage is said."""
+    """Other bytes stand in data or checksum: what came before them is delivered once, and the damage is said."""
     at = len(archive) // 2 if damaged == "data" else len(archive) - FOOTER_BYTES
     story.append("app.log.1.gz", archive[:at] + b"\xff\xff\xff\xff" + archive[at + 4 :])
     story.run(100.0)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 
 import pytest
 from harness.story import NewStory, Story, Unseen
@@ -22,12 +23,12 @@ def zip_in_place(story: Story, name: str) -> None:
 
 @pytest.mark.parametrize("is_zipped", [False, True], ids=["plain", "zipped"])
 def test_size_suffixes_and_a_new_day(story: Story, unseen: Unseen, *, is_zipped: bool) -> None:
-    """`…-15.log`, then `…-15.log.1`, `…-15.log.2`, then the next day: the one that is written is the newest each time."""
+    """`…-15.log`, `…-15.log.1`, `…-15.log.2`, then the next day: the newest one is written each time."""
     names = [DAY, f"{DAY}.1", f"{DAY}.2", "combined-2024-01-16.log"]
     story.write(DAY, 5)
     story.run()
     with unseen(story):
-        for older, newer in zip(names, names[1:], strict=False):
+        for older, newer in itertools.pairwise(names):
             story.write(older, 20)
             if is_zipped:
                 zip_in_place(story, older)
