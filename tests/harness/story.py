@@ -30,6 +30,13 @@ class Story(World):
         assert isinstance(self.receiver, MemoryReceiver | LocalReceiver)
         self.receiver.has_place = not is_blocked
 
+    def run_until(self, condition: Callable[[], bool], *, seconds: float = 600.0) -> None:
+        """Lets time pass until it is so, but no more than that."""
+        end = self.now + seconds
+        while not condition():
+            assert self.now < end, "it does not come to that"
+            self.run(1.0)
+
     def read_one_batch(self) -> None:
         """Lets it read until it has handed over one batch; it stands there then, for the output takes nothing more."""
         output = self.receiver.output

@@ -57,7 +57,7 @@ def test_and_moved_where_no_pattern_looks(story: Story) -> None:
     story.run()
     lost = story.path("app.log").stat().st_size - shipped_bytes
     story.stop()
-    story.path("app.log").rename(story.logs.parent / "elsewhere")
+    story.path("app.log").rename(story.logs.parent / "copy.away")
     story.block_output(is_blocked=False)
     story.start()
     story.run()
