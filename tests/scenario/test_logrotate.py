@@ -54,7 +54,7 @@ class Rotation:
     def rotate(self) -> None:
         """What cron does each night."""
         state = self.directory / "logrotate.state"
-        command = [self._command, "--force", "--state", state, self._configuration]
+        command: Sequence[str | Path] = [self._command, "--force", "--state", state, self._configuration]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
         twice_a_second = [line for line in done.stderr.splitlines() if "already exists, skipping rotation" in line]
         assert twice_a_second == done.stderr.splitlines()  # by name of the second; the next time it is rotated again
