@@ -19,7 +19,7 @@ ARGS :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-redaction lock mindeps clean
+.PHONY: help run test check bench bench-quick bench-files bench-redaction lock mindeps clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -46,6 +46,9 @@ bench: $(TEST_VENV)/.installed ## Measure: a million lines, the numbers of the R
 
 bench-quick: $(TEST_VENV)/.installed ## The same with fewer lines, in seconds
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench --quick $(ARGS)
+
+bench-files: $(TEST_VENV)/.installed ## What many files cost: start, commits, fairness, idle
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.files $(ARGS)
 
 bench-redaction: $(TEST_VENV)/.installed ## What redaction finds, what it masks in vain, and what it costs
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.redaction $(ARGS)

@@ -69,8 +69,10 @@ class Asked:
 
     first_size: int | None = None
     """Its size when it was met, if this state began then."""
-    is_final: bool = False
-    """It will not grow: an unterminated only line is its first line."""
+    is_settled: bool = False
+    """It has not changed for a while. If it is an archive, or was renamed, it will not grow then: an unterminated only
+    line is its first line. (An archive may look complete before its last member was written.)"""
+    is_renamed: bool = False
     takes_objects: bool = False
     """An unterminated only line is its first line if it is a complete JSON object."""
     equal_until: int = 0
@@ -96,7 +98,10 @@ class Attacher:
 
     def attach(self, found: Found, *, live: Live, asked: Asked) -> Attachment:
         """What `found` is. `live`: what is followed, by identity. Raises OSError and Damaged if it cannot be read."""
-        descriptor = open_log(found.path)
+        return self.attach_open(found, open_log(found.path), live=live, asked=asked)
+
+    def attach_open(self, found: Found, descriptor: int, *, live: Live, asked: Asked) -> Attachment:
+        """The same of a file that is open. The descriptor is the followed file's then, or closed."""
         try:
             facts = os.fstat(descriptor)
             if key_of(facts) != (found.device, found.inode):
@@ -119,7 +124,7 @@ class Attacher:
         begin = 0
         if record is None:
             relation = self._relation(found, identity, reader, live, asked)
-            record, is_partial = self._same_content(found, identity, reader)
+            record, is_partial = self._same_content(found, identity, reader, is_settled=asked.is_settled)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
             if is_partial:
@@ -140,8 +145,8 @@ class Attacher:
         """'' while there is no first line."""
         line = first_line(reader)
         if line is None:
-            is_plain = isinstance(reader, PlainReader)
-            is_final = asked.is_final if is_plain else reader.is_complete
+            may_end = asked.is_renamed if isinstance(reader, PlainReader) else reader.is_complete
+            is_final = asked.is_settled and may_end
             if is_final or asked.takes_objects:
                 line = first_line(reader, is_final=True)
             if line is None or not (is_final or is_json_object(line)):
@@ -173,17 +178,21 @@ class Attacher:
         equal_until = max((answer.equal_until for answer in answers), default=0)
         return Attachment(Outcome.FOLLOW, identity, equal_until=equal_until)
 
-    def _same_content(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, bool]:
+    def _same_content(
+        self, found: Found, identity: str, reader: ByteReader, *, is_settled: bool
+    ) -> tuple[FileRecord | None, bool]:
         """The record of the same content that was read farthest, wherever it lay; or that this is a part of such.
 
-        (What is too short for any mark is another content that begins with the same line, until more of it says else.)
+        What is too short for any mark is another content that begins with the same line, until more of it says else;
+        but an archive that is just being written is waited for.
         """
+        may_grow = not (isinstance(reader, PlainReader) or is_settled)
         is_partial = False
         for record in sorted(self.records.by_identity(identity), key=_farthest, reverse=True):
             verdict, agree = _compared(record, found, identity, reader, is_place_known=False)
             if verdict is Verdict.SAME:
                 return record, False
-            is_partial |= verdict is Verdict.WAIT and agree is True
+            is_partial |= verdict is Verdict.WAIT and (agree is True or may_grow)
         return None, is_partial
 
     def _new(self, found: Found, identity: str, reader: ByteReader, first_size: int | None, *, begin: int) -> Followed:
@@ -214,16 +223,8 @@ class Attacher:
             mtime_ns=found.mtime_ns,
         )
         self.records.next_id += 1
-        if 0 < followed.nearest < NEVER:
-            followed.trail.extend_by(reader.read, followed.nearest)
-        return followed
-
-    def resume(self, record: FileRecord, source: SourceSettings, descriptor: int) -> Followed:
-        """Goes on in a file that has no name any more but is open. The descriptor is the followed file's then."""
-        facts = os.fstat(descriptor)
-        found = Found(source, record.path, record.path, record.device, record.inode, facts.st_size, facts.st_mtime_ns)
-        followed = self._resumed(found, record, record.identity, reader_for(descriptor))
-        followed.adopt(descriptor)
+        if followed.farthest:
+            followed.trail.extend_by(reader.read, followed.farthest)
         return followed
 
     def _resumed(self, found: Found, record: FileRecord, identity: str, reader: ByteReader) -> Followed:
@@ -256,7 +257,7 @@ class Attacher:
             size=found.size,
             mtime_ns=found.mtime_ns,
             tail_start=tail_start,
-            is_renamed=record.path != found.path or (record.is_renamed and not record.is_gone),
+            is_renamed=record.path != found.path or record.is_renamed,
         )
 
     def _present_end(self, reader: ByteReader, size: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from shipper.contents import content_agrees, end_of_lines
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import Trail, mark_of
-from shipper.tail import bytes_before
+from shipper.tail import Damaged, bytes_before
 
 
 def is_intact(followed: Followed) -> bool:
@@ -35,6 +35,17 @@ def holds_prefix(followed: Followed, size: int) -> bool:
     return size > 0 and content_agrees(followed.reader, followed.trail.powers, size) is True
 
 
+def kept_bytes(followed: Followed) -> int | None:
+    """To how many bytes a file was cut that holds the beginning of what was read; None if that is not what became of
+    it, or cannot be said.
+    """
+    try:
+        size = followed.stat().st_size
+        return size if size < followed.sure_size and holds_prefix(followed, size) else None
+    except (OSError, Damaged):
+        return None
+
+
 def cut_to(followed: Followed, size: int) -> None:
     """Goes on in a file that was cut to `size` bytes of the same content. Raises OSError."""
     followed.size = followed.sure_size = size
@@ -43,6 +54,7 @@ def cut_to(followed: Followed, size: int) -> None:
     if followed.reader is None or size >= followed.farthest:
         return
     end = end_of_lines(followed.reader, size)
+    followed.cut_at, followed.asked_marks = end, -1
     before = bytes_before(followed.reader, end)
     followed.trail = Trail.of_marks(followed.trail.powers, end, before)
     for cursor in followed.cursors():

@@ -74,6 +74,11 @@ def is_equal_so_far(one: ByteReader, other: ByteReader, length: int) -> bool:
     return one.read(start, length - start) == other.read(start, length - start)
 
 
+def has_one_line(reader: ByteReader, size: int) -> bool:
+    """Whether there is nothing in a plain content of `size` bytes behind its first line, as far as is looked."""
+    return reader.read(0, min(size, WINDOW_BYTES)).find(b"\n") in (-1, size - 1)
+
+
 def begins_equally(one: ByteReader, other: ByteReader) -> bool:
     """Whether two contents begin with the same bytes, as far as both can be read."""
     pieces = [_head(one), _head(other)]

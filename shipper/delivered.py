@@ -18,6 +18,9 @@ Ranges = Sequence[tuple[int, int]]
 
 def ask_ledger(output: Output, followed: Followed) -> None:
     """Sets what of an open file is delivered. Raises OSError, Damaged."""
+    if followed.cut_at is not None:
+        output.forget(followed, followed.cut_at)
+        followed.cut_at = None
     covered = output.covered(followed)
     if covered and followed.reader is not None:
         covered = whole_lines(covered, followed.reader)

@@ -146,6 +146,7 @@ class Engine:
             output=self.output,
             telemetry=self._telemetry,
             reads_once=self._reads_once,
+            held_deleted_bytes=settings.held_deleted_bytes,
         )
 
     def _make_stages(self) -> dict[str, Stages]:

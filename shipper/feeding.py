@@ -140,7 +140,8 @@ class Feeder:
         """
         try:
             followed.verify(start, before)
-            ask_again(self._output, followed)
+            if cursor is followed.ship:  # not earlier: what others ship in the meantime counts
+                ask_again(self._output, followed)
             followed.note(chunk, cursor)
         except BaseException:
             cursor.jump(start, before)

@@ -32,6 +32,10 @@ class Coverage(NamedTuple):
         kept = [mark for at, mark in known.items() if at in ends or at & (at - 1) == 0]
         return Coverage(ranges, tuple(sorted(kept)))
 
+    def before(self, end: int) -> Coverage:
+        """The same without what lies at `end` or behind it."""
+        return Coverage(tuple(clipped(self.ranges, end)), tuple(mark for mark in self.marks if mark.position <= end))
+
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """The same offsets as ascending ranges that neither overlap nor touch."""
@@ -112,6 +116,17 @@ class Contents:
                 if record.content is content:
                     record.content = None
         return merged(pieces)
+
+    def forget(self, content: Content, position: int) -> list[tuple[Record, Coverage]]:
+        """What this content had from `position` on is no more; returns what is to be committed of it at once."""
+        records = self._of(content.identity)
+        own = [record for record in records if record.content is content]  # it may have grown behind the cut by now
+        agreed = agreeing(records, content)
+        for record in own or agreed:
+            record.coverage = record.coverage.before(position)
+            if record.committed is not None:
+                record.committed = record.committed.before(position)
+        return [(record, record.committed) for record in own or agreed if record.committed is not None]
 
     def extend(self, content: Content, start: int, end: int) -> Record:
         """The content's record, with `[start, end)` in its coverage; a new one if none agrees."""

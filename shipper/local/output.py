@@ -6,6 +6,7 @@ group durable, `dayfiles` the files, `ledger` the commits, `coverage` which offs
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -161,6 +162,11 @@ class LocalOutput:
 
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:
         return self._contents.covered(content)
+
+    def forget(self, content: Content, position: int) -> None:
+        changed = self._contents.forget(content, position)
+        with contextlib.suppress(sqlite3.OperationalError):  # then it is committed with the next lines
+            self._ledger.commit(contents=changed)
 
     def close(self, *, deadline: float) -> bool:
         with self._changed:
