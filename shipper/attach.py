@@ -14,7 +14,7 @@ from enum import Enum
 
 import orjson
 
-from shipper.checks import cut_to, is_intact
+from shipper.checks import Kept, cut_to, is_intact, what_is_kept
 from shipper.contents import content_agrees, end_of_lines, key_of, reaches
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, Replaced
@@ -138,7 +138,7 @@ class Attacher:
         lost_bytes = 0
         if record is not None and followed.is_plain and found.size < followed.farthest:
             lost_bytes = max(0, record.size - max(found.size, followed.nearest))
-            cut_to(followed, found.size)
+            cut_to(followed, what_is_kept(followed) or Kept(0, found.size))
         return Attachment(Outcome.FOLLOW, identity, followed, lost_bytes=lost_bytes)
 
     def _identity(self, found: Found, reader: ByteReader, asked: Asked) -> str:

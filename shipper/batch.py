@@ -152,7 +152,9 @@ class Output(Protocol):
         """Offset ranges `[start, end)` of this content that the output itself knows to have; none for a server."""
 
     def forget(self, content: Content, position: int) -> None:
-        """This content was cut at `position`: what the output has of it from there on is of lines that are no more."""
+        """This content was cut at `position` or behind it: what the output has of it from there on may be of lines
+        that are no more. What is left of them comes again.
+        """
 
     def close(self, *, deadline: float) -> bool:
         """Delivers what is under way until `deadline` (monotonic seconds), then stops; True if all was delivered."""

@@ -93,10 +93,12 @@ class LocalOutput:
             reraise=True,
         )
         self._changed = threading.Condition()
-        self._queue: list[Submitted] = []  # these six are guarded by _changed
+        self._queue: list[Submitted] = []  # these seven are guarded by _changed
         self._under_way_bytes = 0
         self._pending = 0
         self._queued_bytes = 0
+        self._to_learn: set[str] = set()
+        """Identities of which lines may come again that day files have."""
         self._is_hurried = False
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
@@ -120,6 +122,7 @@ class LocalOutput:
             self._ledger.open()
             try:
                 self._recover()
+                self._to_learn = self._ledger.to_learn()
                 self._files.start()
             except BaseException:
                 self._ledger.close()
@@ -166,7 +169,9 @@ class LocalOutput:
     def forget(self, content: Content, position: int) -> None:
         changed = self._contents.forget(content, position)
         with contextlib.suppress(sqlite3.OperationalError):  # then it is committed with the next lines
-            self._ledger.commit(contents=changed)
+            self._ledger.commit(contents=changed, to_learn=[content.identity])
+        with self._changed:
+            self._to_learn.add(content.identity)
 
     def close(self, *, deadline: float) -> bool:
         with self._changed:
@@ -239,8 +244,9 @@ class LocalOutput:
         """Makes documents durable, however long that takes; False if `close` gave up on it."""
         if not submitted:
             return True
-        group = self._commits.group(submitted)
         try:
+            self._retrying(self._learn)
+            group = self._commits.group(submitted)
             for step in self._commits.steps:
                 self._retrying(step, group)
         except _MENDABLE as error:
@@ -253,6 +259,15 @@ class LocalOutput:
             self._pending -= sum(each.documents.count for each in submitted)
             self._under_way_bytes -= sum(each.size_bytes for each in submitted)
         return True
+
+    def _learn(self) -> None:
+        """Looks up which ids day files have of contents that were cut, before anything more is written of them."""
+        with self._changed:
+            wanted = set(self._to_learn)
+        for identity in wanted:
+            self._commits.learn(identity, self._directory)
+        with self._changed:
+            self._to_learn -= wanted
 
     def _tidy(self) -> None:
         """Deletes day files by keep_days and max_bytes; what fails is tried again the next time."""
