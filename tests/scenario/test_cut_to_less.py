@@ -55,13 +55,14 @@ def test_written_to_before_anyone_looks(story: Story, unseen: Unseen, kept: int,
 
 
 @pytest.mark.parametrize(("kept", "more"), [(30, 30), (22, 18), (39, 2)])
-def test_grown_past_its_old_length_before_anyone_looks(story: Story, kept: int, more: int) -> None:
+def test_grown_past_its_old_length_before_anyone_looks(story: Story, unseen: Unseen, kept: int, more: int) -> None:
     """Other bytes stand before the place that was read to: what surely is left is known, the rest is read again.
 
     (Metrics count again what was left behind the last mark that agrees.)
     """
-    os.truncate(story.path("app.log"), kept * SIZE)
-    fill(story, more)
+    with unseen(story):
+        os.truncate(story.path("app.log"), kept * SIZE)
+        fill(story, more)
     story.run()
     story.restart()
     fill(story, 3)
