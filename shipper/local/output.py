@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from shipper.batch import Content, Documents, Frame, OutputStatus
 from shipper.errors import OutputError
-from shipper.local.coverage import Contents
+from shipper.local.coverage import Contents, Coverage, Record
 from shipper.local.dayfiles import DayFiles, check_pattern
 from shipper.local.groupcommit import DeadLetters, GroupCommit, Submitted
 from shipper.local.ledger import Ledger
@@ -164,14 +164,20 @@ class LocalOutput:
             self._changed.notify()
 
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:
-        return self._contents.covered(content)
+        covered = self._contents.covered(content)
+        if self._contents.has_doubt():
+            self._look_up(content.identity, ())
+        return covered
 
     def forget(self, content: Content, position: int) -> None:
-        changed = self._contents.forget(content, position)
+        self._look_up(content.identity, self._contents.forget(content, position))
+
+    def _look_up(self, identity: str, changed: Iterable[tuple[Record, Coverage]]) -> None:
+        """Has the ids looked up that day files have of an identity, before anything more is written of it."""
         with contextlib.suppress(sqlite3.OperationalError):  # then it is committed with the next lines
-            self._ledger.commit(contents=changed, to_learn=[content.identity])
+            self._ledger.commit(contents=changed, to_learn=[identity])
         with self._changed:
-            self._to_learn.add(content.identity)
+            self._to_learn.add(identity)
 
     def close(self, *, deadline: float) -> bool:
         with self._changed:

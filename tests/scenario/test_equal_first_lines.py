@@ -46,16 +46,17 @@ def test_only_the_header_at_first(story: Story, unseen: Unseen, header_lines: in
     assert_each_line_once(story)
 
 
-def test_after_a_rotation(story: Story, unseen: Unseen) -> None:
+@pytest.mark.parametrize("header_lines", [1, 30, 300], ids=["a line", "1 KiB", "12 KiB"])
+def test_after_a_rotation(story: Story, unseen: Unseen, header_lines: int) -> None:
     """Each new file begins with the same header; the rotated ones keep theirs."""
-    story.append("app.log", HEADER)
+    story.append("app.log", HEADER * header_lines)
     story.write("app.log", 5)
     story.run()
     for number in range(1, 4):
         with unseen(story):
             story.write("app.log", 2)
             story.path("app.log").rename(story.path(f"app-{number}.log"))
-            story.append("app.log", HEADER)
+            story.append("app.log", HEADER * header_lines)
             story.write("app.log", 2)
         story.run()
 
