@@ -322,13 +322,14 @@ def is_json_object(line: bytes) -> bool:
 
 
 def unread(record: FileRecord, source: SourceSettings) -> int:
-    """How many bytes of a file that is gone one of the cursors had not passed; 0 where that cannot be known."""
-    if record.path.endswith((".gz", ".zst")):
-        return 0  # its size says nothing of what is in it
+    """How many bytes of a file that is gone one of the cursors had not passed, as far as that can be known."""
     positions = [record.shipped] if source.ship else []
     if source.metrics and record.observed != NOT_COUNTED:
         positions.append(record.observed)
-    return max(0, record.size - min(positions, default=NEVER))
+    is_compressed = record.path.endswith((".gz", ".zst"))
+    # the size of an archive says nothing of what is in it; what the other cursor has read does
+    end = _farthest(record) if is_compressed and not record.is_gone else record.size
+    return max(0, end - min(positions, default=NEVER))
 
 
 def _farthest(record: FileRecord) -> int:

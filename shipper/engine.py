@@ -68,6 +68,7 @@ class Engine:
         self._reads_once = reads_once
         self._stop = threading.Event()
         self._is_idle = False
+        self._asks_idle = reads_once  # it is asked of every file, which costs where there are thousands
         self.is_first_scan_done = False
         self.beat_at = time.monotonic()
         self.dead_letters = DeadLetterWriter(directory=Path(settings.state) / "dead-letter", telemetry=telemetry)
@@ -197,6 +198,7 @@ class Engine:
         `reads_to_end`: first reads all files to their ends, as far as the time allows.
         """
         if reads_to_end:
+            self._asks_idle = True
             while time.monotonic() < deadline - 1 and not self._is_idle and self.is_alive:
                 self.pipeline.wake()
                 time.sleep(0.05)
@@ -234,7 +236,7 @@ class Engine:
 
     def _is_idle_now(self) -> None:
         self.is_first_scan_done = True
-        self._is_idle = self.pipeline.is_idle
+        self._is_idle = self._asks_idle and self.pipeline.is_idle
         if self._reads_once and not self._is_idle:
             self.output.flush()
 

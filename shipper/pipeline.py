@@ -174,7 +174,9 @@ class Pipeline:
         if followed.is_pinned and followed.is_open:
             self._held_open.note(followed, facts.st_blocks)
         if sight is Sight.SAME:
-            if followed.is_at_end and (followed.is_joined or followed.is_held):
+            if followed.is_at_end and followed.is_joined and not followed.is_final:
+                self._looks.later(followed, now, files=len(self._register))
+            elif followed.is_at_end and (followed.is_joined or followed.is_held):
                 self._rest(followed, now)
             else:
                 self._make_ready(followed)

@@ -32,8 +32,10 @@ DIRECTORY_SECONDS = 1.0
 FULL_SCAN_SECONDS = 60.0
 SETTLE_SECONDS = 0.1
 """After an event: a rotation is several renames."""
-SCAN_SHARE = 10
-"""A scan that took a second is not followed by another for so many."""
+SCAN_SHARE = 20
+"""A scan whose listing took a second is not followed by another for so many."""
+FULL_SCAN_SHARE = 600
+"""The same for one that nothing has asked for: events, or the directories' times, tell of changes."""
 TOLD_ONE_BY_ONE = 20
 """More files than that are told in one line when they are found at once."""
 
@@ -125,9 +127,11 @@ class Roster:
         self._scan_at = min(self._scan_at, max(self._monotonic(), self._scan_not_before))
 
     def _scan(self, now: float) -> None:
-        self._scan_at = NEVER if self._reads_once else now + FULL_SCAN_SECONDS
         scanned_ns = time.time_ns()
         listing = scan(list(self._sources.values()), own_directories=self._own_directories)
+        took = self._monotonic() - now
+        self._scan_not_before = now + SCAN_SHARE * took
+        self._scan_at = NEVER if self._reads_once else now + max(FULL_SCAN_SECONDS, FULL_SCAN_SHARE * took)
         self._watcher.watch(listing.directories, scanned_ns=scanned_ns)
         self.listing = listing
         self._tell(listing)
@@ -144,7 +148,6 @@ class Roster:
             self._adopt_deleted()
         self._account_for_missing()
         self._is_first_scan = False
-        self._scan_not_before = now + SCAN_SHARE * (self._monotonic() - now)
 
     def _is_known(self, key: Key) -> bool:
         return self._records.by_key(key) is not None
@@ -283,9 +286,9 @@ class Roster:
             self.let_go(followed)
 
     def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
-        if followed.is_plain:
-            lost = size - min(max(followed.nearest, kept), size)
-            self.register.lose(followed.source.name, followed.path, lost, reason)
+        end = size if followed.is_plain else followed.farthest
+        lost = end - min(max(followed.nearest, kept), end)
+        self.register.lose(followed.source.name, followed.path, lost, reason)
 
     def _lose_aside(self, aside: Aside) -> None:
         """A file is gone that nothing was read of."""

@@ -205,20 +205,23 @@ class Following(RuleBasedStateMachine):
         self.is_unterminated = False
 
     @precondition(lambda self: self.files.get(ACTIVE))
-    @rule(kept=st.integers(0, 40), torn_bytes=st.sampled_from([0, 0, 20]))
-    def cut(self, *, kept: int, torn_bytes: int) -> None:
+    @rule(kept=st.integers(0, 40), is_torn=st.booleans())
+    def cut(self, *, kept: int, is_torn: bool) -> None:
         """To its first lines and perhaps a piece of the next, which is no line any more; looked at before it grows."""
         kept = min(kept, len(self.files[ACTIVE]) - 1)
-        size = self.world.offset_of(ACTIVE, self.files[ACTIVE][kept]) + torn_bytes
+        first = self.files[ACTIVE][kept]
+        size = self.world.offset_of(ACTIVE, first)
         if size < FIRST_POWER:
-            kept = size = torn_bytes = 0  # so little has no mark, and counts as written anew
+            kept, size, is_torn = 0, 0, False  # so little has no mark, and counts as written anew
+        elif is_torn:
+            size += self.written.lines[first].size - 2
         os.truncate(self.world.path(ACTIVE), size)
         self.written.emptied(ACTIVE, kept=kept)
         self.is_unterminated = False
         if not self.world.is_running:
             self.world.start()
         self._pass(SEEN_SECONDS)
-        self.world.append(ACTIVE, b"\n" if torn_bytes else b"")
+        self.world.append(ACTIVE, b"\n" if is_torn else b"")
 
     @rule(count=st.integers(0, 5))
     def replace(self, *, count: int) -> None:
