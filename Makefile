@@ -19,7 +19,7 @@ ARGS :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-files bench-peers bench-redaction bench-metrics bench-elasticsearch mindeps lock clean
+.PHONY: help run test check bench bench-quick bench-peers bench-files bench-redaction bench-metrics bench-elasticsearch mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'

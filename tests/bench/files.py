@@ -6,17 +6,15 @@ Prints each beside the bound that it is to keep, most of it in CPU seconds: othe
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from harness.world import World
 
-from bench.measure import COMMAND, ENVIRONMENT, cost_of, idle
+from bench.measure import COMMAND, cost_of, cpu_seconds, daemon, peak_mb, resident_mb, settle, share_of_core
 from shipper.batch import Batch, Mark
 from shipper.state import Commit, FileRecord, State, open_state
 
@@ -36,8 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         report(*reading(Path(name), files, open_limit=files // 5))
     for count, most in ((files, 1.0), (200, 0.1)):
-        share, resident = idle(files=count, seconds=idle_seconds)
-        report(f"idle with {count:,} files: {share * 100:.2f} % of a core (at most {most} %), {resident:.0f} MB")
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            report(*resting(Path(name), count, seconds=idle_seconds, most_percent=most))
 
 
 def report(*rows: str) -> None:
@@ -69,24 +67,21 @@ def starting(directory: Path, files: int) -> list[str]:
 
 def _until_ready(directory: Path) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak MB until the log tells that all files are followed."""
-    log = directory / "ready.log"
     started = time.monotonic()
-    with log.open("wb") as errors:
-        command = [*COMMAND, "run", "logs", "--listen", "127.0.0.1:0"]
-        process = subprocess.Popen(command, cwd=directory, stdout=errors, stderr=errors, env=ENVIRONMENT)
-    try:
-        while b"files more" not in log.read_bytes():
-            if process.poll() is not None:
-                raise RuntimeError(log.read_text()[-2000:])
+    with daemon(directory, "logs", "--listen", "127.0.0.1:0") as pid:
+        while b"files more" not in (directory / "log").read_bytes():
             time.sleep(0.02)
-        seconds = time.monotonic() - started
-        stat = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        cpu_seconds = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
-        return seconds, cpu_seconds, int(status["VmHWM"].split()[0]) / 1024
-    finally:
-        process.terminate()
-        process.wait()
+        return time.monotonic() - started, cpu_seconds(pid), peak_mb(pid)
+
+
+def resting(directory: Path, files: int, *, seconds: float, most_percent: float) -> list[str]:
+    """A daemon with nothing to do."""
+    write_files(directory / "logs", files)
+    with daemon(directory, "logs", "--listen", "127.0.0.1:0") as pid:
+        settle(pid)
+        percent = share_of_core(pid, seconds=seconds) * 100
+        resident = resident_mb(pid)
+    return [f"idle with {files:,} files: {percent:.2f} % of a core (at most {most_percent} %), {resident:.0f} MB"]
 
 
 def committing(directory: Path, *, known: int, changed: int) -> list[str]:

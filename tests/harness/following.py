@@ -38,6 +38,8 @@ ACTIVE = "app.log"
 LINK = "current.log"
 SEEN_SECONDS = 3.0
 """After so long a running daemon has looked at every file."""
+RETRY_SECONDS = 6.0
+"""After so long it has tried again to read what it could not."""
 MOST_FILES = 8
 STYLES = st.sampled_from(["date", "number"])
 PAUSES = st.sampled_from([0.0, 0.0, 0.3, 3.0])
@@ -359,6 +361,7 @@ class Following(RuleBasedStateMachine):
                 self.world.start()
             self._run(seconds)
         path.chmod(mode)
+        self._run(RETRY_SECONDS)
 
     # Time
 
