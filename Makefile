@@ -22,7 +22,7 @@ SERVER := sink
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check bench bench-quick bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay mindeps lock clean
+.PHONY: help run test soak check bench bench-quick bench-files bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ bench: $(TEST_VENV)/.installed ## Measure what a line costs, and a daemon that w
 
 bench-quick: $(TEST_VENV)/.installed ## Two of its cases with fewer lines, held against the recorded ratios
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench --quick $(ARGS)
+
+bench-files: $(TEST_VENV)/.installed ## What many files cost: start, commits, fairness, idle
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.files $(ARGS)
 
 bench-peers: $(TEST_VENV)/.installed ## The same beside the shippers that Debian packages
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.peers $(ARGS)

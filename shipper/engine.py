@@ -73,6 +73,7 @@ class Engine:
         self._reads_once = reads_once
         self._stop = threading.Event()
         self._is_idle = False
+        self._asks_idle = reads_once  # it is asked of every file, which costs where there are thousands
         self._is_draining = False
         self._is_drained = threading.Event()
         self.is_first_scan_done = False
@@ -165,6 +166,7 @@ class Engine:
             output=self.output,
             telemetry=self._telemetry,
             reads_once=self._reads_once,
+            held_deleted_bytes=settings.held_deleted_bytes,
         )
 
     def _make_stages(self) -> dict[str, Stages]:
@@ -218,6 +220,7 @@ class Engine:
         `reads_to_end`: first reads all files to their ends, as far as the time allows.
         """
         if reads_to_end:
+            self._asks_idle = True
             self._is_draining = True
             self.pipeline.wake()
             self._is_drained.wait(max(0.0, deadline - COMMIT_SECONDS - time.monotonic()))
@@ -264,8 +267,8 @@ class Engine:
 
     def _is_idle_now(self) -> None:
         self.is_first_scan_done = True
-        self._is_idle = self.pipeline.is_idle
-        if (self._reads_once or self._is_draining) and not self._is_idle:
+        self._is_idle = self._asks_idle and self.pipeline.is_idle
+        if self._asks_idle and not self._is_idle:
             self.output.flush()
 
     def _offer_commit(self) -> None:

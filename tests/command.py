@@ -38,10 +38,18 @@ def run_to_end(
 class Running:
     """A `shipper run` that goes on, listening on a free port unless told otherwise."""
 
-    def __init__(self, *arguments: str | Path, directory: Path, is_ready: bool = True, **environ: str) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        directory: Path,
+        is_ready: bool = True,
+        within: Sequence[str] = (),
+        **environ: str,
+    ) -> None:
+        """`within`: a command that runs the one behind it under some limit (`prlimit`, `setpriv`, `unshare`)."""
         listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
         self._process = Process(
-            [*SHIPPER, "run", *arguments, *listen], log=directory / "shipper.log", env=environ, cwd=directory
+            [*within, *SHIPPER, "run", *arguments, *listen], log=directory / "shipper.log", env=environ, cwd=directory
         )
         self._url = ""
         if is_ready:

@@ -153,6 +153,9 @@ class ElasticsearchOutput:
         """Send what was gathered without waiting for more."""
         self._queue.flush()
 
+    def forget(self, content: Content, position: int) -> None:
+        """Nothing is known of it in advance."""
+
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:  # noqa: ARG002  a server tells nothing in advance
         """Nothing: a server says by 409 what it has."""
         return ()

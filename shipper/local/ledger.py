@@ -198,16 +198,34 @@ class Ledger:
             rows = self._connection.execute("SELECT hashes FROM known_id WHERE identity = ?", (identity,)).fetchall()
         return [array("Q", blob) for (blob,) in rows]
 
+    def to_learn(self) -> set[str]:
+        """Identities of which day files may have more ids than is known."""
+        with self._lock:
+            rows = self._connection.execute("SELECT identity FROM known_id WHERE file = ''").fetchall()
+        return {identity for (identity,) in rows}
+
+    def learn(self, identity: str, ids: Mapping[str, array[int]]) -> None:
+        """Keeps the hashes of an identity's ids, by day file. Raises sqlite3.OperationalError."""
+        with self._lock, _transaction(self._connection) as run:
+            run.execute("DELETE FROM known_id WHERE identity = ? AND file = ''", (identity,))
+            run.executemany(
+                "INSERT OR REPLACE INTO known_id VALUES (?, ?, ?)",
+                ((identity, name, hashes.tobytes()) for name, hashes in ids.items()),
+            )
+        self._identities_by_id |= {identity}
+
     def commit(
         self,
         *,
         files: Iterable[FileRow] = (),
         gone: Iterable[str] = (),
         contents: Iterable[tuple[Record, Coverage]] = (),
+        to_learn: Iterable[str] = (),
     ) -> None:
         """Makes all of it durable, or nothing. Raises sqlite3.OperationalError where trying again may help."""
         with self._lock, _transaction(self._connection) as run:
             run.executemany("DELETE FROM file WHERE name = ?", ((name,) for name in gone))
+            run.executemany("INSERT OR REPLACE INTO known_id VALUES (?, '', x'')", ((each,) for each in to_learn))
             for row in files:
                 _put_file(run, row)
             run.executemany(

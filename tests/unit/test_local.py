@@ -915,3 +915,19 @@ def test_the_writer_takes_nobody_down_when_idle(tmp_path: Path) -> None:
     output = started(tmp_path, on_crash=fail)
     assert close(output)
     assert output.status().name == str(tmp_path)
+
+
+def test_what_comes_again_of_a_cut_content_is_not_written_again(output: LocalOutput, tmp_path: Path) -> None:
+    """Its lines are sent from the beginning; the day files know which of them are there, over a restart as well."""
+    content = FakeContent(text(100))
+    assert deliver(output, documents_of(content))
+    before = ids(tmp_path / "out")
+    cut = FakeContent(text(40) + text(10, first=500))
+    output.forget(cut, 1024)
+    output.release()
+
+    again = reopened(tmp_path / "out")
+    assert deliver(again, documents_of(cut))
+    again.release()
+
+    assert sorted({*before, *cut.ids()}) == sorted(ids(tmp_path / "out"))
