@@ -38,6 +38,9 @@ class CountingOutput:
     def flush(self) -> None:
         """Nothing waits."""
 
+    def forget(self, content: Content, position: int) -> None:
+        """It has nothing."""
+
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:  # noqa: ARG002 - an Output's signature
         return ()
 
