@@ -16,10 +16,13 @@ YAML_RULES := {extends: default, rules: {line-length: {max: 140}, document-start
 
 # More for the program behind a target: make test ARGS="-k identity", make run ARGS="--rate 100"
 ARGS :=
+# Of make soak: so many minutes of writing, into the bulk sink with faults or into the real Elasticsearch of the tests
+MINUTES := 10
+SERVER := sink
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-peers bench-files bench-redaction bench-metrics bench-elasticsearch mindeps lock clean
+.PHONY: help run test soak check bench bench-quick bench-files bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
@@ -29,6 +32,9 @@ run: $(VENV)/.installed ## Install into .venv and show it at work: shipper demo
 
 test: $(TEST_VENV)/.installed ## Run all tests
 	$(TEST_VENV)/bin/python -m pytest $(ARGS)
+
+soak: $(TEST_VENV)/.installed ## Real writers, a shipper that is killed, a server that fails: make soak MINUTES=30 SERVER=elasticsearch
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m soak --minutes $(MINUTES) --server $(SERVER) $(ARGS)
 
 check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, import contracts, documents, containers
 	$(TEST_VENV)/bin/python -m ruff check $(CHECKED)
@@ -61,6 +67,9 @@ bench-metrics: $(TEST_VENV)/.installed ## What the default metrics cost, alone a
 
 bench-elasticsearch: $(TEST_VENV)/.installed ## What it takes beside a real Elasticsearch, at 10,000 lines a second
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.elasticsearch $(ARGS)
+
+bench-replay: $(TEST_VENV)/.installed ## A million lines from gzip archives, by one worker and by two
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.replay $(ARGS)
 
 mindeps: $(MINDEPS_VENV)/.installed ## Run the unit tests with the oldest dependencies that setup.cfg allows
 	$(MINDEPS_VENV)/bin/python -m pytest tests/unit $(ARGS)

@@ -14,8 +14,8 @@ from enum import Enum
 
 import orjson
 
-from shipper.checks import cut_to, is_intact
-from shipper.contents import content_agrees, end_of_lines, key_of, reaches
+from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
+from shipper.contents import content_agrees, digest_before, end_of_lines, key_of, reaches
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem
@@ -118,7 +118,7 @@ class Attacher:
     def _attach(self, found: Found, descriptor: int, live: Live, asked: Asked) -> Attachment:
         reader = reader_for(descriptor)
         identity = self._identity(found, reader, asked)
-        record = self._same_inode(found, identity, reader)
+        record, left_bytes = self._same_inode(found, identity, reader)
         if not identity:
             return Attachment(Outcome.NO_LINE)
         begin = 0
@@ -129,23 +129,25 @@ class Attacher:
                 return relation
             if is_partial:
                 return Attachment(Outcome.PARTIAL, identity)
-            begin = relation.equal_until
+            begin = max(relation.equal_until, left_bytes)
         if record is None:
             followed = self._new(found, identity, reader, asked.first_size, begin=begin)
+            followed.cut_at = end_of_lines(reader, left_bytes) if left_bytes else None
         else:
             followed = self._resumed(found, record, identity, reader)
         followed.adopt(descriptor)
         lost_bytes = 0
         if record is not None and followed.is_plain and found.size < followed.farthest:
             lost_bytes = max(0, record.size - max(found.size, followed.nearest))
-            cut_to(followed, found.size)
+            cut_to(followed, what_is_kept(followed) or Kept(0, found.size))
         return Attachment(Outcome.FOLLOW, identity, followed, lost_bytes=lost_bytes)
 
     def _identity(self, found: Found, reader: ByteReader, asked: Asked) -> str:
         """'' while there is no first line."""
         line = first_line(reader)
         if line is None:
-            is_final = asked.is_settled and (asked.is_renamed or reader.is_complete)
+            may_end = asked.is_renamed if isinstance(reader, PlainReader) else reader.is_complete
+            is_final = asked.is_settled and may_end
             if is_final or asked.takes_objects:
                 line = first_line(reader, is_final=True)
             if line is None or not (is_final or is_json_object(line)):
@@ -153,20 +155,22 @@ class Attacher:
         name = stem(os.path.basename(found.real_path))
         return identity_of(scope=self._scope, stem_name=name, first_line=self._identity_line(line))
 
-    def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> FileRecord | None:
-        """The record of this very file. One whose file was emptied or replaced waits for a copy from now on."""
+    def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, int]:
+        """The record of this very file. One whose file was emptied or replaced waits for a copy from now on; how much
+        of that one's content surely is left in the file.
+        """
         record = self.records.by_key((found.device, found.inode))
         if record is None:
-            return None
+            return None, 0
         if (record.size, record.mtime_ns) == (found.size, found.mtime_ns) and record.identity == identity:
-            return record
+            return record, 0
         is_unread = _farthest(record) == 0 and record.identity != identity
         verdict, agree = _compared(record, found, identity, reader, is_place_known=True)
         is_cut = agree and found.size < _farthest(record) and isinstance(reader, PlainReader)
         if not is_unread and (verdict is Verdict.SAME or is_cut):
-            return record
+            return record, 0
         self.records.replaced(record)
-        return None
+        return None, _left(record, found.size, reader) if record.identity == identity else 0
 
     def _relation(self, found: Found, identity: str, reader: ByteReader, live: Live, asked: Asked) -> Attachment:
         """What the file is to those that are followed; to be followed itself if it is none of them."""
@@ -264,6 +268,14 @@ class Attacher:
         if self._metrics_start is MetricsStart.BEGINNING:
             return 0
         return end_of_lines(reader, size) if isinstance(reader, PlainReader) else NEVER
+
+
+def _left(record: FileRecord, size: int, reader: ByteReader) -> int:
+    """How many bytes of a record's content surely are left in a plain file that holds another one now."""
+    if not isinstance(reader, PlainReader):
+        return 0
+    left = kept(record.marks, size, lambda at: digest_before(reader, at), read=_farthest(record))
+    return left.sure if left is not None else 0
 
 
 def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) -> Attachment:

@@ -41,12 +41,7 @@ def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool
     A compressed stream is read once, forwards; `size` (in bytes on disk) matters only for a plain file.
     """
     if isinstance(reader, PlainReader):
-
-        def digest_at(position: int) -> int | None:
-            before = bytes_before(reader, position)
-            return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
-
-        return agrees(marks, size, digest_at)
+        return agrees(marks, size, lambda position: digest_before(reader, position))
     answer: bool | None = None
     for mark in sorted(marks):
         if not reaches(reader, mark.position):
@@ -55,6 +50,12 @@ def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool
         if not answer:
             break
     return answer
+
+
+def digest_before(reader: ByteReader, position: int) -> int | None:
+    """The digest of the mark at a position; None where that cannot be read. Raises OSError, Damaged."""
+    before = bytes_before(reader, position)
+    return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
 
 
 def reaches(reader: ByteReader, position: int) -> bool:

@@ -206,6 +206,11 @@ class Followed:
         """Whether what it holds will hardly be continued."""
         return self.is_moved or self.is_deleted or self.is_complete
 
+    @property
+    def may_end_here(self) -> bool:
+        """Whether what stands behind the last whole line can be a line: not where an archive breaks off."""
+        return self.is_plain or self.is_complete
+
     def open(self) -> None:
         """Opens the file again.
 

@@ -16,7 +16,7 @@ from shipper.batch import Output
 from shipper.contents import Key, key_of
 from shipper.delivered import ask_ledger, covered_end
 from shipper.discover import Found
-from shipper.followed import Followed
+from shipper.followed import NEVER, Followed
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
 from shipper.tail import Damaged
@@ -195,7 +195,8 @@ class Intake:
         followed.asked_marks = -1  # to be asked again before the first line goes out: others are on their way
         if not self._output.has_ledger or followed.ship is None or not followed.ship.is_reading:
             return
-        if covered_end(followed.covered, followed.shipped_from) < followed.shipped:
+        whole = min(followed.shipped, NEVER if followed.tail_start is None else followed.tail_start)
+        if covered_end(followed.covered, followed.shipped_from) < whole:  # (a last line that goes on is not whole)
             log.warning("%r: the output lacks a part of what was shipped; it is shipped again", followed.path)
             followed.ship_again()
 

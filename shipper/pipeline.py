@@ -105,6 +105,13 @@ class Pipeline:
         self._is_stopping = True
         self.wake()
 
+    def look_through(self) -> None:
+        """The next step looks for files and at each of them, however long ago it has changed."""
+        now = self._monotonic()
+        self.roster.scan_now()
+        for followed in self._register:
+            self._looks.put(followed, now)
+
     def wake(self) -> None:
         """Ends the present `wait`; from any thread."""
         self._wake.set()
@@ -223,7 +230,7 @@ class Pipeline:
         """Nothing new: takes what will not be continued, lets go of what is gone, else looks later."""
         quiet = now - followed.changed_at
         if followed.is_final and quiet >= FINAL_SECONDS and not (followed.is_ready or followed.is_held):
-            took = self._take_tail(followed, now) if followed.has_rest else False
+            took = self._take_tail(followed, now) if followed.has_rest and followed.may_end_here else False
             if took:
                 self._looks.put(followed, now)
                 return

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from shipper.aside import Aside, Why
 from shipper.attach import Attacher, unread
 from shipper.batch import Output
-from shipper.checks import cut_to, is_intact, kept_bytes
+from shipper.checks import cut_to, is_intact, what_is_kept
 from shipper.contents import Key, key_of
 from shipper.discover import COMPRESSED, Found, Listing, scan
 from shipper.followed import NEVER, Followed, Replaced
@@ -125,6 +125,10 @@ class Roster:
 
     def scan_soon(self) -> None:
         self._scan_at = min(self._scan_at, max(self._monotonic(), self._scan_not_before))
+
+    def scan_now(self) -> None:
+        """With the next `update`, whatever the last scan cost."""
+        self._scan_at = self._scan_not_before = 0.0
 
     def _scan(self, now: float) -> None:
         scanned_ns = time.time_ns()
@@ -263,17 +267,17 @@ class Roster:
 
         Its rest may live on in a copy (copytruncate); the file itself begins anew.
         """
-        size, kept, key = followed.sure_size, kept_bytes(followed), followed.key
+        size, left, key = followed.sure_size, what_is_kept(followed), followed.key
         log.info("%r was truncated", followed.path)
         now = self._monotonic()
         self._scan(now)  # the copy may have appeared just now
         if not self.register.has(followed):
             return
-        if kept is None:
+        if left is None:
             self.give_up(followed, "truncated", size)
         elif not self._intake.continue_in_copy(followed, self._monotonic()):
-            self._lose_rest(followed, size, "truncated", kept=kept)
-            cut_to(followed, kept)
+            self._lose_rest(followed, size, "truncated", kept=left.likely)
+            cut_to(followed, left)
             self.register.touch(followed)
             self._intake.go_on(followed)
         if key in self._present and self.register.get(key) is None:

@@ -83,7 +83,7 @@ class CompressedReader:
 
     def _rewind(self) -> None:
         self._stream: Any = None
-        self._compressed_position = 0
+        self.compressed_position = 0  # behind what was read of the file
         self._pending = b""  # compressed bytes that were read and not fed
         self._ready = bytearray()  # decompressed bytes that nobody has asked for yet
         self.position = 0  # of the first byte of _ready
@@ -114,7 +114,7 @@ class CompressedReader:
         """Decompresses a piece; False if there is none now."""
         if self.damage or self._is_over:
             return False
-        if not self._pending:
+        if not self._pending and getattr(self._stream, "needs_input", True):  # bz2, lzma keep what is left
             self._fill()
         if self._stream is None and not self._start_member():
             return False
@@ -128,14 +128,14 @@ class CompressedReader:
             self._pending = self._stream.unused_data
             self._stream = None
             self.is_complete = True
-        return bool(piece or fed)
+        return bool(piece or fed or self._stream is None)
 
     def _approach_damage(self, message: str, fed_bytes: int) -> bool:
         """An error takes with it what its piece would have given before: so once more, and there in single bytes."""
         if self._careful_from is not None:
             self.damage = message
             return False
-        careful_from = self._compressed_position - fed_bytes
+        careful_from = self.compressed_position - fed_bytes
         self._rewind()
         self._careful_from = careful_from
         return True
@@ -143,10 +143,13 @@ class CompressedReader:
     def _fill(self) -> None:
         size = self._codec.piece_bytes
         if self._careful_from is not None:
-            size = min(size, max(1, self._careful_from - self._compressed_position))
-        more = os.pread(self._descriptor, size, self._compressed_position)
-        self._compressed_position += len(more)
+            size = min(size, max(1, self._careful_from - self.compressed_position))
+        more = self._raw(size, self.compressed_position)
+        self.compressed_position += len(more)
         self._pending += more
+
+    def _raw(self, size: int, position: int) -> bytes:
+        return os.pread(self._descriptor, size, position)
 
     def _start_member(self) -> bool:
         """Begins the next member. NULs between members are passed over; other bytes end the stream, as for gzip."""
