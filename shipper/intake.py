@@ -183,7 +183,7 @@ class Intake:
         followed.changed_at = now
         with suppress(OSError, Damaged):  # asked again when the first line goes out
             self._follow_ledger(followed)
-        if followed.is_open and self._open_files.has_room():
+        if followed.is_open and self._open_files.has_room(followed):
             self._open_files.used(followed)
         else:
             followed.close()

@@ -91,6 +91,7 @@ class Pipeline:
         self._wake = threading.Event()
         self._looks = Looks()
         self._ready: deque[Followed] = deque()
+        self._archives: deque[Followed] = deque()  # ready, and waiting for others to be read through
         self._held: dict[Followed, None] = {}
         self._acknowledged: deque[tuple[Followed, UnderWay]] = deque()
         self._room_since: float | None = None  # without room since
@@ -140,7 +141,7 @@ class Pipeline:
         at = self.roster.next_at()
         if (look := self._looks.next_at()) is not None:
             at = min(at, look)
-        if self._held or self._ready:
+        if self._held or self._ready or self._archives:
             at = min(at, now + BLOCKED_SECONDS)
         return max(0.0, at - now)
 
@@ -149,6 +150,7 @@ class Pipeline:
         """Whether everything that is there has been read and acknowledged."""
         return (
             not self._ready
+            and not self._archives
             and not self._held
             and not self._acknowledged
             and self.roster.is_settled
@@ -280,7 +282,7 @@ class Pipeline:
     def _open(self, followed: Followed) -> bool:
         """Opens it if there is room for one more; False if not. Raises OSError."""
         if not followed.is_open:
-            if not self._open_files.has_room():
+            if not self._open_files.has_room(followed):
                 return False
             followed.open()
         self._open_files.used(followed)
@@ -339,6 +341,8 @@ class Pipeline:
         """Gives each file that has something one batch at a time; returns how many turns came to something."""
         has_room = self._room(now)
         turns = 0
+        if self._archives:
+            self._admit_archives()
         for _ in range(min(len(self._ready), TURNS_A_STEP)):
             followed = self._ready.popleft()
             followed.is_ready = False
@@ -356,13 +360,18 @@ class Pipeline:
                 self._looks.later(followed, now, files=len(self._register))
         return turns
 
+    def _admit_archives(self) -> None:
+        """Lets archives take turns that have waited for others to be read through."""
+        for _ in range(min(self._open_files.room_for_archives(), len(self._archives))):
+            self._ready.append(self._archives.popleft())
+
     def _take_turn(self, followed: Followed, now: float, *, has_room: bool) -> Turn | None:
         if not self._register.has(followed):
             return None
         try:
             if not self._open(followed):
                 followed.is_ready = True
-                self._ready.append(followed)
+                (self._archives if followed.is_compressed else self._ready).append(followed)
                 return None
             is_stalled = self._is_stalled or (not has_room and self._is_late(followed, now))
             turn = self._feeder.turn(followed, has_room=has_room, is_stalled=is_stalled)
