@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from exporter.guard import Guard
 from exporter.rules import catalogue
 from shipper import __version__
 from shipper.config import Loaded, check_files
@@ -63,6 +64,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
         report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
     except ConfigError as error:
         report.problems += error.problems
+    _check_web_config(settings.metrics.web_config, report)
     _check_directory("state", settings.state, report)
     if settings.output.elasticsearch is not None:
         _check_server(settings.output.elasticsearch, report, ping)
@@ -97,6 +99,13 @@ def _check_sources(settings: Settings, report: Report) -> None:
     report.warnings += [
         f"{_shown(path)} is not followed: {reason}" for path, reason in sorted(listing.left_out.items())
     ]
+
+
+def _check_web_config(path: str, report: Report) -> None:
+    try:
+        report.warnings += Guard(path=Path(path)).warnings() if path else []
+    except ConfigError as error:
+        report.problems += error.problems
 
 
 def _shown(path: str) -> str:

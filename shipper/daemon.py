@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from exporter.guard import Guard
 from exporter.rule import Rule
 from exporter.rules import default_rules, load_rules
 from exporter.scrape import Scrapes
@@ -149,7 +150,7 @@ class Daemon:
     def address(self) -> str:
         """Where the page is."""
         host = self._loaded.settings.metrics.listen.rpartition(":")[0]
-        return f"http://{host}:{self._server.port}/" if self._server is not None else ""
+        return f"{self._server.scheme}://{host}:{self._server.port}/" if self._server is not None else ""
 
     def _require_engine(self) -> Engine:
         if self.engine is None:
@@ -304,7 +305,11 @@ class Daemon:
             status=self._status,
             committed_recently=lambda: not self._require_engine().committer.is_late(),
         )
-        server = Server(listen=settings.metrics.listen, hooks=hooks)
+        web_config = settings.metrics.web_config
+        guard = Guard(path=Path(web_config)) if web_config else None
+        for warning in guard.warnings() if guard is not None else ():
+            log.warning("%s", warning)
+        server = Server(listen=settings.metrics.listen, hooks=hooks, guard=guard)
         server.start()
         return server
 
@@ -365,6 +370,7 @@ def check_same(old: Settings, new: Settings) -> None:
         for name, before, after in (
             ("state", old.state, new.state),
             ("metrics.listen", old.metrics.listen, new.metrics.listen),
+            ("metrics.web_config", old.metrics.web_config, new.metrics.web_config),
         )
         if before != after
     ]

@@ -221,6 +221,8 @@ class OutputSettings(Config, frozen=True, kw_only=True):
 
 class MetricsSettings(Config, frozen=True, kw_only=True):
     listen: Listen = DEFAULT_LISTEN  # address of page and metrics; `""` for none
+    # TLS, users and client certificates for them: a file in the form of Prometheus's exporters
+    web_config: FilePath = ""
     # where counting begins in files that are there at the very first start; files met later, and `--once`, count from
     # their beginning
     start: MetricsStart = MetricsStart.NOW
