@@ -24,6 +24,7 @@ from shipper.discover import scan
 from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
+from shipper.escaping import printable
 from shipper.settings import ElasticsearchSettings, Settings
 
 MOST_FILES = 20
@@ -85,19 +86,19 @@ def _check_sources(settings: Settings, report: Report) -> None:
                 "paths": list(source.paths),
                 "files": len(files),
                 "bytes": sum(found.size for found in files),
-                "first_files": [_shown(found.path) for found in files[:MOST_FILES]],
+                "first_files": [printable(found.path) for found in files[:MOST_FILES]],
             }
         )
         if not files:
             report.warnings.append(f"source {source.name!r}: no file matches now; files that appear later are followed")
         report.warnings += [
-            f"{_shown(found.path)}: cannot be read: Permission denied"
+            f"{printable(found.path)}: cannot be read: Permission denied"
             for found in files
             if not os.access(found.path, os.R_OK)
         ]
-    report.warnings += [f"{_shown(path)}: {problem}" for path, problem in listing.problems.items()]
+    report.warnings += [f"{printable(path)}: {problem}" for path, problem in listing.problems.items()]
     report.warnings += [
-        f"{_shown(path)} is not followed: {reason}" for path, reason in sorted(listing.left_out.items())
+        f"{printable(path)} is not followed: {reason}" for path, reason in sorted(listing.left_out.items())
     ]
 
 
@@ -106,10 +107,6 @@ def _check_web_config(path: str, report: Report) -> None:
         report.warnings += Guard(path=Path(path)).warnings() if path else []
     except ConfigError as error:
         report.problems += error.problems
-
-
-def _shown(path: str) -> str:
-    return path if path.isprintable() else repr(path)
 
 
 def _check_directory(what: str, directory: str, report: Report) -> None:

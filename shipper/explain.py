@@ -20,6 +20,7 @@ from shipper.discover import Found, scan
 from shipper.engine import host_name
 from shipper.enrich import Enricher
 from shipper.errors import ConfigError
+from shipper.escaping import printable
 from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
@@ -215,4 +216,5 @@ def as_explanation(explanation: dict[str, Any]) -> str:
         text = json.dumps(found["document"], indent=2, ensure_ascii=False)
         rows.append(("document", text.replace("\n", "\n" + " " * 10)))
     rows += [("metric", series) for series in found["series"]] or [("metric", "none")]
-    return "".join(f"{name:<10}{value}\n" for name, value in rows)
+    text = "".join(f"{name:<10}{value}\n" for name, value in rows)
+    return "".join(f"{printable(line)}\n" for line in text.split("\n")[:-1])

@@ -204,6 +204,10 @@ class ElasticsearchSettings(Config, frozen=True, kw_only=True):
     concurrency: Annotated[int, Within(1, 8)] = 2  # bulk requests in flight
     request_seconds: Annotated[float, Kind.DURATION, Within(0.1, 3600)] = 90.0  # how long an answer is waited for
 
+    def __repr__(self) -> str:
+        """Without headers and proxy, which may hold secrets as plain text."""
+        return f"ElasticsearchSettings(hosts={self.hosts!r}, index={self.index!r})"
+
 
 class LocalSettings(Config, frozen=True, kw_only=True):
     directory: FilePath = "./shipped"  # one NDJSON file a day

@@ -13,6 +13,7 @@ from typing import Any
 from shipper import __version__
 from shipper.aside import Why
 from shipper.engine import Engine
+from shipper.escaping import printable
 from shipper.followed import NEVER, Followed
 from shipper.roster import Roster
 from shipper.settings import Settings, SourceSettings
@@ -161,11 +162,6 @@ def _file(followed: Followed) -> dict[str, Any]:
         "shipped": position(followed, "shipped"),
         "state": "damaged" if followed.is_damaged else state,
     }
-
-
-def printable(path: str) -> str:
-    """A file's name as text that can be encoded and shown on one line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in path)
 
 
 def _sum(metric: Any, **labels: str) -> int:

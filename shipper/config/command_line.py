@@ -63,6 +63,15 @@ def apply_command_line(settings: Settings, command_line: CommandLine) -> Setting
     return msgspec.structs.replace(settings, **changes)
 
 
+def secret_warnings(command_line: CommandLine) -> list[str]:
+    """What is said about a secret that was typed: others on this machine can read it in the list of processes."""
+    text = command_line.output or ""
+    if values.without_credentials(text) == text:
+        return []
+    seen = "which every user of this machine can read in the list of processes"
+    return [f"--output holds a password, {seen}; use -c FILE with password_file or api_key_file"]
+
+
 def _sources(settings: Settings, command_line: CommandLine) -> tuple[SourceSettings, ...]:
     if len(settings.sources) != 1:
         names = ", ".join(source.name for source in settings.sources)

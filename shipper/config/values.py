@@ -171,7 +171,7 @@ def url(text: str) -> Url:
 
 def without_credentials(text: str) -> str:
     """A URL as it may be shown."""
-    return re.sub(r"//.*@", "//***@", text)
+    return re.sub(r"//.*@", "//***@", text) if "//" in text else re.sub(r".*:.*@", "***@", text)
 
 
 def secret(text: str) -> Secret | None:

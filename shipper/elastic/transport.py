@@ -137,7 +137,7 @@ class Cluster:
         self._settings = settings
         self._monotonic = monotonic
         self._common = {"user-agent": user_agent, "x-opaque-id": opaque_id, "accept": "application/json"}
-        self._api_key = SecretSource(value=settings.api_key, path=settings.api_key_file)
+        self._api_key = SecretSource(value=settings.api_key, path=settings.api_key_file, is_for_header=True)
         self._password = SecretSource(value=settings.password, path=settings.password_file)
         self._hosts = [_Host(_address(url)) for url in settings.hosts]
         self._turn = 0  # guarded by _lock
