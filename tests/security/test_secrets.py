@@ -168,8 +168,8 @@ def test_secrets_of_systemd_are_read_by_their_directory(
     server = {"hosts": [sink.url], "api_key_file": "${CREDENTIALS_DIRECTORY}/api_key"}
     settings = {"sources": [{"name": "a", "paths": ["app.log"]}], "output": {"elasticsearch": server}}
     (tmp_path / "shipper.yml").write_text(json.dumps(settings))
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
-    done = run_to_end("run", "-c", "shipper.yml", "--once", directory=tmp_path, **environ)
+    credentials = str(tmp_path / "credentials")
+    done = run_to_end("run", "-c", "shipper.yml", "--once", directory=tmp_path, CREDENTIALS_DIRECTORY=credentials)
     assert (done.returncode, len(sink.docs())) == (0, 1)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nowhere")
     missing = invoked("check", "-c", tmp_path / "shipper.yml", "--offline")
