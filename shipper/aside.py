@@ -48,7 +48,7 @@ class Aside:
     original: Followed | None = None
     """Of what it is a twin."""
     is_settled: bool = False
-    """A twin that was compared to its end."""
+    """A twin that was compared to its end; one that is unreadable as long as it does not change."""
     asked_at: int = -1
     """How far the original was read then."""
     equal_until: int = 0
@@ -62,7 +62,7 @@ def should_ask(aside: Aside, *, quiet_seconds: float) -> bool:
     is_quiet = quiet_seconds >= SETTLED_SECONDS
     match aside.why:
         case Why.UNREADABLE:
-            return True
+            return not aside.is_settled
         case Why.NO_LINE:
             return aside.is_renamed and is_quiet and aside.found.size > 0
         case Why.PARTIAL:

@@ -37,6 +37,9 @@ class _Closed:
     def read(self, position: int, size: int) -> bytes:
         raise ValueError(f"read of {size} bytes at {position} from a file that is closed")
 
+    def behind_hole(self, position: int) -> int:
+        raise ValueError(f"asked for data at {position} of a file that is closed")
+
 
 CLOSED = _Closed()
 

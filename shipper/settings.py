@@ -117,6 +117,9 @@ class Within:
     high: float
 
 
+DEFAULT_SYMLINKS = ("/var/log/pods/*.log*", "/var/lib/docker/containers/*-json.log*")
+"""Kubernetes: /var/log/containers leads to /var/log/pods, and from there, with Docker, to its own directory."""
+
 Name = Annotated[str, Kind.NAME]
 Field = Annotated[str, Kind.FIELD]
 Expression = Annotated[str, Kind.EXPRESSION]
@@ -142,6 +145,9 @@ class SourceSettings(Config, frozen=True, kw_only=True):
     # files, globs (`**` too) or directories; a file belongs to the first source that matches it
     paths: tuple[Glob, ...]
     exclude: tuple[Exclude, ...] = ()  # patterns of base names or paths that are left alone
+    # where symlinks may lead outside the directories of `paths`: directories, or patterns of real paths, in which `*`
+    # takes `/` too
+    symlinks: tuple[Glob, ...] = DEFAULT_SYMLINKS
     # how a line is packed: `json` is one object a line; `docker` (json-file) and `cri` (Kubernetes) wrap such a line,
     # and their partial lines are joined
     format: Format = Format.JSON

@@ -342,7 +342,9 @@ def test_an_output_url(tmp_path: Path) -> None:
     assert found.settings.output == OutputSettings(
         elasticsearch=ElasticsearchSettings(hosts=("http://es:9200/prefix",), username="u", password=Secret("hunter2/"))
     )
-    assert found.warnings == ("http://es:9200/prefix: the credentials are sent unencrypted; use https",)
+    typed, plain = found.warnings
+    assert plain == "http://es:9200/prefix: the credentials are sent unencrypted; use https"
+    assert typed.startswith("--output holds a password, which every user of this machine can read")
 
 
 def test_an_output_url_beside_a_file(tmp_path: Path) -> None:
