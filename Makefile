@@ -16,10 +16,13 @@ YAML_RULES := {extends: default, rules: {line-length: {max: 140}, document-start
 
 # More for the program behind a target: make test ARGS="-k identity", make run ARGS="--rate 100"
 ARGS :=
+# How long each fuzzer runs, and which; all of them by default
+MINUTES := 10
+TARGETS :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-redaction lock mindeps clean
+.PHONY: help run test check bench bench-quick bench-redaction fuzz sbom lock mindeps clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -30,11 +33,12 @@ run: $(VENV)/.installed ## Install into .venv and show it at work: shipper demo
 test: $(TEST_VENV)/.installed ## Run all tests
 	$(TEST_VENV)/bin/python -m pytest $(ARGS)
 
-check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, import contracts, documents, containers
+check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, contracts, bandit, documents, containers
 	$(TEST_VENV)/bin/python -m ruff check $(CHECKED)
 	$(TEST_VENV)/bin/python -m ruff format --check $(CHECKED)
 	$(TEST_VENV)/bin/python -m mypy shipper exporter tests requirements/lowest.py
 	PYTHONPATH=. $(TEST_VENV)/bin/python $(TEST_VENV)/bin/lint-imports
+	$(TEST_VENV)/bin/python -m bandit --quiet --recursive shipper exporter requirements
 	$(TEST_VENV)/bin/python -m pytest -q $(DOCUMENTS)
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/yamllint --strict --config-data '$(YAML_RULES)' conf docker
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yml
@@ -49,6 +53,12 @@ bench-quick: $(TEST_VENV)/.installed ## The same with fewer lines, in seconds
 
 bench-redaction: $(TEST_VENV)/.installed ## What redaction finds, what it masks in vain, and what it costs
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.redaction $(ARGS)
+
+fuzz: $(TEST_VENV)/.installed ## Feed what strangers may write to all that reads it, ten minutes each: MINUTES=1 TARGETS="http lines"
+	PYTHONPATH=.:tests $(TEST_VENV)/bin/python -m fuzz --minutes $(MINUTES) $(TARGETS)
+
+sbom: $(TEST_VENV)/.installed ## Write sbom.json, CycloneDX: what a run installs, from requirements/run.lock
+	$(TEST_VENV)/bin/python -m cyclonedx_py requirements --output-reproducible --output-file sbom.json requirements/run.lock
 
 mindeps: $(MINDEPS_VENV)/.installed ## Run the unit tests with the oldest dependencies that setup.cfg allows
 	$(MINDEPS_VENV)/bin/python -m pytest tests/unit $(ARGS)

@@ -145,8 +145,10 @@ def ping(settings: ElasticsearchSettings) -> str:
         raise OutputError(f"{cluster} does not answer: {error}") from None
     finally:
         cluster.close()
-    if answer.status in (401, 403):
-        raise OutputError(f"{cluster} refuses the credentials ({answer.status})")
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        raise OutputError(f"{cluster} refuses the credentials (401)")
+    if answer.status == HTTPStatus.FORBIDDEN:
+        return "answers; these credentials may not ask for its version, which shipping does not need"
     if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
         return "answers"
     if answer.status != HTTPStatus.OK:
