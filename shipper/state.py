@@ -129,7 +129,7 @@ class State:
             failpoint("state.before_commit")
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})",  # noqa: S608  # nosec B608 - our own constants
+                f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})",  # noqa: S608 - our own constants  # nosec B608
                 map(_row, commit.files),
             )
             connection.executemany("DELETE FROM files WHERE id = ?", [(id_,) for id_ in commit.forgotten])
@@ -181,7 +181,7 @@ def _row(record: FileRecord) -> tuple[object, ...]:
 
 def _read(connection: sqlite3.Connection) -> tuple[list[FileRecord], list[tuple[bytes, bytes]]]:
     """All files and series. Raises sqlite3.Error, or another error where a row is not as it was written."""
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM files")  # noqa: S608  # nosec B608 - our own constant
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM files")  # noqa: S608 - our own constant  # nosec B608
     return [_record(row) for row in rows], connection.execute("SELECT key, value FROM series").fetchall()
 
 

@@ -194,7 +194,7 @@ class Cluster:
         timeout_seconds: float | None,
     ) -> Answer:
         node = host.node
-        assert node is not None  # noqa: S101  # nosec B101 - set by _renew_nodes
+        assert node is not None  # noqa: S101 - set by _renew_nodes  # nosec B101
         total = min(timeout_seconds or self._settings.request_seconds, self._settings.request_seconds)
         timeout: Any = urllib3.Timeout(connect=min(total, CONNECT_SECONDS), read=total)
         sent: Any = body

@@ -92,7 +92,11 @@ def joining(data: bytes) -> None:
 def expressions(data: bytes) -> None:
     """A text is an expression, or it is said where it is none; over odd columns it gives a value a line."""
     text = data.decode("utf-8", "replace")
-    columns = {"a": [1, "2", None, MISSING, True, [1], {"b": 2}, 1e308], "b": ["x"] * 8, "url": ["/a/1?b"] * 8}
+    columns: dict[str, Sequence[Any]] = {
+        "a": [1, "2", None, MISSING, True, [1], {"b": 2}, 1e308],
+        "b": ["x"] * 8,
+        "url": ["/a/1?b"] * 8,
+    }
     for compiled in (compile_predicate, compile_value):
         try:
             run = compiled(text)
