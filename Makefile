@@ -22,10 +22,11 @@ TARGETS :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-redaction fuzz sbom lock mindeps clean
+.PHONY: help run test check bench bench-quick bench-peers bench-redaction bench-metrics bench-elasticsearch fuzz sbom
+.PHONY: mindeps lock clean
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.installed ## Install into .venv and show it at work: shipper demo
 	@$(VENV)/bin/python $(VENV)/bin/shipper demo $(ARGS)
@@ -45,14 +46,23 @@ check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, t
 	$(TEST_VENV)/bin/hadolint docker/Dockerfile docker/sample-app/Dockerfile
 	$(TEST_VENV)/bin/shellcheck .ci/run requirements/venv docker/elasticsearch/users.sh
 
-bench: $(TEST_VENV)/.installed ## Measure: a million lines, the numbers of the README
+bench: $(TEST_VENV)/.installed ## Measure what a line costs, and a daemon that waits: docs/performance.md
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench $(ARGS)
 
-bench-quick: $(TEST_VENV)/.installed ## The same with fewer lines, in seconds
+bench-quick: $(TEST_VENV)/.installed ## Two of its cases with fewer lines, held against the recorded ratios
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench --quick $(ARGS)
+
+bench-peers: $(TEST_VENV)/.installed ## The same beside the shippers that Debian packages
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.peers $(ARGS)
 
 bench-redaction: $(TEST_VENV)/.installed ## What redaction finds, what it masks in vain, and what it costs
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.redaction $(ARGS)
+
+bench-metrics: $(TEST_VENV)/.installed ## What the default metrics cost, alone and beside shipping, and mtail on the same file
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.metrics $(ARGS)
+
+bench-elasticsearch: $(TEST_VENV)/.installed ## What it takes beside a real Elasticsearch, at 10,000 lines a second
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.elasticsearch $(ARGS)
 
 fuzz: $(TEST_VENV)/.installed ## Feed what strangers may write to all that reads it, ten minutes each: MINUTES=1 TARGETS="http lines"
 	PYTHONPATH=.:tests $(TEST_VENV)/bin/python -m fuzz --minutes $(MINUTES) $(TARGETS)

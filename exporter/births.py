@@ -1,27 +1,33 @@
 """Who still has to see a new series as 0: without that, Prometheus never learns of its first increments.
 
 A scraper has seen what was known up to some commit; a series that was born later is 0 for it. That a scraper has had
-its zeros counts only once it is committed itself: after a crash it must not get a 0 where it had a value before.
+its zeros counts only once it is committed itself: after a crash it must not get a 0 where it had a value before. Who is
+known stays so while it scrapes, and over the time that the daemon is down, however long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-BIRTH_SECONDS: Final = 120.0  # after that a series is served to everybody as it is
+BIRTH_SECONDS: Final = 120.0
+"""After that, a scraper that was never met before gets a series as it is."""
 KEPT_SECONDS: Final = 600.0
+"""Who has not scraped for so long is forgotten, so that after it everybody gets a series as it is."""
+NOTED_SECONDS: Final = 60.0
+"""So often it is noted that a scraper is still there."""
 MAX_SCRAPERS: Final = 100
 _ROW: Final = "scraper"
 
 
 class Scraper(NamedTuple):
-    """Who scrapes: two of them behind one address and with one user agent cannot be told apart."""
+    """Who scrapes. Two of them behind one address and with one user agent are told apart by the names they give."""
 
     address: str
     user_agent: str
+    name: str = ""
 
     @property
     def key(self) -> bytes:
@@ -35,13 +41,20 @@ class Seen(NamedTuple):
     at: float
 
 
+class _Young(NamedTuple):
+    """When a series was created, and since when it is known to this process."""
+
+    created: float
+    since: float
+
+
 class Births:
     """Not thread-safe; the exporter's lock guards it."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._young: dict[Any, float] = {}
-        """Series that somebody may still have to see as 0, by when they were created; the oldest first."""
+        self._young: dict[Any, _Young] = {}
+        """Series that somebody may still have to see as 0; the oldest first."""
         self._seen: dict[Scraper, Seen] = {}
         self._new: dict[Scraper, Seen] = {}
         self._gone: list[bytes] = []
@@ -52,15 +65,30 @@ class Births:
 
     def born(self, series: Any) -> None:
         """A series was published for the first time."""
-        self._young[series] = series.created
+        self._young[series] = _Young(series.created, self._clock())
 
     def unseen(self, scraper: Scraper) -> frozenset[Any]:
         """The series that must be 0 for this scraper now."""
         self._forget()
-        if not self._young or (scraper not in self._seen and len(self._seen) + len(self._new) >= MAX_SCRAPERS):
+        if not self._young or self._is_one_too_many(scraper):
             return frozenset()
-        commit = self._seen[scraper].commit if scraper in self._seen else -1
-        return frozenset(series for series in self._young if series.birth > commit)
+        seen = self._seen.get(scraper)
+        if seen is not None:
+            return frozenset(series for series in self._young if series.birth > seen.commit)
+        now = self._clock()
+        return frozenset(
+            series for series, young in self._young.items() if -KEPT_SECONDS < now - young.created < BIRTH_SECONDS
+        )
+
+    def is_to_be_noted(self, scraper: Scraper) -> bool:
+        """Whether it is unknown so far, or was noted long ago."""
+        seen = self._new.get(scraper) or self._seen.get(scraper)
+        if seen is None:
+            return not self._is_one_too_many(scraper)
+        return not 0 <= self._clock() - seen.at < NOTED_SECONDS
+
+    def _is_one_too_many(self, scraper: Scraper) -> bool:
+        return scraper not in self._seen and len(self._seen) + len(self._new) >= MAX_SCRAPERS
 
     def saw(self, scraper: Scraper, commit: int) -> None:
         """A scraper has got an answer with zeros for all that was unseen, as of `commit`."""
@@ -83,17 +111,30 @@ class Births:
         self._seen.update(seen)
 
     def restore(self, parts: list[Any], value: bytes) -> int:
-        """Takes a row back whose key has these parts; the commit that it names. Raises ValueError or TypeError."""
-        _, kind, address, user_agent = parts
-        commit, at = msgspec.json.decode(value)
+        """Takes a row back whose key has these parts; the commit that it names. Raises ValueError or TypeError.
+
+        (Nobody could scrape while the daemon was down, so that time does not count.)
+        """
+        _, kind, *who = parts
+        commit, _ = msgspec.json.decode(value)
         if kind != _ROW:
             raise ValueError("no row of a scraper")
-        self._seen[Scraper(str(address), str(user_agent))] = Seen(int(commit), float(at))
+        self._seen[Scraper(*map(str, who))] = Seen(int(commit), self._clock())
         return int(commit)
+
+    def restored(self, series: Iterable[Any]) -> None:
+        """Takes back those series that somebody may still have to see as 0. All rows of scrapers are there by now."""
+        now = self._clock()
+        first = min((seen.commit for seen in self._seen.values()), default=0)
+        for one in series:
+            if -KEPT_SECONDS < now - one.created < BIRTH_SECONDS or (self._seen and one.birth > first):
+                self.born(one)
 
     def _forget(self) -> None:
         now = self._clock()
-        for series in [one for one, created in self._young.items() if not 0 <= now - created < BIRTH_SECONDS]:
+        for series in [
+            one for one, young in self._young.items() if not -KEPT_SECONDS < now - young.since < KEPT_SECONDS
+        ]:
             del self._young[series]
         for scraper in [one for one, seen in self._seen.items() if not -KEPT_SECONDS < now - seen.at < KEPT_SECONDS]:
             del self._seen[scraper]

@@ -16,14 +16,15 @@ from typing import Any, Final, Protocol
 
 from msgspec import UnsetType
 
-from exporter.families import Family, Number, Series
-from exporter.rule import Rule
+from exporter.exemplars import Examples
+from exporter.families import Family, Series
+from exporter.rule import Rule, RuleType
+from exporter.tallies import MAX_VALUE, Number, reason_against
 from shipper.batch import MISSING, Batch
 from shipper.expressions import Value, has_value, label_text, number_of
 
 FLUSH_BYTES: Final = 4 << 20
 MAX_LABEL_CHARACTERS: Final = 200
-MAX_VALUE: Final = 1e200  # beyond it sums would soon be infinite
 _MAX_KNOWN: Final = 20_000
 _NUMBERS: Final = frozenset({int, float})
 # Types whose equal values have equal label texts; 1 == True == 1.0, and lists cannot be hashed.
@@ -44,11 +45,34 @@ class RuleTelemetry(Protocol):
         """The number of series that a rule's metric has."""
 
 
+class EventTimes(Protocol):
+    """When the lines of a batch happened."""
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The columns that it needs."""
+
+    def __call__(self, batch: Batch) -> Sequence[float]:
+        """Seconds since 1970, NaN where a line does not say."""
+
+
+class NoTimes:
+    """For whoever knows none: every line happened when it was read."""
+
+    fields: frozenset[str] = frozenset()
+
+    def __call__(self, batch: Batch) -> Sequence[float]:
+        return [float("nan")] * batch.count
+
+
 class Columns:
     """The columns of one batch; what several rules ask for is computed once."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, *, event_times: EventTimes, now: float) -> None:
         self._batch = batch
+        self._event_times = event_times
+        self._now = now
+        self._times: Sequence[float] | None = None
         self._values: dict[str, Sequence[Any]] = {}
         self._keys: dict[str, Sequence[Any]] = {}
 
@@ -67,19 +91,37 @@ class Columns:
             self._keys[value.canonical] = found
         return found
 
+    def times(self) -> Sequence[float]:
+        """When each line happened; now, if it does not say, or if it claims to be of the future."""
+        if self._times is None:
+            now = self._now
+            self._times = [min(now, at) for at in self._event_times(self._batch)]  # now first: it wins over NaN
+        return self._times
+
 
 class RuleCounter:
     """Counts for one rule. Values wait in `_counts` or `_gathered` until `flush` adds them to the series."""
 
-    def __init__(self, *, rule: Rule, family: Family, telemetry: RuleTelemetry, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        rule: Rule,
+        family: Family,
+        telemetry: RuleTelemetry,
+        now: Callable[[], float],
+        exemplar_field: str = "",
+    ) -> None:
         self.rule = rule
         self._family = family
         self._telemetry = telemetry
         self._now = now
         self._counts: Counter[Key] = Counter()
-        self._gathered: defaultdict[Key, list[Number]] = defaultdict(list)
+        self._gathered: defaultdict[Key, list[Any]] = defaultdict(list)
         self._known: dict[Key, Series] = {}
         self._labels = [value for _, value in rule.labels]
+        self._is_timed = rule.type.is_timed
+        has_examples = exemplar_field and not self._is_timed
+        self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
 
     def observe(self, batch: Batch, columns: Columns) -> None:
         """Takes in the lines of a batch that the rule is about."""
@@ -90,22 +132,56 @@ class RuleCounter:
         positions = range(count) if rule.when is None else rule.when(batch.columns, count)
         if not positions:
             return
-        keys = [_picked(columns.key(label), positions, count) for label in self._labels]
-        if rule.value is None:
-            self._counts.update(zip(*keys, strict=True) if keys else repeat((), len(positions)))
+        labels = [_picked(columns.key(label), positions, count) for label in self._labels]
+        keys: Iterable[Key] = zip(*labels, strict=True) if labels else repeat((), len(positions))
+        if self._is_timed:
+            self._gather_timed(keys, positions, batch, columns)
+            return
+        values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
+        if values is not None and not _are_usable(values):
+            self._gather(*self._usable(keys, values, positions, batch))
+            return
+        if self._examples is not None:
+            self._examples.note(labels, values, positions, batch.columns[self._examples.field])
+        if values is None:
+            self._counts.update(keys)
         else:
-            self._gather(keys, _picked(columns.value(rule.value), positions, count), positions, batch)
+            self._gather(keys, values)
 
-    def _gather(self, keys: list[Sequence[Any]], values: Sequence[Any], positions: Sequence[int], batch: Batch) -> None:
-        lines: Iterable[tuple[Key, Number]] = zip(zip(*keys, strict=True) if keys else repeat(()), values, strict=False)
-        if not _are_usable(values):
-            reasons = [self._reason(value, position, batch) for value, position in zip(values, positions, strict=True)]
-            for reason, count in Counter(filter(None, reasons)).items():
-                self._telemetry.rule_error(self.rule.name, reason, count)
-            lines = [(key, number_of(value)) for (key, value), reason in zip(lines, reasons, strict=True) if not reason]
+    def _gather(self, keys: Iterable[Key], values: Iterable[Any]) -> None:
         gathered = self._gathered
-        for key, value in lines:
+        for key, value in zip(keys, values, strict=True):
             gathered[key].append(value)
+
+    def _gather_timed(self, keys: Iterable[Key], positions: Sequence[int], batch: Batch, columns: Columns) -> None:
+        """The same with the time of each value."""
+        rule, count = self.rule, batch.count
+        times = _picked(columns.times(), positions, count)
+        if rule.truth is not None:
+            true = set(rule.truth(batch.columns, count))
+            self._gather(keys, zip(times, [position in true for position in positions], strict=True))
+        elif rule.value is not None and rule.type is RuleType.DISTINCT:
+            values = _picked(columns.value(rule.value), positions, count)
+            texts = _picked(columns.key(rule.value), positions, count)
+            for key, timed, value in zip(keys, zip(times, texts, strict=True), values, strict=True):
+                if has_value(value):
+                    self._gathered[key].append(timed)
+        elif rule.value is not None:
+            numbers = _picked(columns.value(rule.value), positions, count)
+            keyed_times = list(zip(keys, times, strict=True))
+            usable, values = self._usable(keyed_times, numbers, positions, batch)
+            for (key, at), value in zip(usable, values, strict=True):
+                self._gathered[key].append((at, value))
+
+    def _usable(
+        self, keys: Iterable[Any], values: Sequence[Any], positions: Sequence[int], batch: Batch
+    ) -> tuple[list[Any], list[Number]]:
+        """The numbers that can be counted, with their keys; counts the others as errors."""
+        reasons = [self._reason(value, position, batch) for value, position in zip(values, positions, strict=True)]
+        for reason, count in Counter(filter(None, reasons)).items():
+            self._telemetry.rule_error(self.rule.name, reason, count)
+        kept = [(key, number_of(value)) for key, value, reason in zip(keys, values, reasons, strict=True) if not reason]
+        return [key for key, _ in kept], [value for _, value in kept]
 
     def _reason(self, value: Any, position: int, batch: Batch) -> str:
         """Why a value cannot be counted; "" if it can."""
@@ -114,19 +190,23 @@ class RuleCounter:
             columns = (batch.columns.get(field) for field in fields)
             is_absent = any(column is None or not has_value(column[position]) for column in columns)
             return "missing" if is_absent or value is None else "not_a_number"
-        return reason_against(value)
+        return reason_against(value, may_be_negative=self._is_timed)
 
-    def flush(self) -> set[Series]:
-        """Adds what was gathered to the series; those that changed."""
-        changed = set()
+    def flush(self) -> dict[Series, None]:
+        """Adds what was gathered to the series; those that changed, in order."""
+        changed: dict[Series, None] = {}
         if self._counts:
             for key, count in self._counts.items():
-                changed.add(self._add(key, (count,), count))
+                changed[self._add(key, (count,), count)] = None
             self._counts.clear()
         if self._gathered:
             for key, values in self._gathered.items():
-                changed.add(self._add(key, values, len(values)))
+                changed[self._add(key, values, len(values))] = None
             self._gathered.clear()
+        if changed and self._examples is not None:
+            for (key, bucket), exemplar in self._examples.take(now=self._now()):
+                if key in self._known:
+                    self._known[key].put_exemplar(bucket, exemplar)
         return changed
 
     def _add(self, key: Key, values: Iterable[Number], count: int) -> Series:
@@ -135,6 +215,10 @@ class RuleCounter:
             series = self._find(key, count)
         series.working = series.family.tally.add(series.working, values)
         return series
+
+    def forget(self) -> None:
+        """Series were taken out of the family; they are to be looked up again."""
+        self._known.clear()
 
     def _find(self, key: Any, count: int) -> Series:
         labels = tuple([label_text(value)[:MAX_LABEL_CHARACTERS] for value in key])
@@ -164,13 +248,3 @@ def _are_usable(values: Sequence[Any]) -> bool:
         return False
     total = sum(values)
     return bool(total == total)  # a NaN that min and max passed over
-
-
-def reason_against(value: Any) -> str:
-    """Why a value that is there cannot be counted: not_a_number, not_finite or negative; "" if it can."""
-    number = number_of(value)
-    if number != number:
-        return "not_finite" if value.__class__ is float else "not_a_number"
-    if abs(number) >= MAX_VALUE:
-        return "not_finite"
-    return "negative" if number < 0 else ""

@@ -39,11 +39,12 @@ def scrape_request(request: Request) -> ScrapeRequest | Response:
         return Response(status=HTTPStatus.BAD_REQUEST, body=text.encode())
     is_scraper = SCRAPER_HEADER in request.headers and request.method == "GET" and "rules" in parts
     agent = label_text(request.headers.get("user-agent", ""))[:_MAX_AGENT_CHARACTERS]
+    name = label_text(request.query.get("scraper", [""])[0])[:_MAX_AGENT_CHARACTERS]
     return ScrapeRequest(
         form=negotiate(request.headers.get("accept", "")),
         parts=[part for part in PARTS if part in parts],
         is_gzip=accepts_gzip(request.headers.get("accept-encoding", "")),
-        scraper=Scraper(request.address, agent) if is_scraper else None,
+        scraper=Scraper(request.address, agent, name) if is_scraper else None,
     )
 
 

@@ -13,8 +13,8 @@ from typing import Final
 from prometheus_client import Metric, ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from exporter.exposition import Format, head_lines, number_text
-from exporter.families import label_pairs
+from exporter.exposition import Format, head_lines
+from exporter.texts import label_pairs, number_text
 
 _TEXT_KINDS: Final = {"unknown": "untyped", "info": "gauge", "stateset": "gauge", "gaugehistogram": "gauge"}
 log: Final = logging.getLogger(__name__)

@@ -10,17 +10,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 
 from exporter.births import Births, Scraper, Seen
-from exporter.counting import FLUSH_BYTES, Columns, RuleCounter, RuleTelemetry
-from exporter.families import Family, Series
+from exporter.counting import FLUSH_BYTES, Columns, EventTimes, NoTimes, RuleCounter, RuleTelemetry
+from exporter.exemplars import exemplar_name
+from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule
 from shipper.batch import Batch
 
+EXPIRE_SECONDS: Final = 10.0
+"""How often it is looked for series that have nothing to show any more."""
 log: Final = logging.getLogger(__name__)
 
 
@@ -30,6 +33,8 @@ class Changes:
 
     rows: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     snapshots: list[tuple[Series, Any]] = field(default_factory=list)
+    exemplars: list[tuple[Series, Exemplars]] = field(default_factory=list)
+    gone: list[Series] = field(default_factory=list)
     seen: dict[Scraper, Seen] = field(default_factory=dict)
     commit: int = 0
 
@@ -39,11 +44,24 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class FamilySnapshot:
-    """A metric as it is to be written: per series its label pairs and its value."""
+    """A metric as it is to be written: per series its label pairs and its value, and what OpenMetrics adds to them."""
 
     family: Family
     texts: list[str]
     values: list[Any]
+    exemplars: list[Exemplars] = field(default_factory=list)
+    """Empty where no series has any."""
+    exemplar_name: str = ""
+    created: list[float] = field(default_factory=list)
+    """Empty where it is not shown."""
+
+
+def fields_of(rules: Sequence[Rule], *, event_times: EventTimes, exemplar: str = "") -> frozenset[str]:
+    """The columns that a batch must have for these rules."""
+    are_timed = [rule.type.is_timed for rule in rules]
+    times = event_times.fields if any(are_timed) else frozenset()
+    ids = {exemplar} if exemplar and not all(are_timed) else set()
+    return times.union(ids, *(rule.fields for rule in rules))
 
 
 class Exporter:
@@ -55,21 +73,37 @@ class Exporter:
         *,
         rules: Sequence[Rule],
         telemetry: RuleTelemetry,
+        event_times: EventTimes | None = None,
+        exemplar: str = "",
+        shows_created: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`exemplar`: the field whose values are shown as exemplars. `shows_created`: since when a series counts."""
         self._telemetry = telemetry
+        self._shows_created = shows_created
+        self._exemplar_name = exemplar_name(exemplar)
+        self._event_times = event_times or NoTimes()
         self._clock = clock
         by_name: dict[str, list[Rule]] = {}
         for rule in rules:
             by_name.setdefault(rule.name, []).append(rule)
         self._families = {name: Family(group) for name, group in by_name.items()}
         self._counters = [
-            RuleCounter(rule=rule, family=self._families[rule.name], telemetry=telemetry, now=clock) for rule in rules
+            RuleCounter(
+                rule=rule,
+                family=self._families[rule.name],
+                telemetry=telemetry,
+                now=clock,
+                exemplar_field=exemplar,
+            )
+            for rule in rules
         ]
-        self.fields: frozenset[str] = frozenset().union(*(rule.fields for rule in rules))
+        self.fields = fields_of(rules, event_times=self._event_times, exemplar=exemplar)
         """The columns that a batch must have."""
         self._changed: dict[Series, None] = {}
         self._obsolete: list[bytes] = []
+        self._gone: list[Series] = []
+        self._looked_at = clock()
         self._unflushed_bytes = 0
         self._commit = 0
         self._lock = threading.Lock()
@@ -86,21 +120,35 @@ class Exporter:
 
     def observe(self, batch: Batch) -> None:
         """Counts every line of a batch. A rule that fails leaves the others alone, and is counted in rule errors."""
-        columns = Columns(batch)
+        columns = self._columns(batch)
         for counter in self._counters:
             try:
                 counter.observe(batch, columns)
             except Exception:  # the same batch would end the daemon again after every restart
-                log.exception("rule %s failed on a batch of %d lines, not counted", counter.rule.name, batch.count)
-                self._telemetry.rule_error(counter.rule.name, "internal", batch.count)
+                log.exception("rule %s failed on a batch of %d lines", counter.rule.name, batch.count)
+                self._observe_singly(counter, batch)
         self._unflushed_bytes += batch.end - batch.start
         if self._unflushed_bytes >= FLUSH_BYTES:
             self._flush()
 
+    def _columns(self, batch: Batch) -> Columns:
+        return Columns(batch, event_times=self._event_times, now=self._clock())
+
+    def _observe_singly(self, counter: RuleCounter, batch: Batch) -> None:
+        """Counts line by line, so that a rule goes without those only on which it fails."""
+        for position in range(batch.count):
+            one = slice(position, position + 1)
+            columns = {name: column[one] for name, column in batch.columns.items()}
+            line = replace(batch, lines=batch.lines[one], offsets=batch.offsets[one], columns=columns)
+            try:
+                counter.observe(line, self._columns(line))
+            except Exception:  # noqa: BLE001 - what it was has been logged with the batch
+                self._telemetry.rule_error(counter.rule.name, "internal", 1)
+
     def _flush(self) -> None:
         self._unflushed_bytes = 0
         for counter in self._counters:
-            self._changed.update(dict.fromkeys(counter.flush()))
+            self._changed.update(counter.flush())
 
     @property
     def has_changes(self) -> bool:
@@ -112,8 +160,10 @@ class Exporter:
     def take_changes(self) -> Changes:
         """All changes since the last take, in absolute values: to be committed, or put back."""
         self._flush()
+        self._expire()
         self._commit += 1
-        changes = Changes(commit=self._commit)
+        changes = Changes(commit=self._commit, gone=self._gone)
+        self._gone = []
         changes.rows += [(key, None) for key in self._obsolete]
         self._obsolete = []
         for series in self._changed:
@@ -121,30 +171,60 @@ class Exporter:
             snapshot = series.family.tally.snapshot(series.working)
             changes.snapshots.append((series, snapshot))
             changes.rows.append((series.key, series.row(snapshot)))
+            if series.exemplars:
+                changes.exemplars.append((series, series.exemplars.copy()))
         self._changed = {}
         with self._lock:
             changes.seen, rows = self._births.take()
         changes.rows += rows
         return changes
 
+    def _expire(self) -> None:
+        """Takes out what nobody is shown any more."""
+        now = self._clock()
+        if 0 <= now - self._looked_at < EXPIRE_SECONDS:
+            return
+        self._looked_at = now
+        for family in self._families.values():
+            gone = family.remove_old(now)
+            if not gone:
+                continue
+            for counter in self._counters:
+                counter.forget()
+            for series in gone:
+                self._changed.pop(series, None)
+            self._gone += gone
+            self._obsolete += [series.key for series in gone]
+
     def put_back(self, changes: Changes) -> None:
         """Undoes a take that could not be committed; the next one has these changes again, with the values of then."""
-        self._changed = dict.fromkeys(series for series, _ in changes.snapshots) | self._changed
+        gone = set(self._gone)
+        taken = dict.fromkeys(series for series, _ in changes.snapshots if series not in gone)
+        self._changed = taken | self._changed
+        self._gone = changes.gone + self._gone
         self._obsolete += [key for key, value in changes.rows if value is None]
         with self._lock:
             self._births.put_back(changes.seen)
 
     def publish(self, changes: Changes) -> None:
         """Shows to scrapes what the state has committed."""
+        families = {series.family for series, _ in changes.snapshots} | {series.family for series in changes.gone}
         with self._lock:
+            if changes.gone:
+                gone = set(changes.gone)
+                for family in families:
+                    family.committed = [series for series in family.committed if series not in gone]
             for series, snapshot in changes.snapshots:
                 if series.committed is None:
                     series.family.committed.append(series)
-                    self._births.born(series)
+                    if not series.family.tally.is_timed:  # what is about the last minutes has no beginning at 0
+                        self._births.born(series)
                 series.committed = snapshot
+            for series, exemplars in changes.exemplars:
+                series.shown_exemplars = exemplars
             self._births.committed(changes.seen)
             self._published = changes.commit
-        for family in {series.family for series, _ in changes.snapshots}:
+        for family in families:
             self._telemetry.series(family.name, len(family.committed))
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
@@ -158,6 +238,8 @@ class Exporter:
                     self._restore_row(msgspec.json.decode(key), value)
                 except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
                     self._obsolete.append(key)
+            kept = (series for family in self._families.values() for series in family.committed)
+            self._births.restored([series for series in kept if not series.family.tally.is_timed])
             self._published = self._commit
         for family in self._families.values():
             self._telemetry.series(family.name, len(family.committed))
@@ -178,30 +260,40 @@ class Exporter:
             family.committed.append(series)
         series.committed = family.tally.snapshot(working)
         self._changed.pop(series, None)
-        self._births.born(series)
         self._commit = max(self._commit, series.birth)
 
     def read(self, scraper: Scraper | None) -> tuple[list[FamilySnapshot], Callable[[], None] | None]:
         """What a request is to see: committed values, and 0 for what is new to a scraper (None: somebody else).
 
-        If there is such a 0, the second is what to call once the answer has been sent.
+        The second, if there is one, is to be called once the answer has been sent.
         """
         with self._lock:
             unseen = frozenset() if scraper is None else self._births.unseen(scraper)
+            is_noted = scraper is not None and (bool(unseen) or self._births.is_to_be_noted(scraper))
             published = self._published
-            snapshots = [
-                FamilySnapshot(
-                    family,
-                    [series.text for series in family.committed],
-                    [series.committed for series in family.committed]
-                    if not unseen
-                    else [family.tally.zero if series in unseen else series.committed for series in family.committed],
-                )
-                for family in self._families.values()
-            ]
-        if scraper is None or not unseen:
+            snapshots = [self._snapshot(family, unseen) for family in self._families.values()]
+        now = self._clock()
+        snapshots = [_shown(snapshot, now) if snapshot.family.tally.is_timed else snapshot for snapshot in snapshots]
+        if scraper is None or not is_noted:
             return snapshots, None
         return snapshots, lambda: self._saw(scraper, published)
+
+    def _snapshot(self, family: Family, unseen: frozenset[Series]) -> FamilySnapshot:
+        """What is committed of a family; those unseen as 0."""
+        committed = family.committed
+        values, exemplars = [series.committed for series in committed], [series.shown_exemplars for series in committed]
+        if unseen:
+            zero = family.tally.zero
+            values = [zero if series in unseen else series.committed for series in committed]
+            exemplars = [NO_EXEMPLARS if series in unseen else series.shown_exemplars for series in committed]
+        return FamilySnapshot(
+            family,
+            [series.text for series in committed],
+            values,
+            exemplars if any(exemplars) else [],
+            self._exemplar_name,
+            [series.created for series in committed] if self._shows_created else [],
+        )
 
     def _saw(self, scraper: Scraper, commit: int) -> None:
         with self._lock:
@@ -211,3 +303,11 @@ class Exporter:
     def series_count(self) -> int:
         """Series that scrapes can see."""
         return sum(len(family.committed) for family in self._families.values())
+
+
+def _shown(snapshot: FamilySnapshot, now: float) -> FamilySnapshot:
+    """What is to be seen of timed values now."""
+    shown = snapshot.family.tally.shown
+    pairs = [(text, shown(value, now)) for text, value in zip(snapshot.texts, snapshot.values, strict=True)]
+    pairs = [(text, value) for text, value in pairs if value is not None]
+    return FamilySnapshot(snapshot.family, [text for text, _ in pairs], [value for _, value in pairs])

@@ -200,21 +200,14 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
       tail -n 1 app.log | shipper explain -c shipper.yml
       echo '{"duration": 2500}' | shipper explain
     """
-    from prometheus_client import CollectorRegistry
 
     from shipper.daemon import rules_of
     from shipper.explain import Explainer, as_explanation, chunks_of, origin_of
-    from shipper.telemetry import Telemetry
 
     try:
         settings = _loader(config_file, paths=() if config_file else (path,))().settings
         origin = origin_of(settings, path, source_name=source)
-        explainer = Explainer(
-            settings=settings,
-            rules=rules_of(settings),
-            origin=origin,
-            telemetry=Telemetry(registry=CollectorRegistry()),
-        )
+        explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
         shown = 0
         for chunk in chunks_of(path, sys.stdin.buffer):
             for explanation in explainer.explain(chunk):

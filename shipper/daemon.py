@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -35,16 +35,20 @@ from shipper.config import Loaded, rule_files
 from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
+from shipper.escaping import printable
 from shipper.positions import positions_of
+from shipper.recent import Recent
+from shipper.routing import functions_of
 from shipper.sdnotify import Notifier
 from shipper.settings import Settings
 from shipper.state import State, open_state
-from shipper.status import bind_gauges, status_of
+from shipper.status import bind_gauges, status_of, totals_of
 from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 5.0
+TOLD_UNREAD = 10
 STUCK_SECONDS = 300.0
 REFUSED_SECONDS = 15.0
 BEAT_SECONDS = 30.0
@@ -79,7 +83,8 @@ class Request:
 def rules_of(settings: Settings) -> list[Rule]:
     """The rules of the settings' files, or the two default ones. Raises ConfigError."""
     files = rule_files(settings)
-    rules = load_rules(files) if files else default_rules()
+    functions = functions_of(settings)
+    rules = load_rules(files, functions=functions) if files else default_rules(functions=functions)
     names = {source.name for source in settings.sources}
     unknown = sorted({name for rule in rules for name in rule.sources} - names)
     if unknown:
@@ -100,6 +105,7 @@ class Daemon:
         self._stopping_since: float | None = None
         self._server: Server | None = None
         self._control: ControlServer | None = None
+        self._recent = Recent()
         self.telemetry = Telemetry(registry=CollectorRegistry())
         self.engine: Engine | None = None
         self._state: State | None = None
@@ -111,6 +117,7 @@ class Daemon:
         settings = self._loaded.settings
         rules = rules_of(settings)
         self._install_signals()
+        logging.getLogger().addHandler(self._recent)
         self._state = open_state(Path(settings.state))
         try:
             self.engine = self._make_engine(settings, rules)
@@ -245,12 +252,21 @@ class Daemon:
             time.sleep(0.02)
         deadline = time.monotonic() + (engine.settings.drain_seconds if not why else 1.0)
         is_delivered = engine.stop(deadline=deadline)
+        unread = engine.pipeline.roster.unread()
         engine.release()
-        if why or not is_delivered:
-            print(f"shipper: not finished: {why or 'not everything was delivered'}", file=sys.stderr)
+        log.info("%s", self._summary())
+        why = why or ("" if is_delivered else "not everything was delivered") or _unread_words(unread)
+        if why:
+            print(f"shipper: not finished: {why}", file=sys.stderr)
             print(f"shipper: to go on where it stopped: {shlex.join(self._request.arguments)}", file=sys.stderr)
             return Exit.UNFINISHED
         return Exit.DEAD_LETTERS if self._dead_letters() else Exit.DONE
+
+    def _summary(self) -> str:
+        """What a `--once` did, for whoever started it."""
+        totals = totals_of(self.telemetry)
+        documents = ", ".join(f"{count:,} {result.replace('_', ' ')}" for result, count in totals["documents"].items())
+        return f"read {totals['lines']:,} lines; documents: {documents}"
 
     def _dead_letters(self) -> float:
         samples = (sample for metric in self.telemetry.dead_letter_records.collect() for sample in metric.samples)
@@ -326,7 +342,8 @@ class Daemon:
         return control
 
     def _status(self) -> dict[str, Any]:
-        return status_of(self._require_engine(), self.telemetry, started_at=self._started_at)
+        errors = self._recent.messages()
+        return status_of(self._require_engine(), self.telemetry, started_at=self._started_at, errors=errors)
 
     def _close_server(self) -> None:
         if self._server is not None:
@@ -384,3 +401,10 @@ def run(request: Request) -> Exit:
 
 
 CANNOT_BEGIN = (ConfigError, InUseError, OutputError, StateError)
+
+
+def _unread_words(unread: Sequence[tuple[str, str]]) -> str:
+    """Path and reason of what a `--once` was to read and could not; "" if there is none."""
+    told = "; ".join(f"{printable(path)}: {reason}" for path, reason in unread[:TOLD_UNREAD])
+    left = f"; and {len(unread) - TOLD_UNREAD} more" if len(unread) > TOLD_UNREAD else ""
+    return f"cannot read {told}{left}" if unread else ""

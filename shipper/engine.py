@@ -24,11 +24,13 @@ from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
 from shipper.local import LocalOutput
+from shipper.moments import Moments
 from shipper.openfiles import OpenFiles
 from shipper.parse import Parser
 from shipper.pipeline import Pipeline, Stages
 from shipper.redact.stage import redactor
 from shipper.roster import Roster
+from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, ElasticsearchSettings, LocalSettings, MetricsStart, Settings
 from shipper.state import State
 from shipper.telemetry import RuleCounts, Telemetry
@@ -74,7 +76,7 @@ class Engine:
         self._redactor = redactor(settings)
         for rule in self._redactor.rules:
             telemetry.redactions.labels(rule)  # born as 0, so that the first increase is seen
-        self.exporter = Exporter(rules=rules, telemetry=RuleCounts(telemetry))
+        self.exporter = self._make_exporter(rules)
         self.output = self._make_output()
         self._snapshot = state.load()
         self.exporter.restore(self._snapshot.series)
@@ -89,6 +91,18 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
 
     # Building
+
+    def _make_exporter(self, rules: list[Rule]) -> Exporter:
+        counts = RuleCounts(self._telemetry)
+        counts.begin({rule.name: rule.label_names for rule in rules})
+        metrics = self.settings.metrics
+        return Exporter(
+            rules=rules,
+            telemetry=counts,
+            event_times=Moments(self.settings.sources),
+            exemplar=metrics.exemplar,
+            shows_created=metrics.created,
+        )
 
     def _make_output(self) -> Output:
         settings = self.settings.output
@@ -151,6 +165,7 @@ class Engine:
     def _make_stages(self) -> dict[str, Stages]:
         settings = self.settings
         chosen = settings.output.elasticsearch or settings.output.local
+        functions = functions_of(settings)
         stages = {}
         for source in settings.sources:
             enricher = Enricher(
@@ -160,6 +175,7 @@ class Engine:
                 host=host_name(settings),
                 index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
                 frame=self.output.frame,
+                functions=functions,
             )
             fields = (enricher.fields if source.ship else frozenset()) | (
                 self.exporter.fields if source.metrics else frozenset()

@@ -7,7 +7,7 @@ their own, or that need a value rewritten, go through `document`. Next comes the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,7 @@ from xxhash import xxh32_intdigest
 
 from shipper.batch import MISSING, Batch, Column, DeadLetter, Documents, Frame, Problem
 from shipper.document import OwnFields, coerced, needs_coercion, paths, raw_object, rewrite, with_own_fields, written
-from shipper.expressions import compile_predicate
+from shipper.expressions import FUNCTIONS, Function, compile_predicate
 from shipper.identity import checksums
 from shipper.parse import BAD_ENCODING, TAGS
 from shipper.settings import DropSettings, Placement, SourceSettings
@@ -75,12 +75,14 @@ class Enricher:
         host: str,
         index: IndexPattern,
         frame: Frame,
+        functions: Mapping[str, Function] = FUNCTIONS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._tags = TagMarks([*tags, *TAGS, TIME_FAILURE])
-        self._predicates = [(self._tags.bit(name), compile_predicate(text)) for name, text in tags.items()]
-        self._drops = [(compile_predicate(rule.when), rule.keep) for rule in drop]
+        compiled = partial(compile_predicate, functions=functions)
+        self._predicates = [(self._tags.bit(name), compiled(text)) for name, text in tags.items()]
+        self._drops = [(compiled(rule.when), rule.keep) for rule in drop]
         self._index = index
         self._frame = frame
         self._clock = clock

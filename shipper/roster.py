@@ -337,6 +337,12 @@ class Roster:
         """Path and reason of files that cannot be read."""
         return [(aside.found.path, aside.reason) for aside in self._asides if aside.why is Why.UNREADABLE]
 
+    def unread(self) -> list[tuple[str, str]]:
+        """Path and reason of everything that should be read and cannot be: files, directories, and names without a
+        wildcard of which there is no file.
+        """
+        return [*sorted(self.listing.problems.items()), *sorted(self.waiting())]
+
     def release(self) -> dict[Key, int]:
         """Ends watching and closes all files but the deleted ones, whose descriptors are the caller's then."""
         self._watcher.close()

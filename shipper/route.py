@@ -1,8 +1,8 @@
 """Turns URLs into routes: `/api/patients/17?full=1` becomes `/api/patients/:id`.
 
-The route is a function of the URL alone; nothing is learned, so that history is labelled like the present. Columns go
-through `str.translate`, which makes every digit a 0: few forms remain, and a dictionary of bounded size knows the route
-of each.
+The route is a function of the URL alone; nothing is learned, so that history is labelled like the present. Those that
+are written down (`routepatterns`) come first. Columns go through `str.translate`, which makes every digit a 0: few
+forms remain, and a dictionary of bounded size knows the route of each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from shipper.batch import MISSING
+from shipper.routepatterns import RoutePatterns
 
+UNMATCHED: Final = ":unmatched"
 ID: Final = ":id"
 MAX_URL_CHARACTERS: Final = 2_048  # what stands behind them does not count
 MAX_SEGMENTS: Final = 10  # a deeper path ends in /*
@@ -52,18 +54,6 @@ Form = str | tuple[str, int, int, str] | None
 of the URL that is kept as it is (`v1`); or None where each URL must be looked at."""
 
 
-def route(url: Any) -> Any:
-    """The route of one URL; MISSING for what is not text."""
-    if url.__class__ is not str:
-        return MISSING
-    return _path_route([_segment_route(url[start:end]) for start, end in _spans(url)])
-
-
-def routes(urls: Sequence[Any]) -> list[Any]:
-    """The routes of a column of URLs, each as `route` gives it, in a fraction of the time."""
-    return _forms.routes(urls)
-
-
 def _path_route(segments: Sequence[str]) -> str:
     named = [segment for segment in segments if segment]
     if len(named) > MAX_SEGMENTS:
@@ -84,9 +74,12 @@ def _spans(url: str) -> Iterator[tuple[int, int]]:
         yield match.start(), match.end() if parameters < 0 else parameters
 
 
+def _decoded(segment: str) -> str:
+    return unquote(segment[: 3 * MAX_SEGMENT_CHARACTERS + 1]) if "%" in segment else segment
+
+
 def _segment_route(segment: str) -> str:
-    if "%" in segment:
-        segment = unquote(segment[: 3 * MAX_SEGMENT_CHARACTERS + 1])
+    segment = _decoded(segment)
     if not _DIGIT.search(segment):
         return segment if not segment or _is_name(segment) else ID
     if len(segment) > _MAX_DIGIT_NAME_CHARACTERS:
@@ -111,42 +104,40 @@ def _is_random(word: str) -> bool:
     return len(word) >= 16 and (vowels * 4 < len(word) or _CONSONANTS.search(word) is not None)
 
 
-def _form_of(form: str) -> Form | bool:
-    """What holds for every URL that becomes `form` when its digits become 0 (which changes no length); False where
-    random letters make it a form that hardly comes again."""
-    kept: list[tuple[int, int, int]] = []
-    segments: list[str] = []
-    for start, end in _spans(form):
-        segment = form[start:end]
-        if "%" in segment or segment.lower() in _AMBIGUOUS_NAMES:
-            return None
-        named = _segment_route(segment)
-        has_digit = _DIGIT.search(segment)
-        if named is ID and not has_digit:
-            return False
-        if named is not ID and has_digit:
-            kept.append((start, end, len(segments)))
-        segments.append(named)
-    if not kept or kept[0][2] >= MAX_SEGMENTS:
-        return _path_route(segments)
-    if len(kept) > 1:
-        return None
-    start, end, number = kept[0]
-    segments[number] = "\n"  # stands in no form
-    before, _, after = _path_route(segments).partition("\n")
-    return before, start, end, after
+class Router:
+    """Routes with what is written down, and routes by form, at most MAX_FORMS of these: a full table is emptied, and
+    fills with what comes then. `is_complete`: what no pattern fits is UNMATCHED. For one thread.
+    """
 
-
-class _Forms:
-    """Routes by form, at most MAX_FORMS; when that is full, it is emptied and fills with what comes then."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, patterns: RoutePatterns | None = None, is_complete: bool = False) -> None:
+        self._patterns = patterns or RoutePatterns(())
+        self._is_complete = is_complete and bool(self._patterns)
         self._plain: dict[str, str] = {}
         self._other: dict[str, Form] = {}
         self._once: set[str] = set()
         self._names: dict[str, str] = {}
 
+    def route(self, url: Any) -> Any:
+        """The route of one URL; MISSING for what is not text."""
+        if url.__class__ is not str:
+            return MISSING
+        segments = [url[start:end] for start, end in _spans(url)]
+        if self._patterns:
+            named = self._patterns.match([_decoded(segment) for segment in segments if segment])
+            if named is not None or self._is_complete:
+                return named or UNMATCHED
+        return _path_route(list(map(_segment_route, segments)))
+
+    @property
+    def has_patterns(self) -> bool:
+        return bool(self._patterns)
+
+    def is_written_down(self, found: str) -> bool:
+        """Whether a route that was given is that of a pattern."""
+        return found in self._patterns.routes
+
     def routes(self, urls: Sequence[Any]) -> list[Any]:
+        """The routes of a column."""
         if not urls:
             return []
         try:
@@ -174,6 +165,11 @@ class _Forms:
             unknown = [number for number in unknown if found[number] is None]
         if not unknown:
             return
+        if self._patterns.looks_into_segments:
+            for number in unknown:
+                found[number] = self._path_route(urls[number][: len(forms[number])])
+                self._met(forms[number])
+            return
         lines = "\n".join([forms[number] for number in unknown])
         for number, short in zip(unknown, _LONG_ID.sub("/0", lines).split("\n"), strict=True):
             known = self._plain.get(short)
@@ -191,7 +187,7 @@ class _Forms:
         plain = [url for url, is_one in zip(urls, is_plain, strict=True) if is_one]
         half = len(plain) if len(plain) < 64 else len(plain) // 2  # each part stays below the limit of the joined text
         found = iter(self.routes(plain[:half]) + self.routes(plain[half:]))
-        return [next(found) if is_one else route(url) for url, is_one in zip(urls, is_plain, strict=True)]
+        return [next(found) if is_one else self.route(url) for url, is_one in zip(urls, is_plain, strict=True)]
 
     def _other_route(self, form: str, url: str) -> str | None:
         known = self._other.get(form, False)
@@ -215,7 +211,11 @@ class _Forms:
     def _path_route(self, path: str) -> str:
         """As `route`, faster by remembering which segments are names."""
         if ";" in path or "%" in path or "://" in path or len(path) > _MAX_FORM_CHARACTERS:
-            return str(route(path))
+            return str(self.route(path))
+        if self._patterns:
+            named = self._patterns.match([segment for segment in path.split("/") if segment][: MAX_SEGMENTS + 1])
+            if named is not None or self._is_complete:
+                return named or UNMATCHED
         segments = []
         for segment in path.split("/"):
             named = self._names.get(segment)
@@ -229,7 +229,7 @@ class _Forms:
         return _path_route(segments)
 
     def _learn(self, form: str) -> None:
-        known = _form_of(form)
+        known = self._form_of(form)
         if len(self._plain) + len(self._other) >= MAX_FORMS:
             self._plain.clear()
             self._other.clear()
@@ -238,5 +238,41 @@ class _Forms:
         elif known is not False:
             self._other[form] = known  # type: ignore[assignment]
 
+    def _form_of(self, form: str) -> Form | bool:
+        """What holds for every URL that becomes `form` when its digits become 0 (which changes no length); False where
+        random letters make it a form that hardly comes again."""
+        kept: list[tuple[int, int, int]] = []
+        segments: list[str] = []
+        spans = list(_spans(form))
+        if self._patterns and not self._has_one_route(texts := [form[start:end] for start, end in spans]):
+            return None
+        if self._patterns:
+            known = self._patterns.match([text for text in texts if text])
+            if known is not None or self._is_complete:
+                return known or UNMATCHED
+        for start, end in spans:
+            segment = form[start:end]
+            if "%" in segment or segment.lower() in _AMBIGUOUS_NAMES:
+                return None
+            named = _segment_route(segment)
+            has_digit = _DIGIT.search(segment)
+            if named is ID and not has_digit:
+                return False
+            if named is not ID and has_digit:
+                kept.append((start, end, len(segments)))
+            segments.append(named)
+        if not kept or kept[0][2] >= MAX_SEGMENTS:
+            return _path_route(segments)
+        if len(kept) > 1:
+            return None
+        start, end, number = kept[0]
+        segments[number] = "\n"  # stands in no form
+        before, _, after = _path_route(segments).partition("\n")
+        return before, start, end, after
 
-_forms: Final = _Forms()
+    def _has_one_route(self, texts: Sequence[str]) -> bool:
+        """Whether the patterns fit all URLs of a form or none of them."""
+        patterns = self._patterns
+        return not patterns.has_digits_in_parts and not any(
+            "%" in text or text in patterns.texts_with_digits for text in texts
+        )

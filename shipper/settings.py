@@ -107,6 +107,8 @@ class Kind(Enum):
     HEADER_VALUE = "header value"
     PATTERN = "regular expression"
     SEGMENT = "path segment"
+    ROUTE = "route"
+    FIELD_OR_NONE = 'field name, or `""`'
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,8 @@ HeaderName = Annotated[str, Kind.HEADER_NAME]
 HeaderValue = Annotated[str, Kind.HEADER_VALUE]
 Pattern = Annotated[str, Kind.PATTERN]
 Segment = Annotated[str, Kind.SEGMENT]
+Route = Annotated[str, Kind.ROUTE]
+FieldOrNone = Annotated[str, Kind.FIELD_OR_NONE]
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -237,6 +241,13 @@ class MetricsSettings(Config, frozen=True, kw_only=True):
     # their beginning
     start: MetricsStart = MetricsStart.NOW
     rules: tuple[Glob, ...] = ()  # rule files; none: the two HTTP rules
+    # what `route()` looks for first: paths with `:id` or `{id}` for what varies, `*` at the end for all that is below
+    routes: tuple[Route, ...] = ()
+    openapi: FilePath = ""  # OpenAPI or Swagger file (JSON or YAML) whose paths are routes as well
+    # the field that counters and buckets show as exemplar, to find a line by (OpenMetrics only); `""` for none
+    exemplar: FieldOrNone = "requestId"
+    created: bool = False  # serve since when each series counts, as `_created` (OpenMetrics only)
+    routes_only: bool = False  # every URL that no route fits is `:unmatched`; else only those that were not found (404)
 
 
 class Settings(Config, frozen=True, kw_only=True):

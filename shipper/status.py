@@ -6,7 +6,8 @@ Reads what the pipeline's thread owns without a lock: single values, from copies
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -104,13 +105,15 @@ def lag_seconds(files: Iterable[Followed], cursor: str) -> float:
     )
 
 
-def status_of(engine: Engine, telemetry: Telemetry, *, started_at: float) -> dict[str, Any]:
-    """The state of everything as plain data."""
+def status_of(
+    engine: Engine, telemetry: Telemetry, *, started_at: float, errors: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """The state of everything as plain data. `errors`: the last warnings and errors, the newest first."""
     output = engine.output.status()
     files = list(engine.pipeline.roster.all())
     return {
         "version": __version__,
-        "started": started_at,
+        "started": f"{datetime.fromtimestamp(started_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
         "uptime_seconds": round(time.time() - started_at, 1),
         "output": {
             "name": output.name,
@@ -129,14 +132,18 @@ def status_of(engine: Engine, telemetry: Telemetry, *, started_at: float) -> dic
             {"path": printable(path), "reason": reason}
             for path, reason in sorted(engine.pipeline.roster.listing.left_out.items())[:MOST_FILES]
         ],
-        "totals": {
-            "lines": _sum(telemetry.lines),
-            "documents": {result: _sum(telemetry.documents, result=result) for result in RESULTS},
-        },
+        "totals": totals_of(telemetry),
         "series": engine.exporter.series_count,
         "commit_age_seconds": round(engine.committer.age_seconds(), 3),
         "commit_error": engine.committer.error,
+        "errors": list(errors),
     }
+
+
+def totals_of(telemetry: Telemetry) -> dict[str, Any]:
+    """`lines`, and `documents` by result, of all sources since the process began."""
+    documents = {result: _sum(telemetry.documents, result=result) for result in RESULTS}
+    return {"lines": _sum(telemetry.lines), "documents": documents}
 
 
 def _source(name: str, files: Iterable[Followed], telemetry: Telemetry) -> dict[str, Any]:
@@ -152,7 +159,6 @@ def _source(name: str, files: Iterable[Followed], telemetry: Telemetry) -> dict[
 
 
 def _file(followed: Followed) -> dict[str, Any]:
-    state = "gone" if followed.is_gone else "renamed" if followed.is_moved else "followed"
     return {
         "path": printable(followed.path),
         "source": followed.source.name,
@@ -160,8 +166,18 @@ def _file(followed: Followed) -> dict[str, Any]:
         "size": followed.size,
         "observed": position(followed, "observed"),
         "shipped": position(followed, "shipped"),
-        "state": "damaged" if followed.is_damaged else state,
+        "state": _state(followed),
     }
+
+
+def _state(followed: Followed) -> str:
+    if followed.is_damaged:
+        return "damaged"
+    if followed.is_gone:
+        return "gone"
+    if followed.is_deleted or not followed.is_listed:
+        return "deleted or moved away"
+    return "renamed" if followed.is_renamed else "followed"
 
 
 def _sum(metric: Any, **labels: str) -> int:

@@ -6,11 +6,16 @@ per batch: `.labels()` per line would cost more than the line. `exporter.selfmet
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shipper import __version__
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+RULE_ERRORS = ("missing", "not_a_number", "not_finite", "negative", "internal")
+"""Why a rule could not count a line."""
 
 
 class Telemetry:
@@ -77,6 +82,15 @@ class RuleCounts:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+
+    def begin(self, rules: Mapping[str, Sequence[str]]) -> None:
+        """Has the series of these rules (with their labels) begin at 0, and forgets the number of series of others."""
+        self._telemetry.series.clear()
+        for rule, labels in rules.items():
+            for reason in RULE_ERRORS:
+                self._telemetry.rule_errors.labels(rule, reason)
+            for label in labels:
+                self._telemetry.label_overflow.labels(rule, label)
 
     def rule_error(self, rule: str, reason: str, count: int) -> None:
         self._telemetry.rule_errors.labels(rule, reason).inc(count)

@@ -62,6 +62,10 @@ class Running:
         return self._process.pid
 
     @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
+    @property
     def log(self) -> str:
         """What it has said so far."""
         return self._process.output()

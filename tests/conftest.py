@@ -1,8 +1,17 @@
-"""Fixtures for all tests: the real counterparts come from the `harness` package."""
+"""Fixtures for all tests: the real counterparts come from the `harness` package. Settings of the property tests."""
 
-from hypothesis import settings
+import os
+
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["harness.fixtures"]
 
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
-settings.load_profile("unhurried")
+# No timing decides a test: other programs work on the machine as well. In CI the same examples are run each time.
+settings.register_profile(
+    "shipper",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+    print_blob=True,
+)
+settings.load_profile("shipper")

@@ -167,6 +167,29 @@ class Delivery:
         texts = [path.read_text() for path in sorted(self.letters_directory.glob("*.ndjson"))]
         return [json.loads(line) for text in texts for line in text.splitlines()]
 
+    def assert_exact(
+        self,
+        hits: Sequence[Mapping[str, Any]],
+        count: int,
+        *,
+        reduced: Mapping[int, str] | None = None,
+        set_aside: Mapping[int, str] | None = None,
+    ) -> None:
+        """The whole ledger of lines 0 to `count`: each is a document once, or set aside; all were counted once.
+
+        `reduced` and `set_aside` are the reasons of the dead letters, by line.
+        """
+        reduced, set_aside = reduced or {}, set_aside or {}
+        assert sorted(id_of(n) for n in range(count) if n not in set_aside) == sorted(hit["_id"] for hit in hits)
+        expected = [(id_of(n), reason, True) for n, reason in reduced.items()]
+        expected += [(id_of(n), reason, False) for n, reason in set_aside.items()]
+        letters = [(it["_id"], it["reason"], it.get("reduced", False)) for it in self.letters()]
+        assert sorted(expected) == sorted(letters)
+        results = {result: int(self.documents(result)) for result in ("created", "duplicate", "reduced", "dead_letter")}
+        assert results["dead_letter"] == len(set_aside), results
+        assert results["reduced"] <= len(reduced), results
+        assert sum(results.values()) == count, results
+
     def metric(self, name: str, labels: Mapping[str, str] | None = None) -> float:
         """Return the value of one of the daemon's own metrics, 0 if it has not been touched."""
         return self.registry.get_sample_value(f"shipper_{name}", dict(labels or {})) or 0.0

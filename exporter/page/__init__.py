@@ -58,7 +58,7 @@ def _contents(status: Mapping[str, Any]) -> dict[str, str]:
         "started": _text(status.get("started", "")),
         "uptime": _duration(status.get("uptime_seconds")),
         "output-name": _text(output.get("name", "")),
-        "output-state": "up" if output.get("is_up") else "down",
+        "output-state": _output_state(output),
         "output-error": _text(output.get("error", "")),
         "pending": _count(output.get("pending", 0)),
         "spooled": _count(output.get("spooled", 0)),
@@ -70,6 +70,13 @@ def _contents(status: Mapping[str, Any]) -> dict[str, str]:
         "files": _rows(map(_file_row, _list(status, "files")[:MAX_FILES])),
         "problems": "".join(f"<li>{_text(_problem(item))}</li>" for item in _list(status, "errors")),
     }
+
+
+def _output_state(output: Mapping[str, Any]) -> str:
+    """`waiting`: nothing had to be sent yet; the page's script says the same."""
+    if output.get("is_up"):
+        return "up"
+    return "down" if output.get("error") else "waiting"
 
 
 def _part(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:

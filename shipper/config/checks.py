@@ -18,6 +18,7 @@ from shipper.settings import (
     DropSettings,
     ElasticsearchSettings,
     LocalSettings,
+    MetricsSettings,
     OutputSettings,
     Pack,
     RedactAction,
@@ -45,6 +46,7 @@ def checks() -> Mapping[type[Config], Check]:
         ElasticsearchSettings: _elasticsearch,
         LocalSettings: _index,
         OutputSettings: _one_output,
+        MetricsSettings: _metrics,
         Settings: _settings,
     }
 
@@ -161,6 +163,12 @@ def _one_output(section: Section) -> None:
         section.problem("local", "there is one output: give either elasticsearch or local")
     elif not given and not section.table.entries:
         section.problems.add(section.table.line, f"{section.where}: give either elasticsearch or local")
+
+
+def _metrics(section: Section) -> None:
+    given = section.values
+    if given.get("routes_only") and not (given.get("routes") or given.get("openapi")):
+        section.problem("routes_only", "needs routes or openapi beside it; without, every URL would be :unmatched")
 
 
 def _settings(section: Section) -> None:

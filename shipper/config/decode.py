@@ -107,6 +107,8 @@ class Decoder:
             Kind.HEADER_VALUE: values.header_value,
             Kind.PATTERN: pattern,
             Kind.SEGMENT: values.segment,
+            Kind.ROUTE: values.route,
+            Kind.FIELD_OR_NONE: lambda text: values.field_name(text) if text else "",
         }
 
     def section(self, struct: type[AnyConfig], node: Node, where: str) -> AnyConfig | None:

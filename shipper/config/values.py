@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from shipper.routepatterns import parse_pattern
 from shipper.settings import Secret
 
 LITERAL_REFERENCE: Final = "$${"
@@ -210,6 +211,15 @@ def name(text: str) -> str:
 def segment(text: str) -> str:
     if not _SEGMENT.fullmatch(text):
         raise BadValue("expected one part of a path, of letters, digits, '.', '_', '~' and '-'")
+    return text
+
+
+def route(text: str) -> str:
+    """`text`, if it is a pattern of routes."""
+    try:
+        parse_pattern(text)
+    except ValueError as error:
+        raise BadValue(str(error)) from None
     return text
 
 

@@ -35,6 +35,7 @@ class Verdict(Enum):
     RETRY = auto()  # the server is busy or ill: the same again, later
     HOLD = auto()  # an operator can mend it: the same again, from disk if it takes long
     REDUCE = auto()  # refused for its content: another form of it
+    APART = auto()  # refused together with others, perhaps for one of them: fewer at once
     IN_FAILURE_STORE = auto()  # the server has it, but not where it should be: delivered, with a dead letter
     SET_ASIDE = auto()  # no form of it can ever be accepted
 
@@ -126,7 +127,20 @@ _MENDABLE_PHRASES = (
     "matches with template [",  # … that creates data streams only
     "does not match pattern '^.*-(",  # index.lifecycle.parse_origination_date
 )
-_HOPELESS_TYPES = frozenset({"invalid_index_name_exception", "action_request_validation_exception"})
+_OF_THE_CONTENT = frozenset(
+    {
+        "not_x_content_exception",  # 8.14
+        "fail_processor_exception",  # an ingest pipeline's
+        "null_pointer_exception",
+        "class_cast_exception",
+        "index_out_of_bounds_exception",
+        "array_index_out_of_bounds_exception",
+        "string_index_out_of_bounds_exception",
+    }
+)
+"""Said with status 500, as if the server were ill; but the same document would meet the same again, for ever."""
+_REFUSED_TOGETHER = "action_request_validation_exception"
+"""9.x takes large requests in parts, and says this of each document of a part when one of them cannot be."""
 _MALFORMED_TYPES = frozenset(
     {
         "illegal_argument_exception",
@@ -139,6 +153,7 @@ _MALFORMED_TYPES = frozenset(
     }
 )
 _NOT_THE_BODY = ("unrecognized parameter", "no handler found", "Content-Type", "request [/_bulk]")
+_PRESSURE = re.compile(rb"coordinating_operation_bytes=(\d{1,18}), max_\w{1,40}_bytes=(\d{1,18})\b")
 FAILURE_STORE = "failure_store"
 
 
@@ -154,13 +169,15 @@ def judge_item(status: int, error: ItemError | None) -> Verdict:
         return Verdict.CREATED
     if status == 409:
         return Verdict.DUPLICATE if not kind or kind.startswith("version_conflict") else Verdict.RETRY
-    if kind in _HOPELESS_TYPES:
+    if kind == "invalid_index_name_exception":
         return Verdict.SET_ASIDE
+    if kind == _REFUSED_TOGETHER:
+        return Verdict.APART
     if kind in _MENDABLE_TYPES or status in (401, 403, 404):
         return Verdict.HOLD
     if kind in _AMBIGUOUS_TYPES and any(phrase in reason for phrase in _MENDABLE_PHRASES):
         return Verdict.HOLD
-    if kind == "not_x_content_exception":  # 8.14 says 500
+    if kind in _OF_THE_CONTENT:
         return Verdict.REDUCE
     if status == 429 or status >= 500 or status < 400:
         return Verdict.RETRY
@@ -177,6 +194,8 @@ def judge_request(status: int, body: bytes, *, count: int) -> RequestVerdict:
         return RequestVerdict(Outcome.ANSWERED, "ok" if is_good else "partial", results)
     if status in (400, 403):
         return _judge_refusal(status, body)
+    if status == 429 and _never_fits(body):
+        return RequestVerdict(Outcome.TOO_LARGE, "too_large")
     outcome, reason = _BY_STATUS.get(status, (Outcome.WAIT, ""))
     return RequestVerdict(outcome, reason or _class_of(status))
 
@@ -212,6 +231,12 @@ def _judge_refusal(status: int, body: bytes) -> RequestVerdict:
     if error.type in _MALFORMED_TYPES and not any(phrase in said for phrase in _NOT_THE_BODY):
         return RequestVerdict(Outcome.MALFORMED, "malformed")
     return RequestVerdict(Outcome.WAIT, "refused")
+
+
+def _never_fits(body: bytes) -> bool:
+    """Whether a 429 says that this request alone is more than the server has room for: waiting would not help."""
+    found = _PRESSURE.search(body)
+    return found is not None and int(found[1]) > int(found[2])
 
 
 def read_results(body: bytes, *, count: int) -> Results | str:

@@ -31,6 +31,11 @@ log = logging.getLogger(__name__)
 
 _GZIP_LEVEL = 1
 _GZIP_WINDOW = 31  # zlib's way to say: gzip, not zlib
+SERVER_SECONDS = 10.0
+"""How long the server may wait for one document's shard or mapping before it answers for all. By itself it waits a
+minute for a shard that is away, and everything else in the request with it."""
+HURRIED_SECONDS = 1.0
+"""The same while documents of some index wait in the spool already: others are not to wait for that index each time."""
 _DOWN = frozenset({Outcome.WAIT, Outcome.UNAUTHORIZED})
 _ADVICE = {
     "unauthorized": "check the credentials",
@@ -118,13 +123,22 @@ class Exchange:
             self._headers["content-encoding"] = "gzip"
         store = FILTER_FAILURE_STORE if settings.allow_data_stream else ""
         pipeline = {"pipeline": settings.pipeline} if settings.pipeline else {}
-        self._target = _target(FILTER + store, pipeline)
-        self._asking_target = _target(FILTER_WITH_REASONS + store, pipeline)
+        self._targets = {
+            (is_asking, is_hurried): _target(
+                (FILTER_WITH_REASONS if is_asking else FILTER) + store,
+                {**pipeline, "timeout": _server_timeout(settings.request_seconds, is_hurried=is_hurried)},
+            )
+            for is_asking in (False, True)
+            for is_hurried in (False, True)
+        }
 
-    def send(self, bulk: Bulk, *, timeout_seconds: float | None = None) -> RequestVerdict:
-        """Send a bulk once, and return what its answer means; the bulk notes whether it can have been applied."""
+    def send(self, bulk: Bulk, *, timeout_seconds: float | None = None, is_hurried: bool = False) -> RequestVerdict:
+        """Send a bulk once, and return what its answer means; the bulk notes whether it can have been applied.
+
+        `is_hurried`: the server is not to wait long for a single index.
+        """
         body = compressed(bulk.pieces) if self._is_compressing else bulk.pieces
-        target = self._asking_target if bulk.is_asking else self._target
+        target = self._targets[bulk.is_asking, is_hurried]
         started_at = self._monotonic()
         failpoint("elastic.before_send")
         try:
@@ -154,6 +168,12 @@ class Exchange:
 
 def _target(filter_path: str, parameters: dict[str, str]) -> str:
     return "/_bulk?" + urlencode({"filter_path": filter_path, **parameters}, safe=",*")
+
+
+def _server_timeout(request_seconds: float, *, is_hurried: bool) -> str:
+    """Less than we wait for the answer ourselves: else one shard that is away would leave whole requests unanswered."""
+    seconds = min(HURRIED_SECONDS if is_hurried else SERVER_SECONDS, request_seconds / 2)
+    return f"{max(int(seconds * 1000), 1)}ms"
 
 
 def compressed(pieces: Iterable[bytes]) -> list[bytes]:

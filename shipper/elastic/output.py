@@ -200,7 +200,7 @@ class ElasticsearchOutput:
                 self._queue.release()
 
     def _deliver(self, bulk: Bulk) -> None:
-        verdict = self._exchange.send(bulk, timeout_seconds=self._timeout_seconds())
+        verdict = self._exchange.send(bulk, timeout_seconds=self._timeout_seconds(), is_hurried=self._spool.is_in_use)
         match verdict.outcome:
             case Outcome.ANSWERED if verdict.results is not None:
                 self._queue.resume()

@@ -125,7 +125,7 @@ class Settler:
             position += count
         self.finish(self._queue.settle(settled))
         if answers:
-            self.settle_round(sort_out(answers))
+            self.settle_round(sort_out(answers, is_alone=bulk.count == 1))
 
     def _keep_pace(self, results: Results) -> None:
         busy = sum(
@@ -150,6 +150,9 @@ class Settler:
         if result.reduced:
             self._retries("refused").inc(len(result.reduced))
             self._queue.again(result.reduced, seconds=0.0)
+        if result.apart:
+            self._retries("refused").inc(len(result.apart))
+            self._queue.give_back(Bulk(items=result.apart).halves())
         self.put_off(result.waiting)
 
     def put_off(self, waiting: Sequence[tuple[Item, Verdict]]) -> None:
@@ -172,8 +175,10 @@ class Settler:
 
     def _is_for_spool(self, item: Item, verdict: Verdict, now: float) -> bool:
         since = now if item.waiting_since is None else item.waiting_since
+        if self._spool.has(item.index):  # it has been ill for long: new documents need not find that out again
+            return True
         if verdict is Verdict.HOLD:
-            return self._queue.is_closing or self._spool.has(item.index) or now - since >= self._patience.hold_seconds
+            return self._queue.is_closing or now - since >= self._patience.hold_seconds
         return now - since >= self._patience.busy_seconds and self._counts.accepted_at > since
 
     def _put_into_spool(self, index: str, items: Sequence[Item]) -> Sequence[Item]:

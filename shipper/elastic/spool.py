@@ -119,6 +119,11 @@ class Spool:
         """Whether documents wait for this index."""
         return index in self._segments
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether documents wait for any index."""
+        return bool(self._segments)
+
     def indices(self) -> list[str]:
         """Return the indices that documents wait for."""
         with self._lock:

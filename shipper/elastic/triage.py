@@ -34,10 +34,15 @@ class Round:
     delivered: list[Delivered] = field(default_factory=list)
     waiting: list[tuple[Item, Verdict]] = field(default_factory=list)
     reduced: list[Item] = field(default_factory=list)
+    apart: list[Item] = field(default_factory=list)
+    """As they were, but not all at once."""
 
 
-def sort_out(answers: Iterable[tuple[Item, int, ItemError | None]]) -> Round:
-    """Return what becomes of each item that got this status and error; those to be sent again have their next form."""
+def sort_out(answers: Iterable[tuple[Item, int, ItemError | None]], *, is_alone: bool) -> Round:
+    """Return what becomes of each item that got this status and error; those to be sent again have their next form.
+
+    `is_alone`: nothing else was in the request.
+    """
     result = Round()
     for item, status, error in answers:
         verdict = judge_item(status, error)
@@ -49,7 +54,9 @@ def sort_out(answers: Iterable[tuple[Item, int, ItemError | None]]) -> Round:
             case Verdict.IN_FAILURE_STORE:
                 letter = dead_letter(item, reason=FAILURE_STORE, is_reduced=True)
                 result.delivered.append(Delivered(item, "reduced", letter))
-            case Verdict.SET_ASIDE:
+            case Verdict.APART if not is_alone:
+                result.apart.append(item)
+            case Verdict.SET_ASIDE | Verdict.APART:
                 result.delivered.append(_set_aside(item, error or ItemError("", "")))
             case Verdict.REDUCE:
                 refuse(result, item, error or ItemError(f"status_{status}", ""))

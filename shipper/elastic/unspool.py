@@ -126,6 +126,8 @@ class SpoolRunner:
             for done in round_.delivered:
                 self._delivered(done)
             left += [item for item, _ in round_.waiting]
+            if round_.apart:
+                groups[:0] = [list(half.items) for half in Bulk(items=round_.apart).halves()]
             groups[:0] = grouped(round_.reduced, first_bytes=ASKING_BYTES, bytes_each=ASKING_BYTES)
             if len(round_.waiting) == bulk.count:
                 break
@@ -137,7 +139,8 @@ class SpoolRunner:
         if verdict.results is not None:
             statuses = verdict.results.statuses or [201] * bulk.count
             errors = verdict.results.errors
-            return sort_out((item, statuses[i], errors.get(i)) for i, item in enumerate(bulk.items))
+            answers = ((item, statuses[i], errors.get(i)) for i, item in enumerate(bulk.items))
+            return sort_out(answers, is_alone=bulk.count == 1)
         if verdict.outcome not in (Outcome.TOO_LARGE, Outcome.MALFORMED):
             return None
         if bulk.count > 1:

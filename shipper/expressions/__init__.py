@@ -4,7 +4,7 @@
 """
 
 from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value
-from shipper.expressions.functions import FUNCTIONS, Function
+from shipper.expressions.functions import FUNCTIONS, Function, functions_with
 from shipper.expressions.values import Kind, has_value, label_text, number_of
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Value",
     "compile_predicate",
     "compile_value",
+    "functions_with",
     "has_value",
     "label_text",
     "number_of",

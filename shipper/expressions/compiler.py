@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shipper.batch import Columns
 from shipper.errors import ExpressionError
 from shipper.expressions import syntax
 from shipper.expressions.emitter import Emitter, kind_of, value_program
+from shipper.expressions.functions import FUNCTIONS, Function
 from shipper.expressions.program import Program
 from shipper.expressions.values import Kind
 
@@ -46,21 +47,21 @@ class Value:
         return self._program.run(columns, count)
 
 
-def compile_predicate(text: str) -> Predicate:
+def compile_predicate(text: str, *, functions: Mapping[str, Function] = FUNCTIONS) -> Predicate:
     """Compiles a condition. Raises ExpressionError with the column of what is wrong."""
     node, canonical = syntax.parse(text)
+    emitter = Emitter(functions)
     kind = kind_of(node)
     if kind not in {Kind.BOOLEAN, Kind.ANY}:
         raise ExpressionError(f"a condition is needed, this is a {kind.value}; compare it with something", column=1)
-    emitter = Emitter()
     program = emitter.program(lambda: emitter.truth(node), is_predicate=True)
     return Predicate(text=text, canonical=canonical, fields=frozenset(emitter.fields), program=program)
 
 
-def compile_value(text: str) -> Value:
+def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS) -> Value:
     """Compiles an expression that yields a value. Raises ExpressionError with the column of what is wrong."""
     node, canonical = syntax.parse(text)
     kind = kind_of(node)
-    emitter = Emitter()
+    emitter = Emitter(functions)
     program = value_program(emitter, node)
     return Value(text=text, canonical=canonical, fields=frozenset(emitter.fields), kind=kind, program=program)

@@ -9,7 +9,7 @@ more through `careful` code, in which the same operators are functions that yiel
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
@@ -69,8 +69,9 @@ def value_program(emitter: Emitter, node: Node) -> Program:
 class Emitter:
     """Writes the source of one comprehension. `careful` is switched on for the second of the two versions."""
 
-    def __init__(self, fields: set[str] | None = None) -> None:
+    def __init__(self, functions: Mapping[str, Function], fields: set[str] | None = None) -> None:
         self.fields: set[str] = set() if fields is None else fields
+        self._functions = functions
         self._careful = False
         self._inputs: list[Input] = []
         self._made: dict[Node, Any] = {}
@@ -245,15 +246,15 @@ class Emitter:
         return f"{self._bind(test)}({self.value(value)})"
 
     def _call(self, call: syntax.Call) -> str:
-        function = _function(call)
+        function = self._functions[_function(call).name]
         arguments = list(call.arguments)
         extra = [self._bind(self._once(call, lambda: _bounds(function, call)))] if function.has_bounds else []
         if function.has_bounds:
             arguments.pop()
         _check_arguments(function, call, len(arguments))
         if function.column is not None:
-            program = value_program(Emitter(self.fields), arguments[0])
-            return self._input(Input(function=function, argument=program, key=f"{function.name} {arguments[0]!r}"))
+            programs = tuple(value_program(Emitter(self._functions, self.fields), argument) for argument in arguments)
+            return self._input(Input(function=function, arguments=programs, key=f"{function.name} {arguments!r}"))
         kinds = [*function.parameters, *[function.parameters[-1]] * (len(arguments) - len(function.parameters))]
         given = [
             self.number(argument) if kind is Kind.NUMBER else self.value(argument)
@@ -273,8 +274,8 @@ def _differs(left: Any, right: Any) -> bool:
 
 
 def _check_arguments(function: Function, call: syntax.Call, given: int) -> None:
-    needed = len(function.parameters)
-    if given < needed or (given > needed and not function.is_variadic):
+    most = len(function.parameters)
+    if given < most - function.optional or (given > most and not function.is_variadic):
         raise ExpressionError(f"wrong number of arguments: {function.signature}", column=call.column)
     for argument in call.arguments:
         if isinstance(argument, syntax.Constants) and not function.has_bounds:

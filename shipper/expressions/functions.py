@@ -7,14 +7,16 @@ none). `route` is the exception: it works on whole columns, because that is seve
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from shipper.batch import MISSING
-from shipper.expressions.values import NAN, Kind, Number, has_value, label_text
-from shipper.route import routes
+from shipper.expressions.values import NAN, Kind, Number, has_value, label_text, number_of
+from shipper.route import UNMATCHED, Router
 
+_NOT_FOUND: Final = 404
 _STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
 
 
@@ -27,6 +29,7 @@ class Function:
     help: str
     kind: Kind
     parameters: tuple[Kind, ...]
+    optional: int = 0  # how many of the last parameters need not be given
     is_variadic: bool = False
     has_bounds: bool = False  # the last argument is a list of ascending numbers, given to `call` as a tuple
     call: Callable[..., Any] | None = None
@@ -74,6 +77,19 @@ def _contains(value: Any, part: Any) -> bool:
     return value.__class__ is str and part.__class__ is str and part in value
 
 
+def _routes(router: Router, urls: Sequence[Any], statuses: Sequence[Any] | None = None) -> Sequence[Any]:
+    """The routes of a column; those of not found pages that no pattern fits are one."""
+    found = router.routes(urls)
+    if statuses is None or not router.has_patterns:
+        return found
+    return [
+        UNMATCHED
+        if route.__class__ is str and not router.is_written_down(route) and number_of(status) == _NOT_FOUND
+        else route
+        for route, status in zip(found, statuses, strict=True)
+    ]
+
+
 _ENTRIES: Final = (
     Function(
         name="exists",
@@ -94,11 +110,14 @@ _ENTRIES: Final = (
     ),
     Function(
         name="route",
-        signature="route(url)",
-        help="The route of a URL: no query, and :id for each segment that is an identifier (/api/patients/:id).",
+        signature="route(url, status)",
+        help="The route of a URL: the one of metrics.routes or metrics.openapi that fits, else the path without query, "
+        "with :id for each segment that is an identifier (/api/patients/:id). The status may be left out; where routes "
+        "are configured, a 404 that none fits is :unmatched.",
         kind=Kind.STRING,
-        parameters=(Kind.ANY,),
-        column=routes,
+        parameters=(Kind.ANY, Kind.NUMBER),
+        optional=1,
+        column=partial(_routes, Router()),
     ),
     Function(
         name="status_class",
@@ -169,3 +188,8 @@ _ENTRIES: Final = (
 
 FUNCTIONS: Final[dict[str, Function]] = {entry.name: entry for entry in _ENTRIES}
 """Every function by name, in the order of the documentation."""
+
+
+def functions_with(router: Router) -> Mapping[str, Function]:
+    """All functions, `route` with a router of its own."""
+    return {**FUNCTIONS, "route": replace(FUNCTIONS["route"], column=partial(_routes, router))}

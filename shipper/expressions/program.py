@@ -21,12 +21,13 @@ class Input:
     field: str = ""
     is_number: bool = False
     function: Function | None = None
-    argument: Program | None = None
+    arguments: tuple[Program, ...] = ()
     key: str = ""
 
     def read(self, columns: Columns, count: int) -> Sequence[Any]:
-        if self.function is not None and self.function.column is not None and self.argument is not None:
-            return self.function.column(self.argument.run(columns, count))  # type: ignore[no-any-return]
+        if self.function is not None and self.function.column is not None:
+            given = [program.run(columns, count) for program in self.arguments]
+            return self.function.column(*given)  # type: ignore[no-any-return]
         column = columns.get(self.field)
         if column is None:
             return [NAN if self.is_number else MISSING] * count

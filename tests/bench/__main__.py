@@ -1,53 +1,82 @@
-"""`python -m bench [--quick]`: the whole pipeline into a bulk sink on loopback, beside a reference loop."""
+"""`python -m bench`: what a line costs, and what a daemon costs that stands and waits. See docs/performance.md."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
+import sys
 import tempfile
 from pathlib import Path
 
-from bench.lines import write_requests
-from bench.measure import idle, reference_seconds, ship_once
+from bench import gate, latency, report, standing, throughput
+from bench.measure import median
 
-VARIANTS = {"no compression": "compression: none", "gzip": "compression: gzip"}
+HOW = "make bench"
 
 
 def main() -> None:
-    """Prints a table of medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer lines and runs, nothing idle: about 20 seconds")
-    parser.add_argument("--lines", type=int, default=0)
-    parser.add_argument("--runs", type=int, default=0)
-    options = parser.parse_args()
-    count = options.lines or (200_000 if options.quick else 1_000_000)
-    runs = options.runs or (3 if options.quick else 5)
-    core = max(os.sched_getaffinity(0))
+    """Prints tables; `--write` puts them into the document as well."""
+    options = _options()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        path = Path(name) / "requests.log"
-        size = write_requests(path, count)
-        print(f"{count:,} request lines of {size / count:.0f} bytes, {runs} runs, shipper on one core", flush=True)
-        print(
-            f"{'':16} {'CPU s a million lines':>22} {'spread':>14} {'of reference':>13} {'lines/s':>9} {'peak MB':>8}"
-        )
-        reference = [reference_seconds(path, core=core) for _ in range(runs)]
-        print(f"{'reference loop':16} {statistics.median(reference):22.2f} {spread(reference):>14}", flush=True)
-        for title, config in VARIANTS.items():
-            costs = [ship_once(path, lines=count, config=config, core=core) for _ in range(runs)]
-            seconds = [cost.cpu_seconds / count * 1e6 for cost in costs]
-            ratio = statistics.median(seconds) / statistics.median(reference)
-            rate = count / statistics.median(cost.wall_seconds for cost in costs)
-            peak = max(cost.peak_mb for cost in costs)
-            median = statistics.median(seconds)
-            print(f"{title:16} {median:22.2f} {spread(seconds):>14} {ratio:13.2f} {rate:9,.0f} {peak:8.0f}", flush=True)
-    if not options.quick:
-        share, resident = idle(files=200, seconds=30)
-        print(f"idle, 200 files: {share * 100:.2f} % of a core, {resident:.0f} MB")
+        if options.part in ("all", "throughput"):
+            _throughput(Path(name), options)
+    if not options.quick and options.part in ("all", "standing"):
+        _standing(options)
 
 
-def spread(values: list[float]) -> str:
-    return f"{min(values):.2f}-{max(values):.2f}"
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two cases with fewer lines, held against the recorded")
+    parser.add_argument("--part", choices=("all", "throughput", "standing"), default="all")
+    parser.add_argument("--case", default="", help="only cases whose title contains this, and the first")
+    parser.add_argument("--lines", type=int, default=0, help="default 1,000,000; quick 200,000")
+    parser.add_argument("--runs", type=int, default=0, help="default 5; quick 3")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement of a daemon that runs on")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--record", action="store_true", help="with --quick: hold later runs against this one")
+    return parser.parse_args()
+
+
+def _throughput(directory: Path, options: argparse.Namespace) -> None:
+    cases = throughput.QUICK if options.quick else throughput.CASES
+    cases = [case for case in cases if case is throughput.BASE or options.case in case.title]
+    lines = options.lines or (200_000 if options.quick else 1_000_000)
+    runs = options.runs or (3 if options.quick else 5)
+    print(f"{lines:,} lines, {runs} runs, medians; shipper on one core; {report.machine()}", flush=True)
+    table = throughput.measure(directory, lines=lines, runs=runs, cases=cases, say=_progress)
+    _progress("")
+    print(report.as_text(throughput.HEAD, table.rows()))
+    if options.write:
+        report.write("throughput", throughput.HEAD, table.rows(), how=HOW)
+    if options.quick:
+        _hold({result.case.title: median(result.ratios) for result in table.results}, is_recording=options.record)
+
+
+def _hold(ratios: dict[str, float], *, is_recording: bool) -> None:
+    if is_recording:
+        gate.record(ratios)
+        return
+    problems = gate.worse(ratios, gate.recorded())
+    for problem in problems:
+        print(f"worse: {problem}", file=sys.stderr)
+    if problems:
+        sys.exit(1)
+
+
+def _standing(options: argparse.Namespace) -> None:
+    rows = []
+    for row in (
+        *standing.rows(seconds=options.seconds),
+        *latency.rows(lines_a_second=1_000, seconds=options.seconds),
+    ):
+        print(f"{row.title:52} {row.shown:40} to reach: {row.goal}", flush=True)
+        rows.append(row)
+    if options.write:
+        report.write("standing", ("", "measured", "to reach"), rows, how=HOW)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text:60}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

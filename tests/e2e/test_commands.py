@@ -23,7 +23,12 @@ def test_explain_says_what_becomes_of_a_line(tmp_path: Path) -> None:
     assert list(explained["tags"]) == ["slow_request", "error_response", "server_error"]
     assert (explained["outcome"], explained["index"]) == ("shipped", "logs-2024.01.15")
     assert explained["document"]["tags"] == list(explained["tags"])
-    assert 'http_requests_total{method="GET",path="/api/patients/:id",status="503"}' in explained["series"]
+    labels = '{method="GET",path="/api/patients/:id",status="503"}'
+    assert explained["series"] == {
+        f"http_requests_total{labels}": "+1",
+        f"http_request_duration_seconds{labels}": "observes 2.5 (bucket 5.0)",
+    }
+    assert explained["rule_errors"] == {}
 
 
 def test_explain_gives_the_ids_that_run_gives(tmp_path: Path) -> None:

@@ -228,6 +228,42 @@ def test_audit_knows_what_waits_for_a_daemon(
         assert {"lines": 30, "present": 30} == audited("-c", config, directory=tmp_path, expects=0)
 
 
+def test_audit_tells_every_place_apart(elasticsearch: Remote, index_prefix: str, tmp_path: Path) -> None:
+    """Present, reduced, dropped, set aside, on disk, in a closed index, missing: each counted once; then all mended."""
+    days = {day: f"{index_prefix}2024.01.{day}" for day in (15, 16, 17, 18)}
+    settings = {"index.number_of_replicas": 0}
+    conflict = {"properties": {"duration": {"type": "long"}}}
+    elasticsearch.ask("PUT", f"/{days[15]}", {"settings": settings, "mappings": conflict})
+    elasticsearch.ask("PUT", f"/{days[16]}", {"settings": settings, "mappings": {"dynamic": "strict"}})
+    elasticsearch.ask("PUT", f"/{days[17]}", {"settings": {**settings, "index.blocks.write": True}})
+    elasticsearch.ask("PUT", f"/{days[18]}", {"settings": settings})
+    lines = [line(n, timestamp=f"2024-01-{day}T10:30:45.123Z") for n, day in enumerate([15] * 20 + [16] * 2 + [17] * 5)]
+    lines += [line(90, duration="slow"), line(91, url="/health")]
+    lines += [line(n, timestamp="2024-01-18T10:30:45.123Z") for n in range(100, 107)]
+    write(tmp_path / "logs/app.log", *lines)
+    drop = 'drop: [{when: url == "/health"}]\n'
+    config = configuration(tmp_path, elasticsearch, index_prefix, more=drop)
+    with Running("-c", config, directory=tmp_path) as running:
+        running.wait_for(lambda: running.status()["output"]["spooled"] == 5, "5 documents on disk")
+        running.wait_for(lambda: not running.status()["output"]["pending"], "nothing under way")
+        victim = elasticsearch.search_all(days[15])[3]
+        elasticsearch.ask("DELETE", f"/{days[15]}/_doc/{victim['_id']}")
+        elasticsearch.ask("POST", f"/{days[18]}/_close")
+
+        found = audited("-c", config, directory=tmp_path, expects=1)
+
+        elasticsearch.ask("POST", f"/{days[18]}/_open?wait_for_active_shards=1")
+        elasticsearch.ask("PUT", f"/{days[17]}/_settings", {"index.blocks.write": None})
+        elasticsearch.ask("PUT", f"/{days[16]}/_mapping", {"dynamic": True})
+        running.wait_for(lambda: not running.status()["output"]["spooled"], "an empty spool", timeout_seconds=90)
+        shipper("dead-letter", "retry", "-c", config, directory=tmp_path, expects=3)  # one conflicts as before
+        mended = audited("-c", config, directory=tmp_path, expects=1)
+        assert running.stop() == 0
+    everything = {"lines": 36, "dropped": 1, "reduced": 1, "missing": 1}
+    assert {**everything, "present": 20, "set_aside": 2, "waiting": 5, "unknown": 7} == found
+    assert {**everything, "present": 34} == mended
+
+
 def test_audit_of_a_local_output(tmp_path: Path) -> None:
     """Beside the daemon and after it; a line that was taken out of a day file is missing, a doubled one is seen."""
     write(tmp_path / "logs/app.log", *map(line, range(100)))

@@ -13,6 +13,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("shipper", "exporter")
+SHARED = ".data/data/share/shipper/"
+"""Where the wheel has what pip puts below the environment's `share/shipper/`."""
+
+
+def is_shared(name: str) -> bool:
+    """Whether a file of the wheel is none of the packages'."""
+    return SHARED in name
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("checkout")
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for name in PACKAGES:
+    for name in (*PACKAGES, "conf"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -34,8 +41,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_has_every_file_of_the_packages_and_no_other(wheel: Path) -> None:
-    """Modules, type markers and the page are in it; tests and configuration are not."""
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    """Modules, type markers and the page are in it; tests are not."""
+    names = zipfile.ZipFile(wheel).namelist()
+    packed = {name for name in names if ".dist-info/" not in name and not is_shared(name)}
     wanted = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
@@ -43,6 +51,17 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(wheel: Path) -> N
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert packed == wanted
+
+
+def test_the_wheel_has_the_ready_rules_and_alerts(wheel: Path) -> None:
+    """What the shipper, Prometheus, Alertmanager and Grafana can use as it is comes along, in conf's own folders."""
+    with zipfile.ZipFile(wheel) as archive:
+        shared = filter(is_shared, archive.namelist())
+        packed = {name.partition(SHARED)[2]: archive.read(name) for name in shared}
+    folders = ("rules", "prometheus", "alertmanager")
+    wanted = [path for folder in folders for path in (ROOT / "conf" / folder).rglob("*.yml")]
+    wanted += [ROOT / "conf" / "shipper.yml", *(ROOT / "conf" / "grafana" / "dashboards").iterdir()]
+    assert packed == {path.relative_to(ROOT / "conf").as_posix(): path.read_bytes() for path in wanted}
 
 
 def test_the_installed_command_starts_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 from command import Running, documents_in, run_to_end
@@ -52,6 +54,48 @@ def test_once_again_with_a_fresh_state_adds_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(before) == 500
     assert before == documents_in(tmp_path / "shipped")
+
+
+def test_once_says_what_it_did(tmp_path: Path) -> None:
+    """Whoever started it sees how many lines were read, and what became of them."""
+    write(tmp_path / "logs/app.log", *map(line, range(3)))
+
+    done = run_to_end("run", "logs", "--once", directory=tmp_path)
+
+    assert "read 3 lines; documents: 3 created, 0 duplicate" in done.stderr
+
+
+def test_once_is_not_finished_while_something_cannot_be_read(tmp_path: Path) -> None:
+    """A name without a wildcard of which there is no file, and a file that is none: the rest is shipped, then 1."""
+    write(tmp_path / "logs/app.log", line(1))
+    os.mkfifo(tmp_path / "pipe.log")
+
+    done = run_to_end("run", "logs", "absent.log", "pipe.log", "--once", directory=tmp_path)
+
+    assert done.returncode == 1, done.stderr
+    assert len(documents_in(tmp_path / "shipped")) == 1
+    assert f"not finished: cannot read {tmp_path}/absent.log: No such file or directory; " in done.stderr
+    assert f"{tmp_path}/pipe.log: not a regular file" in done.stderr
+
+
+def test_a_pattern_that_matches_nothing_is_no_failure(tmp_path: Path) -> None:
+    """A glob asks for what there is, and there may be nothing yet."""
+    done = run_to_end("run", "logs-*.log", "--once", directory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_status_and_page_show_what_the_log_said_last(tmp_path: Path) -> None:
+    """Warnings are where somebody looks; the time of the start is one that can be read."""
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("logs", "absent.log", directory=tmp_path) as shipper:
+        status = shipper.status()
+        page = shipper.get("/")[1]
+
+    assert ["WARNING"] == [error["level"] for error in status["errors"]]
+    assert "absent.log': No such file or directory" in status["errors"][0]["message"]
+    assert "absent.log" in page
+    assert datetime.fromisoformat(status["started"]) <= datetime.now(UTC)
 
 
 def test_follows_counts_and_serves(tmp_path: Path) -> None:

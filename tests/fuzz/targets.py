@@ -15,8 +15,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry
-
 from exporter.exposition import accepts_gzip, negotiate
 from exporter.messages import BadRequestError, Response, format_response, parse_head
 from exporter.rules import default_rules, parse_rules
@@ -32,10 +30,9 @@ from shipper.config.document import Problems, compose
 from shipper.errors import ConfigError, ExpressionError
 from shipper.explain import Explainer, Origin
 from shipper.expressions import compile_predicate, compile_value
-from shipper.route import route
+from shipper.route import Router
 from shipper.settings import Format, Pack, RedactSettings, Settings, SourceSettings
 from shipper.tail import Chunk, Damaged, LineReader, reader_for
-from shipper.telemetry import Telemetry
 
 _INDEX = re.compile(r"logs-(20[0-9]{2}\.[0-9]{2}\.[0-9]{2}|undated)", re.ASCII)
 _HERE = Path("/etc/shipper")
@@ -52,9 +49,8 @@ class Target(NamedTuple):
 def _explainer(line_format: Format) -> Explainer:
     source = SourceSettings(name="a", paths=("/logs/*",), format=line_format)
     settings = Settings(sources=(source,), redact=RedactSettings(packs=tuple(Pack), ip="truncate"))
-    telemetry = Telemetry(registry=CollectorRegistry())
     origin = Origin(source, "/logs/app.log", "app.log")
-    return Explainer(settings=settings, rules=default_rules(), origin=origin, telemetry=telemetry)
+    return Explainer(settings=settings, rules=default_rules(), origin=origin)
 
 
 def lines(data: bytes, line_format: Format = Format.JSON) -> None:
@@ -108,10 +104,15 @@ def expressions(data: bytes) -> None:
             raise AssertionError(f"{text!r} gives more values than lines")
 
 
+@cache
+def _router() -> Router:
+    return Router()
+
+
 def routes(data: bytes) -> None:
     """Any text has a route, no longer than a label may be, and the route of a route is itself."""
     url = data.decode("utf-8", "surrogateescape")
-    found = route(url)
+    found = _router().route(url)
     if not isinstance(found, str) or len(found) > len(url) + 64:
         raise AssertionError(f"route({url!r}) is {found!r}")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shipper.batch import MISSING
 from shipper.expressions import compile_predicate, compile_value, label_text
-from shipper.route import route
+from shipper.route import Router
 
 FIELDS = ("a", "b", "c.d")
 Tree = tuple[Any, ...]
@@ -115,7 +115,7 @@ def _call(name: str, values: list[Any]) -> Any:
     if name == "coalesce":
         return next((value for value in values if value is not MISSING and value is not None), MISSING)
     if name == "route":
-        return route(values[0])
+        return Router().route(values[0])
     if name == "length":
         return len(values[0]) if isinstance(values[0], str | list | dict) else MISSING
     return values[0].lower() if isinstance(values[0], str) else MISSING

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.sink import Fault, Sink
 
 
@@ -12,7 +12,7 @@ def test_only_the_refused_documents_go_again_and_all_arrive_once(sink: Sink, tmp
     with Delivery(tmp_path, sink.url, bulk_bytes=64 * 1024) as delivery:
         delivery.ship(lines_of(3000))
         delivery.wait_done()
-    assert {id_of(n) for n in range(3000)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 3000)
     assert delivery.documents("created") == 3000
     stats = sink.stats()
     assert stats["duplicates"] == 0

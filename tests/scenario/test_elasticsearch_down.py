@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.process import wait_until
 from harness.sink import Fault, Sink
 
@@ -27,7 +27,7 @@ def test_it_is_waited_for_and_said_once(sink: Sink, tmp_path: Path, caplog: pyte
         delivery.wait_done()
         assert (lambda s: (s.is_up, s.pending, s.error))(delivery.output.status()) == (True, 0, "")
         assert delivery.metric("output_up") == 1
-    assert {id_of(n) for n in range(300)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 300)
     said = [(record.levelname, "does not take" in record.message) for record in caplog.records]
     assert said == [("WARNING", True), ("INFO", False)]
 
@@ -44,7 +44,7 @@ def test_memory_is_bounded_while_it_is_down(sink: Sink, tmp_path: Path) -> None:
         sink.up()
         delivery.wait_done()
         assert delivery.output.has_room()
-    assert {id_of(n) for n in range(shipped)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), shipped)
 
 
 def test_it_goes_away_in_the_middle(sink: Sink, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_it_goes_away_in_the_middle(sink: Sink, tmp_path: Path) -> None:
             sink.down()
             sink.up()
         delivery.wait_done()
-    assert {id_of(n) for n in range(2500)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 2500)
     assert delivery.documents("created") + delivery.documents("duplicate") == 2500
 
 
@@ -66,7 +66,7 @@ def test_another_host_takes_over(sink: Sink, tmp_path: Path) -> None:
         delivery.ship(lines_of(500))
         delivery.wait_done()
         assert delivery.output.status().is_up
-    assert {id_of(n) for n in range(500)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 500)
 
 
 @pytest.mark.parametrize("fault", [None, Fault("silent"), Fault("status", status=503)], ids=["down", "silent", "503"])
@@ -93,4 +93,4 @@ def test_a_stop_ends_a_long_wait_and_delivers(sink: Sink, tmp_path: Path) -> Non
     wait_until(lambda: sink.fired() == [1], what="the first refusal", timeout_seconds=30)
     assert delivery.close(seconds=20.0)
     assert delivery.done_count == 1
-    assert {id_of(n) for n in range(100)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 100)

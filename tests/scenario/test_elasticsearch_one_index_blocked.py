@@ -89,7 +89,7 @@ def test_a_full_spool_pushes_back(elasticsearch: Remote, index_prefix: str, tmp_
         elasticsearch.ask("PUT", f"/{index}/_settings", {"index.blocks.write": None})
         delivery.wait_done()
         wait_until(lambda: not delivery.output.status().spooled, what="the spool is empty", timeout_seconds=60)
-    assert {id_of(n) for n in range(shipped)} == {hit["_id"] for hit in elasticsearch.search_all(index)}
+    delivery.assert_exact(elasticsearch.search_all(index), shipped)
 
 
 def test_a_limit_of_shards_and_an_index_that_may_not_be_made(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.servers import Server
 
 
@@ -18,6 +18,6 @@ def test_nothing_is_lost_and_nothing_doubled(start_server: Callable[..., Server]
         server.restart()
         delivery.ship(lines_of(3000, first=3000), first=3000)
         delivery.wait_done(timeout_seconds=120)
-    assert {id_of(n) for n in range(6000)} == {hit["_id"] for hit in server.search_all("logs-*")}
+    delivery.assert_exact(server.search_all("logs-*"), 6000)
     assert delivery.documents("created") + delivery.documents("duplicate") == 6000
     assert delivery.letters() == []

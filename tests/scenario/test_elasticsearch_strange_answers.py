@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from deliveries import Delivery, id_of, lines_of
+from deliveries import Delivery, lines_of
 from harness.sink import Fault, Sink
 
 ANSWERS = {
@@ -20,6 +20,11 @@ ANSWERS = {
     "404": Fault("html", status=404, times=3),
     "the connection is cut while sending": Fault("cut_request", bytes=5000, times=3),
     "the connection is cut, partly applied": Fault("cut_request", bytes=5000, applied=1.0, times=3),
+    "400, partly applied": Fault("status", status=400, type="illegal_argument_exception", applied=0.5, times=3),
+    "HTML with 413": Fault("html", status=413, times=3),
+    "HTML with 429": Fault("html", status=429, times=3),
+    "401 for a moment, for a valid key": Fault("status", status=401, times=3),
+    "late, when we have given up": Fault("slow", seconds=1.6, times=2),
     "none at all": Fault("silent", times=2),
 }
 
@@ -34,7 +39,7 @@ def test_what_was_not_surely_answered_is_sent_again(sink: Sink, tmp_path: Path, 
         delivery.wait_done()
         assert delivery.output.status().is_up
     assert [fault.times] == sink.fired()
-    assert {id_of(n) for n in range(500)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 500)
     assert delivery.documents("created") + delivery.documents("duplicate") == 500
     assert delivery.metric("unexpected_conflicts_total") == 0
     assert delivery.letters() == []

@@ -15,7 +15,7 @@ def test_requests_are_halved_until_they_fit(sink: Sink, tmp_path: Path) -> None:
         refused = delivery.metric("bulk_requests_total", {"result": "too_large"})
         delivery.ship(lines_of(4000, first=4000), first=4000)
         delivery.wait_done()
-    assert {id_of(n) for n in range(8000)} == {hit["_id"] for hit in sink.docs()}
+    delivery.assert_exact(sink.docs(), 8000)
     assert delivery.documents("created") == 8000
     assert refused == delivery.metric("bulk_requests_total", {"result": "too_large"}) > 0
 
@@ -29,16 +29,14 @@ def test_one_document_beyond_the_limit_is_reduced(sink: Sink, tmp_path: Path) ->
         delivery.ship(lines)
         delivery.wait_done()
     hits = {hit["_id"]: hit["_source"] for hit in sink.docs()}
-    assert {id_of(n) for n in range(100)} == hits.keys()
+    delivery.assert_exact(sink.docs(), 100, reduced={50: "too_large"})
     reduced = hits[id_of(50)]
     assert reduced["tags"] == ["line_too_long"]
     assert long.decode().startswith(reduced["message"])
     assert len(reduced["message"]) == 32 * 1024
     assert reduced["host"] == {"name": "harness"}
-    [letter] = delivery.letters()
-    assert ("too_large", long.decode(), True) == (letter["reason"], letter["line"], letter["reduced"])
+    assert [long.decode()] == [letter["line"] for letter in delivery.letters()]
     assert delivery.documents("reduced") == 1
-    assert delivery.documents("created") == 99
 
 
 def test_a_document_that_no_limit_lets_through_is_a_dead_letter(sink: Sink, tmp_path: Path) -> None:
@@ -48,8 +46,4 @@ def test_a_document_that_no_limit_lets_through_is_a_dead_letter(sink: Sink, tmp_
     with Delivery(tmp_path, sink.url) as delivery:
         delivery.ship(lines)
         delivery.wait_done()
-    assert {id_of(n) for n in range(21)} - {id_of(10)} == {hit["_id"] for hit in sink.docs()}
-    [letter] = delivery.letters()
-    assert ("too_large", id_of(10)) == (letter["reason"], letter["_id"])
-    assert "reduced" not in letter
-    assert delivery.documents("dead_letter") == 1
+    delivery.assert_exact(sink.docs(), 21, set_aside={10: "too_large"})

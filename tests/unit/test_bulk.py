@@ -38,6 +38,9 @@ ITEMS: list[tuple[int, str, str, Verdict]] = [
     (503, "unavailable_shards_exception", "", Verdict.RETRY),
     (500, "refresh_failed_engine_exception", "", Verdict.RETRY),
     (500, "not_x_content_exception", "", Verdict.REDUCE),  # 8.14 for a source that is no object
+    (500, "fail_processor_exception", "", Verdict.REDUCE),
+    (500, "null_pointer_exception", "", Verdict.REDUCE),
+    (400, "action_request_validation_exception", "", Verdict.APART),
     (400, "document_parsing_exception", "", Verdict.REDUCE),
     (400, "mapper_parsing_exception", "", Verdict.REDUCE),
     (400, "strict_dynamic_mapping_exception", "", Verdict.REDUCE),
@@ -65,6 +68,12 @@ def test_an_item(status: int, kind: str, reason: str, expected: Verdict) -> None
 
 def _said(kind: str, reason: str = "") -> bytes:
     return json.dumps({"error": {"root_cause": [], "type": kind, "reason": reason}, "status": 400}).encode()
+
+
+def _pressure(size: int, limit: str) -> str:
+    """What a server says that has 800 bytes of room, for a request of that size."""
+    said = f"coordinating_and_primary_bytes=200, replica_bytes=0, all_bytes=200, coordinating_operation_bytes={size}"
+    return f"rejected execution of coordinating operation [{said}, max_{limit}_bytes=800]"
 
 
 _PAGE = b"<html><head><title>no</title></head></html>\r\n"
@@ -109,6 +118,14 @@ REQUESTS: list[tuple[int, bytes, Outcome, str]] = [
     (413, b"", Outcome.TOO_LARGE, "too_large"),
     (413, _PAGE, Outcome.TOO_LARGE, "too_large"),
     (429, _said("es_rejected_execution_exception"), Outcome.REJECTED, "rejected"),
+    (429, _said("es_rejected_execution_exception", _pressure(900, "coordinating")), Outcome.TOO_LARGE, "too_large"),
+    (
+        429,
+        _said("rejected_execution_exception", _pressure(900, "coordinating_and_primary")),
+        Outcome.TOO_LARGE,
+        "too_large",
+    ),
+    (429, _said("es_rejected_execution_exception", _pressure(700, "coordinating")), Outcome.REJECTED, "rejected"),
     (500, b"", Outcome.WAIT, "server_error"),
     (502, _PAGE, Outcome.WAIT, "server_error"),
     (503, _said("cluster_block_exception"), Outcome.WAIT, "server_error"),

@@ -189,7 +189,7 @@ def test_the_pipeline_is_named(sink: Sink, tmp_path: Path) -> None:
         cluster.request = noted  # type: ignore[method-assign]
         delivery.ship(lines_of(1))
         delivery.wait_done()
-    assert ["/_bulk?filter_path=errors,items.*.status,items.*.error.type&pipeline=a+b"] == seen
+    assert ["/_bulk?filter_path=errors,items.*.status,items.*.error.type&pipeline=a+b&timeout=5000ms"] == seen
 
 
 def test_a_bug_in_a_thread_is_told(sink: Sink, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

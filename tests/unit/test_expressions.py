@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from shipper.batch import MISSING
 from shipper.errors import ExpressionError
-from shipper.expressions import FUNCTIONS, Kind, compile_predicate, compile_value, label_text
+from shipper.expressions import FUNCTIONS, Kind, compile_predicate, compile_value, functions_with, label_text
+from shipper.route import UNMATCHED, Router
+from shipper.routepatterns import RoutePatterns
 
 
 def _columns(**fields: Any) -> dict[str, list[Any]]:
@@ -176,7 +179,7 @@ REFUSALS = [
     ("a == null", 6, "exists"),
     ("routee(url) == 1", 1, "did you mean route?"),
     ("nonsense(url)", 1, "known are exists"),
-    ("route(url, 1) == 1", 1, "wrong number"),
+    ("route(url, 1, 2) == 1", 1, "wrong number"),
     ("exists()", 1, "exists(field)"),
     ('a > "x" and 5 > "x"', 17, "'x' is none"),
     ("duration + 1", 1, "number; compare"),
@@ -310,3 +313,25 @@ def test_every_function_is_documented_and_can_be_called() -> None:
         assert function.help.endswith(".")
         example = function.signature.replace("bound, ...", "1, 2").replace(", ...", "")
         compile_value(example)
+
+
+def test_not_found_pages_that_no_pattern_fits_are_one_route() -> None:
+    """Where routes are written down and the status is given; numbers and texts alike. The rest is as without it."""
+    functions = functions_with(Router(patterns=RoutePatterns(["/api/patients/:id"])))
+    columns = {
+        "url": ["/api/patients/7", "/wp-login.php", "/wp-login.php", "/x/9", "/x/9", 5],
+        "status": [404, 404, "404", 200, MISSING, 404],
+    }
+    expected = ["/api/patients/:id", UNMATCHED, UNMATCHED, "/x/:id", "/x/:id", MISSING]
+    assert list(compile_value("route(url, status)", functions=functions)(columns, 6)) == expected
+    without = ["/api/patients/:id", "/wp-login.php", "/wp-login.php", "/x/:id", "/x/:id", MISSING]
+    assert list(compile_value("route(url)", functions=functions)(columns, 6)) == without
+    assert list(compile_value("route(url, status)")(columns, 6)) == without
+
+
+def test_matching_takes_linear_time() -> None:
+    """A pattern that makes others go through every way of splitting a text finds this one at once."""
+    predicate = compile_predicate('x matches "^(a+)+$"')
+    started = time.process_time()
+    assert list(predicate({"x": ["a" * 100_000 + "b"]}, 1)) == []
+    assert time.process_time() - started < 60, "backtracking would need longer than the universe has existed"

@@ -7,12 +7,16 @@ import string
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper import route as module
 from shipper.batch import MISSING
-from shipper.route import route, routes
+from shipper.route import UNMATCHED, Router
+from shipper.routepatterns import RoutePatterns
+
+_router = Router()
+route, routes = _router.route, _router.routes
 
 CASES = [
     ("/", "/"),
@@ -124,7 +128,7 @@ def test_memory_is_bounded_whatever_urls_come() -> None:
     source = random.Random(8)
     for _ in range(200):
         routes(["/" + "".join(source.choices(string.ascii_lowercase + "/", k=30)) for _ in range(100)] * 2)
-    forms = module._forms
+    forms = _router
     assert len(forms._plain) + len(forms._other) <= module.MAX_FORMS
     assert len(forms._once) <= module.MAX_FORMS
     assert len(forms._names) <= module.MAX_FORMS
@@ -133,3 +137,125 @@ def test_memory_is_bounded_whatever_urls_come() -> None:
 def test_names_with_digits_are_shorter_than_long_ids() -> None:
     """The fast way takes segments of eight characters with a digit for ids, which must not be names."""
     assert max(map(len, module._NAMES_WITH_DIGITS)) < 8
+
+
+# Written down ---------------------------------------------------------------------------------------------------------
+
+PATTERNS = [
+    "/api/patients/:id",
+    "/api/patients/search",
+    "/api/patients/{patientId}/vitals/",
+    "/api/v1/wards",
+    "/api/v2/wards",
+    "/api/reports/{name}.pdf",
+    "/api/:kind/list",
+    "/export-2024/:month",
+    "/static/*",
+    "/blog/:slug",
+    "/caf%C3%A9/:table",
+    "/",
+]
+WRITTEN = Router(patterns=RoutePatterns(PATTERNS))
+WRITTEN_CASES = [
+    ("/api/patients/17", "/api/patients/:id"),
+    ("/api/patients/jane@example.com?x=1", "/api/patients/:id"),
+    ("/api/patients/search", "/api/patients/search"),
+    ("/api/patients/search/", "/api/patients/search"),
+    ("/api/patients/17/vitals", "/api/patients/:patientId/vitals"),
+    ("/api/patients/17/vitals/9", "/api/patients/:id/vitals/:id"),
+    ("/api/patients", "/api/patients"),
+    ("/api/patients/list", "/api/patients/:id"),
+    ("/api/wards/list", "/api/:kind/list"),
+    ("/api/v1/wards", "/api/v1/wards"),
+    ("/api/v2/wards", "/api/v2/wards"),
+    ("/api/v3/wards", "/api/v3/wards"),
+    ("/api/reports/2024-01-15.pdf", "/api/reports/:name.pdf"),
+    ("/api/reports/2024-01-15.csv", "/api/reports/:id"),
+    ("/api/reports/.pdf", "/api/reports/.pdf"),
+    ("/export-2024/07", "/export-2024/:month"),
+    ("/export-2025/07", "/:id/:id"),
+    ("/static/js/app.3f2504e0.js", "/static/*"),
+    ("/static", "/static"),
+    ("/blog/how-to-write-a-good-log-line", "/blog/:slug"),
+    ("/bl%6Fg/x", "/blog/:slug"),
+    ("/caf%c3%a9/7", "/caf\u00e9/:table"),
+    ("/blog/a;b=c", "/blog/:slug"),
+    ("https://h.example/blog/x#y", "/blog/:slug"),
+    ("/", "/"),
+    ("/wp-login.php", "/wp-login.php"),
+    ("/" + "/".join("abcdefghijkl"), "/a/b/c/d/e/f/g/h/i/j/*"),
+    ("/static/" + "/".join("abcdefghijkl"), "/static/*"),
+]
+
+
+@pytest.mark.parametrize(("url", "expected"), WRITTEN_CASES)
+def test_a_url_has_the_route_that_is_written_down(url: str, expected: str) -> None:
+    """Texts before parameters, whatever the order; what no pattern fits is as it would be without."""
+    assert WRITTEN.route(url) == expected
+
+
+def test_a_column_has_the_routes_that_are_written_down() -> None:
+    """Also when the forms of URLs are remembered."""
+    urls = [url for url, _ in WRITTEN_CASES]
+    for _ in range(4):
+        assert WRITTEN.routes(urls) == [expected for _, expected in WRITTEN_CASES]
+
+
+_WORDS = """
+api patients search 17 v1 v2 v9 wards reports a.pdf 12345678.pdf 7.pdf export-2024 export-2025 static blog list 00
+3f2504e0-4f89-41d3-9a0c-0305e82c3301 caf%C3%A9 xkcdqwrtzplm
+"""
+_written_segments = st.sampled_from(_WORDS.split())
+_written_urls = st.builds(
+    lambda segments, end: "/" + "/".join(segments) + end,
+    st.lists(_written_segments, max_size=12),
+    st.sampled_from(["", "/", "?a=1", "#b", ";c"]),
+)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [PATTERNS, ["/api/patients/:id", "/blog/:slug"], ["/x{n}/v1"], ["/a{n}7/b", "/:a/:b"], ["/0", "/00000000"]],
+)
+@pytest.mark.parametrize("is_complete", [False, True])
+@settings(max_examples=25)
+@given(columns=st.lists(st.lists(st.one_of(_written_urls, _urls)), max_size=4))
+def test_columns_and_single_urls_agree_on_what_is_written_down(
+    patterns: list[str], is_complete: bool, columns: list[list[str]]
+) -> None:
+    """The fast way gives what the slow way gives, for each set of patterns."""
+    router = Router(patterns=RoutePatterns(patterns), is_complete=is_complete)
+    for column in columns * 3:
+        assert router.routes(column) == [router.route(url) for url in column]
+
+
+def test_urls_outside_a_complete_list_are_one_value() -> None:
+    """Where the list is complete, what no pattern fits is noise."""
+    router = Router(patterns=RoutePatterns(["/api/patients/:id"]), is_complete=True)
+    assert router.routes(["/api/patients/7", "/wp-login.php", "/", 5]) == [
+        "/api/patients/:id",
+        UNMATCHED,
+        UNMATCHED,
+        MISSING,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "part"),
+    [
+        ("api/patients", "begins with /"),
+        ("", "begins with /"),
+        ("/a/*/b", "only at the end"),
+        ("/a/b*", "'b*' is neither a text nor a parameter"),
+        ("/a/{b", "'{b' is neither"),
+        ("/a/{b}{c}", "is neither"),
+        ("/a/:", "':' is neither"),
+        ("/a/:id(\\d+)", "is neither"),
+        ("/a?b=1", "is neither"),
+        ("/" + "a/" * 11, "at most 10 segments"),
+    ],
+)
+def test_a_pattern_that_is_none_is_refused(pattern: str, part: str) -> None:
+    """With what is wrong with it."""
+    with pytest.raises(ValueError, match=part.replace("*", "\\*").replace("{", "\\{")):
+        RoutePatterns([pattern])

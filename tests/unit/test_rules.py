@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.rule import Rule, RuleType
-from exporter.rules import DEFAULT_BUCKETS, catalogue, default_rules, load_rules, parse_rules
+from exporter.rule import BUDGETS, Budget, Rule, RuleType
+from exporter.rulereader import DEFAULT_BUCKETS
+from exporter.rules import catalogue, default_rules, load_rules, parse_rules
 from shipper.errors import ConfigError
 
 
@@ -65,6 +66,42 @@ rules:
     assert rule.where == f"{path}:3"
 
 
+@pytest.mark.parametrize(
+    ("lines", "window", "expire"),
+    [
+        ("type: gauge, value: v", 0, 900),
+        ("type: gauge, value: v, expire: 1h", 0, 3600),
+        ("type: max, value: v", 300, 0),
+        ("type: ratio, value: v > 1, window: 90s", 90, 0),
+        ("type: distinct, value: v, window: 1.5m", 90, 0),
+        ("type: distinct, value: lower(v), window: 60", 60, 0),
+        ("type: max, value: v, window: 5000ms", 5, 0),
+    ],
+)
+def test_windows_and_expiry_are_durations(lines: str, window: float, expire: float) -> None:
+    """With a unit or in seconds; each type has the one that is its own, or its default."""
+    rule = _one(f"name: a, {lines}")
+    assert (rule.window_seconds, rule.expire_seconds) == (window, expire)
+    assert rule.fields == {"v"}
+
+
+def test_budgets_can_be_given() -> None:
+    """For each rule; without, they are those of its type."""
+    assert _one(f"{COUNTER}, max_values: 5, max_series: 100000").budget == Budget(5, 100_000)
+    assert _one(f"{COUNTER}, max_values: 5").budget == Budget(5, BUDGETS[RuleType.COUNTER].max_series)
+    assert _one("name: a, type: distinct, value: v").budget == BUDGETS[RuleType.DISTINCT]
+
+
+def test_budgets_texts_and_expiry_change_no_meaning() -> None:
+    """A metric keeps its values when only these change; another window is another metric."""
+    gauge = "name: a, type: gauge, value: v"
+    for more in ("help: x", "max_values: 5", "expire: 1h"):
+        assert _one(f"{gauge}, {more}").meaning == _one(gauge).meaning
+    window = "name: a, type: max, value: v"
+    assert _one(f"{window}, window: 300s").meaning == _one(window).meaning
+    assert _one(f"{window}, window: 301s").meaning != _one(window).meaning
+
+
 def test_defaults_of_a_rule() -> None:
     """A histogram has the ten default buckets; one source may be named without a list."""
     rule = _one(f"{HISTOGRAM}, source: app")
@@ -75,8 +112,12 @@ def test_defaults_of_a_rule() -> None:
 
 MISTAKES = [
     ("name: a_total, type: countr", "unknown type 'countr'; did you mean counter?"),
-    ("name: a_total, type: gauge", "unknown type 'gauge'; known are counter, histogram"),
+    (
+        "name: a_total, type: summary",
+        "unknown type 'summary'; known are counter, histogram, gauge, ratio, distinct, max",
+    ),
     ("name: a_total", "type: is missing"),
+    ("name: a_total, type: counter, when: exists(a", "within {...} an expression that has commas stands in quotes"),
     ("type: counter", "name: is missing"),
     (f"{COUNTER}, lables: {{}}", "unknown key 'lables'; did you mean labels?"),
     ("name: a, type: counter", "ends in _total: a_total"),
@@ -96,7 +137,7 @@ MISTAKES = [
     (f"{COUNTER}, when: a >", "when: column 4: expected"),
     (f"{COUNTER}, when: duration + 1", "when: column 1: a condition is needed"),
     (f"{COUNTER}, value: a > 1", "must be a number, this is a boolean"),
-    (f"{COUNTER}, buckets: [1]", "for histograms only"),
+    (f"{COUNTER}, buckets: [1]", "is for histogram only"),
     ("name: a_seconds, type: histogram", "value: is missing"),
     (f"{HISTOGRAM}, buckets: [2, 1]", "must be ascending"),
     (f"{HISTOGRAM}, buckets: [1, 1]", "must be ascending"),
@@ -164,6 +205,13 @@ def test_rules_of_one_name_must_agree(lines: str, part: str) -> None:
     (problem,) = _problems(f"rules:\n  - {{{COUNTER}}}\n  - {{{lines}}}\n")
     assert problem.startswith("r.yml:3: rule a")
     assert part in problem
+
+
+def test_windows_of_one_name_must_be_equal() -> None:
+    """As the buckets of a histogram."""
+    rule = "  - {name: a, type: max, value: v, window: %s}\n"
+    problems = _problems(f"rules:\n{rule % '5m'}{rule % '6m'}")
+    assert problems == ["r.yml:3: rule a: has another window or expire in r.yml:2"]
 
 
 def test_histograms_of_one_name_need_the_same_buckets() -> None:

@@ -7,90 +7,19 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from counted import ANN, BOB, Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.births import BIRTH_SECONDS, KEPT_SECONDS, MAX_SCRAPERS, Scraper
 from exporter.counting import FLUSH_BYTES
-from exporter.families import MAX_SERIES, MAX_VALUES, OTHER
-from exporter.rules import default_rules, parse_rules
-from exporter.series import Exporter
-from shipper.batch import MISSING, Batch
+from exporter.families import OTHER
+from exporter.rule import BUDGETS, RuleType
+from exporter.rules import parse_rules
+from shipper.batch import MISSING
 
-ANN, BOB = Scraper("10.0.0.1", "Prometheus/3"), Scraper("10.0.0.2", "Prometheus/3")
-
-
-class Noted:
-    """Telemetry that remembers."""
-
-    def __init__(self) -> None:
-        self.errors: Counter[tuple[str, str]] = Counter()
-        self.overflow: Counter[tuple[str, str]] = Counter()
-        self.counts: dict[str, int] = {}
-
-    def rule_error(self, rule: str, reason: str, count: int) -> None:
-        self.errors[rule, reason] += count
-
-    def label_overflow(self, rule: str, label: str, count: int) -> None:
-        self.overflow[rule, label] += count
-
-    def series(self, rule: str, count: int) -> None:
-        self.counts[rule] = count
-
-
-class Bench:
-    """An exporter, its clock, and the state that it is committed to."""
-
-    def __init__(self, text: str = "") -> None:
-        self.rules = parse_rules(f"rules:\n{text}", file="r.yml") if text else default_rules()
-        self.now = 1_000.0
-        self.state: dict[bytes, bytes] = {}
-        self.telemetry = Noted()
-        self.exporter = self._new()
-
-    def _new(self) -> Exporter:
-        return Exporter(rules=self.rules, telemetry=self.telemetry, clock=lambda: self.now)
-
-    def observe(self, *, source: str = "app", size: int = 100, **columns: Any) -> None:
-        count = max(map(len, columns.values()), default=1)
-        self.exporter.observe(
-            Batch(
-                source=source,
-                path="p",
-                identity="i",
-                start=0,
-                end=size,
-                lines=[b"{}"] * count,
-                offsets=range(count),
-                columns=dict(columns),
-            )
-        )
-
-    def commit(self, *, is_published: bool = True) -> None:
-        changes = self.exporter.take_changes()
-        for key, value in changes.rows:
-            if value is None:
-                self.state.pop(key, None)
-            else:
-                self.state[key] = value
-        if is_published:
-            self.exporter.publish(changes)
-
-    def restart(self) -> None:
-        self.exporter = self._new()
-        self.exporter.restore(list(self.state.items()))
-
-    def see(self, scraper: Scraper | None = None) -> dict[tuple[str, ...], Any]:
-        """What a scrape gets: values by name and labels."""
-        snapshots, on_sent = self.exporter.read(scraper)
-        if on_sent:
-            on_sent()
-        return {
-            (item.family.name, *series.labels): value
-            for item in snapshots
-            for series, value in zip(item.family.committed, item.values, strict=True)
-        }
-
+MAX_VALUES = BUDGETS[RuleType.COUNTER].max_values
+MAX_SERIES = BUDGETS[RuleType.COUNTER].max_series
 
 COUNTER = "  - {name: a_total, type: counter, labels: {x: x}}\n"
 SUM = "  - {name: a_total, type: counter, value: v, labels: {x: x}}\n"
@@ -234,6 +163,26 @@ def test_a_failing_rule_leaves_the_others_alone(
     assert "defect" in caplog.text
 
 
+def test_a_rule_that_fails_on_a_line_loses_that_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with it: the other lines of its batch are counted, and the reason says that it is a bug."""
+    bench = Bench(COUNTER + HISTOGRAM)
+    counter = bench.exporter._counters[0]
+    observe = counter.observe
+
+    def fail(batch: Any, columns: Any) -> None:
+        if "bad" in batch.columns["x"]:
+            raise RuntimeError("defect")
+        observe(batch, columns)
+
+    monkeypatch.setattr(counter, "observe", fail)
+    bench.observe(x=["a", "bad", "b", "a"], v=[1, 1, 1, 1])
+    bench.commit()
+    assert bench.see()["a_total", "a"] == 2
+    assert bench.see()["a_total", "b"] == 1
+    assert sum(bench.see()["a_seconds", "bad"][:-1]) == 1
+    assert bench.telemetry.errors == {("a_total", "internal"): 1}
+
+
 def test_scrapes_see_what_is_published_and_nothing_before() -> None:
     """Observed and even taken values stay hidden until the state has them."""
     bench = Bench(COUNTER)
@@ -244,6 +193,18 @@ def test_scrapes_see_what_is_published_and_nothing_before() -> None:
     bench.observe(x=["a"])
     bench.commit()
     assert bench.see() == {("a_total", "a"): 2}
+
+
+def test_a_scrape_that_is_being_answered_holds_nobody_up() -> None:
+    """What it was given is of one moment; lines are counted and published meanwhile, and change nothing in it."""
+    bench = Bench(COUNTER + HISTOGRAM)
+    bench.observe(x=["a"], v=[1])
+    bench.commit()
+    snapshots, _ = bench.exporter.read(None)
+    bench.observe(x=["a", "b"], v=[1, 5])
+    bench.commit()
+    assert [item.values for item in snapshots] == [[1], [(1, 0, 0, 1)]]
+    assert len(bench.see()) == 4
 
 
 def test_rows_are_written_for_what_changed_only() -> None:
@@ -321,6 +282,7 @@ def test_a_rule_that_means_something_else_starts_anew() -> None:
         (b'["a_total","a","b"]', b'["",1,1,1]'),
         (b'["","scraper","a"]', b"[1,2]"),
         (b'["","other","a","b"]', b"[1,2]"),
+        (b'["","scraper","a","b","c","d"]', b"[1,2]"),
         (b'["unknown","a"]', b'["",1,1,1]'),
     ],
 )
@@ -448,6 +410,41 @@ def test_scrapers_are_forgotten_when_no_birth_can_need_them() -> None:
     assert len(bench.state) == 1
 
 
+def test_a_known_scraper_gets_its_zero_after_a_long_time_down() -> None:
+    """A series that was born just before, and committed, was never shown to it; whoever is new gets the value."""
+    bench = Bench(COUNTER)
+    bench.see(ANN)
+    bench.observe(x=["a"])
+    bench.commit()
+    bench.now += 5_000
+    bench.restart()
+    assert bench.see(BOB) == {("a_total", "a"): 1}
+    assert bench.see(ANN) == {("a_total", "a"): 0}
+    bench.commit()
+    assert bench.see(ANN) == {("a_total", "a"): 1}
+    bench.restart()
+    assert bench.see(ANN) == {("a_total", "a"): 1}
+
+
+def test_a_scraper_that_goes_on_scraping_stays_known() -> None:
+    """Also when nothing new is born for long, at the cost of a commit a minute."""
+    bench = Bench(COUNTER)
+    bench.see(ANN)
+    bench.commit()
+    commits = 0
+    for _ in range(100):
+        bench.now += 15
+        bench.see(ANN)
+        commits += bench.exporter.has_changes
+        bench.commit()
+    assert commits == 25
+    bench.observe(x=["a"])
+    bench.commit()
+    bench.now += 5_000
+    bench.restart()
+    assert bench.see(ANN) == {("a_total", "a"): 0}
+
+
 def test_scrapers_beyond_the_limit_get_values_at_once() -> None:
     """Invented user agents neither fill the memory nor take anything from the scrapers that are known."""
     bench = Bench(COUNTER)
@@ -525,7 +522,8 @@ _steps = st.lists(
         st.tuples(st.just("fail"), st.none()),
         st.tuples(st.just("crash"), st.none()),
         st.tuples(st.just("scrape"), st.sampled_from([ANN, BOB])),
-        st.tuples(st.just("wait"), st.sampled_from([1.0, 30.0])),
+        st.tuples(st.just("wait"), st.sampled_from([-2.0, 1.0, 30.0])),
+        st.tuples(st.just("down"), st.sampled_from([1.0, 200.0, 100_000.0])),
     ),
     max_size=40,
 )
@@ -535,7 +533,8 @@ _steps = st.lists(
 def test_the_increases_that_a_scraper_sees_add_up_to_the_lines(steps: list[tuple[str, Any]]) -> None:
     """Whatever the order of lines, commits, failures, crashes and scrapes: differences, from 0, are the lines exactly.
 
-    A crash takes back what was not committed, and the daemon reads those lines again; scrapers come every minute.
+    A crash takes back what was not committed, and the daemon reads those lines again, however long it was down. The
+    clock may be set back a little. Scrapers come every minute, and have come before.
     """
     bench = Bench(COUNTER)
     pending: list[list[str]] = []
@@ -556,7 +555,8 @@ def test_the_increases_that_a_scraper_sees_add_up_to_the_lines(steps: list[tuple
             pending.clear()
         elif step == "fail":
             bench.exporter.put_back(bench.exporter.take_changes())
-        elif step == "crash":
+        elif step in {"crash", "down"}:
+            bench.now += what or 0.0
             bench.restart()
             for batch in pending:
                 bench.observe(x=batch)
@@ -567,7 +567,17 @@ def test_the_increases_that_a_scraper_sees_add_up_to_the_lines(steps: list[tuple
             scrape(ANN)
             scrape(BOB)
 
-    for step, what in [*steps, ("commit", None), ("scrape", ANN), ("scrape", BOB), ("commit", None), ("crash", None)]:
+    for step, what in [
+        ("scrape", ANN),
+        ("scrape", BOB),
+        ("commit", None),
+        *steps,
+        ("commit", None),
+        ("scrape", ANN),
+        ("scrape", BOB),
+        ("commit", None),
+        ("crash", None),
+    ]:
         run(step, what)
     for scraper, seen in samples.items():
         scrape(scraper)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tools.config_docs import DOCUMENT, SECTIONS, field_comments, filled
 
-from exporter import rules
+from exporter import rulereader
 from exporter.rule import RuleType
 from shipper import config, settings
 from shipper.config import CommandLine
@@ -61,7 +61,7 @@ def test_every_example_loads(tmp_path: Path, example: str) -> None:
 def test_every_key_of_a_rule_is_explained() -> None:
     """The table of a rule's keys, and its list of types, are those that the reader of rule files knows."""
     text = DOCUMENT.read_text().partition("A rule has these keys")[2].partition("##")[0]
-    assert list(rules._KEYS) == re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert list(rulereader.KEYS) == re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     types = re.findall(r"^\| `type` \| \*\*required\*\*; (.*) \|$", text, re.MULTILINE)
     assert types == [" or ".join(f"`{kind.value}`" for kind in RuleType)]
 

@@ -30,9 +30,12 @@ _TESTS = Path(__file__).parents[2]
 class Sink(Counterpart):
     """The process: started by the constructor, ended by `stop()` or as a context manager, and its documents with it."""
 
-    def __init__(self, *, port: int | None = None, discard: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, *, host: str = "127.0.0.1", port: int | None = None, discard: bool = False, seed: int = 0
+    ) -> None:
         self._directory = scratch("sink")
-        command = [sys.executable, "-m", "harness.sink", "--port", str(port or free_port()), "--seed", str(seed)]
+        command = [sys.executable, "-m", "harness.sink", "--host", host, "--port", str(port or free_port())]
+        command += ["--seed", str(seed)]
         command += ["--until-stdin-closes", *["--discard"] * discard]
         path = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH", "")]))
         self._process = Process(command, log=self._directory / "log", env={"PYTHONPATH": path})
@@ -94,6 +97,10 @@ class Sink(Counterpart):
     def clear(self) -> None:
         """Forget all documents and statistics; faults and templates stay."""
         self._ask("DELETE", "/_sink/docs")
+        self.clear_stats()
+
+    def clear_stats(self) -> None:
+        """Forget the statistics alone."""
         self._ask("DELETE", "/_sink/stats")
 
     def request(self, method: str, path: str, body: Body = None) -> tuple[int, Any]:

@@ -1,0 +1,78 @@
+"""What lines do to series, in words: for `shipper explain` and whoever tries out a rule.
+
+Counts them as an exporter does, with nothing before them and nobody to scrape.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from exporter.counting import EventTimes
+from exporter.families import Family
+from exporter.rule import Rule, RuleType
+from exporter.series import Exporter
+from exporter.texts import bound_text, number_text
+from shipper.batch import Batch
+
+
+class Effect(NamedTuple):
+    """What was done to one series, as the exposition names it."""
+
+    series: str
+    does: str
+
+
+class Effects(NamedTuple):
+    effects: list[Effect]
+    errors: list[tuple[str, str]]
+    """Rules that could not count the lines, and why."""
+
+
+class _Errors:
+    """Telemetry that remembers which rules failed."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str], None] = {}
+
+    def rule_error(self, rule: str, reason: str, count: int) -> None:  # noqa: ARG002
+        self.found[rule, reason] = None
+
+    def label_overflow(self, rule: str, label: str, count: int) -> None:
+        """Nothing overflows with so few lines."""
+
+    def series(self, rule: str, count: int) -> None:
+        """Nobody asks."""
+
+
+def effects_of(rules: Sequence[Rule], batch: Batch, *, event_times: EventTimes) -> Effects:
+    """What the rules make of a batch."""
+    errors = _Errors()
+    exporter = Exporter(rules=rules, telemetry=errors, event_times=event_times)
+    exporter.take_changes()  # the label sets of `init`
+    exporter.observe(batch)
+    changes = exporter.take_changes()
+    effects = [
+        Effect(series.family.name + (f"{{{series.text}}}" if series.text else ""), _does(series.family, snapshot))
+        for series, snapshot in changes.snapshots
+    ]
+    return Effects(effects, list(errors.found))
+
+
+def _does(family: Family, snapshot: Any) -> str:
+    match family.type:
+        case RuleType.COUNTER:
+            return f"+{number_text(snapshot)}"
+        case RuleType.HISTOGRAM:
+            total = snapshot[-1]
+            bounds = [*map(bound_text, family.buckets), "+Inf"]
+            return f"observes {number_text(total)} (bucket {bounds[bisect_left(family.buckets, total)]})"
+        case RuleType.GAUGE:
+            return f"= {number_text(snapshot[1])}"
+        case RuleType.MAX:
+            return f"at least {number_text(max(value for _, value in snapshot))}"
+        case RuleType.RATIO:
+            return "takes part, true" if any(some for _, some, _ in snapshot) else "takes part, false"
+        case RuleType.DISTINCT:
+            return "one of the distinct values"

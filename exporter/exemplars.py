@@ -1,0 +1,97 @@
+"""Exemplars: beside a counter or a bucket the id of the newest line that it counted, to find that line by.
+
+Only the last lines of each batch are looked at, so a busy log costs hardly more for them, and a quiet one has them all.
+They are no part of the state: after a restart they come with new lines.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import repeat
+from typing import Any, Final, NamedTuple
+
+from exporter.texts import number_text
+from shipper.batch import MISSING
+from shipper.expressions import label_text
+
+LINES_A_BATCH: Final = 8
+MAX_EXEMPLARS: Final = 1_000  # of one metric
+MAX_CHARACTERS: Final = 128  # of name and value, by OpenMetrics
+_UNREADABLE: Final = frozenset('"\\\n')
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
+
+Place = tuple[Hashable, int]
+"""A raw label set, and the bucket (0 in a counter)."""
+
+
+def exemplar_name(field: str) -> str:
+    """The field's name as the name of a label."""
+    name = _NOT_IN_NAMES.sub("_", field)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+class Exemplar(NamedTuple):
+    """A line's id as it stood in the line, what the line counted, and when it was counted."""
+
+    line_id: Any
+    value: float
+    at: float
+
+
+class _Tail(NamedTuple):
+    """The last lines of a batch that a rule counted, by column; without `values` each counted 1."""
+
+    labels: Sequence[Sequence[Any]]
+    values: Sequence[float] | None
+    ids: Sequence[Any]
+
+
+class Examples:
+    """What one rule has met since the last `take`. `field` is the one that holds the id."""
+
+    def __init__(self, *, field: str, bounds: Sequence[float]) -> None:
+        self.field = field
+        self._bounds = bounds
+        self._tails: list[_Tail] = []
+
+    def note(
+        self,
+        labels: Sequence[Sequence[Any]],
+        values: Sequence[float] | None,
+        positions: Sequence[int],
+        ids: Sequence[Any],
+    ) -> None:
+        """Keeps the last lines of a batch; `labels` and `values` have one entry for each position."""
+        last = slice(-LINES_A_BATCH, None)
+        tail_values = None if values is None else values[last]
+        self._tails.append(_Tail([label[last] for label in labels], tail_values, [ids[at] for at in positions[last]]))
+
+    def take(self, *, now: float) -> Iterator[tuple[Place, Exemplar]]:
+        """The newest line for each place."""
+        newest: dict[Place, tuple[Any, float]] = {}
+        bounds = self._bounds
+        for labels, values, ids in self._tails:
+            keys = zip(*labels, strict=True) if labels else repeat((), len(ids))
+            buckets = repeat(0) if values is None or not bounds else [bisect_left(bounds, value) for value in values]
+            newest.update(
+                zip(zip(keys, buckets, strict=False), zip(ids, values or repeat(1), strict=False), strict=True)
+            )
+        self._tails.clear()
+        for place, (line_id, value) in newest.items():
+            if line_id is not MISSING and line_id is not None:
+                yield place, Exemplar(line_id, value, now)
+
+
+def exemplar_text(exemplar: Exemplar | None, name: str) -> str:
+    """An exemplar as OpenMetrics appends it to a sample, its label called `name`.
+
+    '' where there is none, or its id is empty, too long, or such that not every parser reads it in this place.
+    """
+    if exemplar is None:
+        return ""
+    text = label_text(exemplar.line_id)
+    if not text or len(name) + len(text) > MAX_CHARACTERS or not _UNREADABLE.isdisjoint(text):
+        return ""
+    return f' # {{{name}="{text}"}} {number_text(exemplar.value)} {exemplar.at:.3f}'

@@ -1,0 +1,123 @@
+"""SIGHUP and the rules: who keeps its value, who starts anew, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import Running
+
+KEPT = "  - {name: kept_total, type: counter, labels: {x: x}}\n"
+CHANGED = "  - {name: changed_total, type: counter, when: v > 1}\n"
+SHOWN = "  - {name: share, type: ratio, value: v > 1}\n"
+GONE = "  - {name: gone_total, type: counter, labels: {x: x}}\n"
+
+
+class Reloading:
+    """A daemon whose rules are written anew."""
+
+    def __init__(self, directory: Path, shipper: Running) -> None:
+        self._directory = directory
+        self.shipper = shipper
+        self._reloads = 0
+
+    def rules(self, text: str) -> None:
+        """Puts other rules in force."""
+        (self._directory / "rules.yml").write_text(f"rules:\n{text}")
+        self.shipper.signal(signal.SIGHUP)
+        self._reloads += 1
+        self.shipper.wait_for(lambda: self.shipper.log.count("configuration reloaded") == self._reloads, "the reload")
+
+    def write(self, *lines: dict[str, object]) -> None:
+        with (self._directory / "logs/app.log").open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def wait(self, name: str, value: float, **labels: str) -> None:
+        self.shipper.wait_for(lambda: self.shipper.metric(name, **labels) == value, f"{name} {labels} {value}")
+
+    def created(self, name: str) -> set[str]:
+        text = self.shipper.get("/metrics?collect=rules", accept="application/openmetrics-text")[1]
+        return {line for line in text.splitlines() if line.startswith(f"{name}_created")}
+
+
+@pytest.fixture
+def reloading(tmp_path: Path) -> Iterator[Reloading]:
+    """With three rules, and a line that all of them have counted."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/app.log").touch()
+    (tmp_path / "rules.yml").write_text(f"rules:\n{KEPT}{CHANGED}{SHOWN}{GONE}")
+    (tmp_path / "shipper.yml").write_text(
+        "state: state\nsources: [{name: app, paths: [logs/*.log]}]\noutput: {local: {directory: out}}\n"
+        "metrics: {rules: [rules.yml], created: true}\n"
+    )
+    with Running("-c", tmp_path / "shipper.yml", directory=tmp_path) as shipper:
+        found = Reloading(tmp_path, shipper)
+        found.write({"x": "a", "v": 5}, {"x": "a", "v": 1})
+        for name, value in (("kept_total", 2), ("changed_total", 1), ("share", 0.5), ("gone_total", 2)):
+            found.wait(name, value)
+        yield found
+        assert shipper.stop() == 0
+
+
+def test_a_rule_keeps_its_value_exactly_if_it_means_the_same(reloading: Reloading) -> None:
+    """Another help, budget or order changes nothing; another condition starts at 0, with a time of its own."""
+    before = {name: reloading.created(name) for name in ("kept", "changed")}
+    changed = CHANGED.replace("v > 1", "v > 0")
+    reloading.rules(f"{changed}{KEPT.replace('type:', 'help: Kept., max_values: 7, type:')}{SHOWN}{GONE}")
+    assert reloading.shipper.metric("kept_total", x="a") == 2
+    assert reloading.shipper.metric("share") == 0.5
+    assert reloading.shipper.metric("changed_total") == 0
+    reloading.write({"x": "a", "v": 5}, {"x": "b", "v": 1})
+    reloading.wait("changed_total", 2)
+    assert reloading.shipper.metric("kept_total", x="a") == 3
+    assert reloading.shipper.metric("share") == 0.5
+    assert reloading.created("kept") > before["kept"]
+    assert reloading.created("changed").isdisjoint(before["changed"])
+
+
+def test_a_rule_that_went_and_came_back_starts_anew(reloading: Reloading) -> None:
+    """Its lines in between were nobody's; the others have counted on, and its own metrics go with it."""
+    before = reloading.created("gone")
+    reloading.rules(KEPT)
+    assert reloading.shipper.metric("gone_total") == 0
+    assert "gone_total" not in reloading.shipper.get("/metrics?collect=rules")[1]
+    assert 'shipper_series{rule="gone_total"}' not in reloading.shipper.get("/metrics")[1]
+    reloading.write({"x": "a"})
+    reloading.wait("kept_total", 3)
+    reloading.rules(KEPT + GONE)
+    reloading.write({"x": "a"})
+    reloading.wait("kept_total", 4)
+    assert reloading.shipper.metric("gone_total", x="a") == 1
+    assert reloading.created("gone").isdisjoint(before)
+
+
+def test_a_rule_of_a_bad_file_leaves_all_as_it_was(reloading: Reloading, tmp_path: Path) -> None:
+    """The message names file, line and column; counting goes on."""
+    (tmp_path / "rules.yml").write_text(f"rules:\n{KEPT}  - {{name: b_total, type: counter, when: v >}}\n")
+    reloading.shipper.signal(signal.SIGHUP)
+    reloading.wait("shipper_config_last_reload_successful", 0)
+    assert "rules.yml:3: rule b_total: when: column 4: expected" in reloading.shipper.log
+    reloading.write({"x": "a", "v": 5})
+    reloading.wait("kept_total", 3)
+    reloading.wait("changed_total", 2)
+
+
+def test_routes_take_effect_with_a_reload(reloading: Reloading, tmp_path: Path) -> None:
+    """Lines from then on have the routes that are written down; what was counted stays where it is."""
+    rule = '  - {name: pages_total, type: counter, labels: {path: "route(url, status)"}}\n'
+    reloading.rules(rule)
+    reloading.write({"url": "/blog/hello", "status": 200}, {"url": "/wp-login.php", "status": 404})
+    reloading.wait("pages_total", 1, path="/blog/hello")
+    (tmp_path / "api.json").write_text(json.dumps({"paths": {"/api/{id}": {}}}))
+    config = tmp_path / "shipper.yml"
+    config.write_text(config.read_text().replace("created:", "routes: ['/blog/:slug'], openapi: api.json, created:"))
+    reloading.rules(rule)
+    reloading.write({"url": "/blog/hello", "status": 404}, {"url": "/wp-login.php", "status": 404}, {"url": "/api/x"})
+    reloading.wait("pages_total", 1, path="/blog/:slug")
+    reloading.wait("pages_total", 1, path=":unmatched")
+    reloading.wait("pages_total", 1, path="/api/:id")
+    assert reloading.shipper.metric("pages_total", path="/blog/hello") == 1
+    assert reloading.shipper.metric("pages_total", path="/wp-login.php") == 1

@@ -1,0 +1,77 @@
+"""What the benches decide by: held against the recorded run, delays, and places in the document."""
+
+from __future__ import annotations
+
+import pytest
+from bench.gate import recorded, worse
+from bench.latency import delays_of
+from bench.measure import Cost
+from bench.report import DOCUMENT, as_markdown, as_text, between
+from bench.throughput import BASE, CASES, QUICK, Result, reached
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ({"a": 4.0}, []),
+        ({"a": 5.2}, []),
+        ({"a": 5.3}, ["a: 5.30 times the reference loop, 4.00 was recorded"]),
+        ({"b": 99.0}, []),
+    ],
+    ids=["equal", "within the tolerance", "worse", "not recorded"],
+)
+def test_a_run_is_held_against_the_recorded_ratios(now: dict[str, float], expected: list[str]) -> None:
+    assert expected == worse(now, {"a": 4.0}, tolerance=1.3)
+
+
+def test_every_case_of_a_quick_run_is_recorded() -> None:
+    assert {case.title for case in QUICK} == set(recorded())
+
+
+def test_a_delay_ends_with_the_first_sample_that_has_all_lines() -> None:
+    written = [(10.0, 5), (10.1, 10)]
+    seen = [(10.05, 0), (10.5, 5), (11.0, 9), (11.1, 12)]
+
+    assert [0.5, pytest.approx(1.0)] == delays_of(written, seen)
+
+
+def test_a_line_that_never_arrives_is_said() -> None:
+    with pytest.raises(RuntimeError, match="line 10 did not arrive; the last sample has 9"):
+        delays_of([(10.0, 10)], [(11.0, 9)])
+
+
+def test_a_goal_is_answered_in_its_own_terms() -> None:
+    def result(goal: str, cpu: float, wall: float) -> Result:
+        made = Result(BASE._replace(goal=goal))
+        made.note(Cost(cpu, wall, 50.0), lines=1_000_000, reference=1.0)
+        return made
+
+    base = result("at most 4.5", 4.0, 8.0)
+
+    assert "4.00" == reached(base, base=base)
+    assert "0.50 more" == reached(result("at most 1.0 more", 4.5, 8.0), base=base)
+    assert "1.50 times" == reached(result("at most 2 times", 6.0, 8.0), base=base)
+    assert "2.00 times" == reached(result("wall time 1.25 times better", 4.0, 4.0), base=base)
+
+
+def test_titles_of_cases_are_unique() -> None:
+    assert len(CASES) == len({case.title for case in CASES})
+
+
+@pytest.mark.parametrize("name", ["throughput", "standing", "peers"])
+def test_the_document_has_a_place_for_each_table(name: str) -> None:
+    text = between(DOCUMENT.read_text(), name, "what was measured")
+
+    assert f"<!-- {name}: measured -->\n\nwhat was measured\n\n<!-- {name}: end -->" in text
+
+
+def test_a_document_without_a_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no place for throughput"):
+        between("nothing here", "throughput", "")
+
+
+def test_a_table_is_the_same_in_both_forms() -> None:
+    head, rows = ("", "seconds"), [("gzip", "5.25"), ("none", "4")]
+
+    assert "      seconds\ngzip     5.25\nnone        4" == as_text(head, rows)
+    assert "|  | seconds |\n| --- | --- |\n| gzip | 5.25 |\n| none | 4 |" == as_markdown(head, rows)

@@ -1,0 +1,50 @@
+"""What a line would do to the series of each type of rule, as `shipper explain` says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from counted import Times
+
+from exporter.effects import Effect, effects_of
+from exporter.rules import parse_rules
+from shipper.batch import MISSING, Batch
+
+CASES: list[tuple[str, dict[str, Any], list[Effect]]] = [
+    ("type: counter, labels: {x: x}", {}, [Effect('a_total{x="k"}', "+1")]),
+    ("type: counter, value: v", {"v": 2.5}, [Effect("a_total", "+2.5")]),
+    ("type: counter, labels: {x: x}, init: [{x: y}, {x: k}]", {}, [Effect('a_total{x="k"}', "+1")]),
+    ("type: counter, when: v > 3", {}, []),
+    ("type: histogram, value: v, buckets: [1, 2]", {"v": 2}, [Effect("a", "observes 2 (bucket 2.0)")]),
+    ("type: histogram, value: v, buckets: [1, 2]", {"v": 2.5}, [Effect("a", "observes 2.5 (bucket +Inf)")]),
+    ("type: gauge, value: v", {"v": -7}, [Effect("a", "= -7")]),
+    ("type: max, value: v", {"v": 4}, [Effect("a", "at least 4")]),
+    ("type: ratio, value: v > 1", {}, [Effect("a", "takes part, true")]),
+    ("type: ratio, value: v > 2", {}, [Effect("a", "takes part, false")]),
+    ("type: ratio, when: x == 5, value: v > 2", {}, []),
+    ("type: distinct, value: v", {}, [Effect("a", "one of the distinct values")]),
+    ("type: distinct, value: v", {"v": MISSING}, []),
+]
+
+
+def _batch(**fields: Any) -> Batch:
+    values = {"x": "k", "v": 2, "at": 1_000.0, **fields}
+    return Batch("s", "p", "i", 0, 1, [b"{}"], [0], columns={name: [value] for name, value in values.items()})
+
+
+@pytest.mark.parametrize(("rule", "fields", "expected"), CASES)
+def test_a_line_does_this(rule: str, fields: dict[str, Any], expected: list[Effect]) -> None:
+    """By type: what is added, observed, shown, or taken part in; nothing where the rule is not about it."""
+    name = "a_total" if "type: counter" in rule else "a"
+    rules = parse_rules(f"rules:\n  - {{name: {name}, {rule}}}\n", file="r.yml")
+    assert effects_of(rules, _batch(**fields), event_times=Times()) == (expected, [])
+
+
+def test_rules_that_cannot_count_the_line_say_why() -> None:
+    """With the reason that `shipper_rule_errors_total` would have."""
+    rules = parse_rules(
+        "rules:\n  - {name: a_seconds, type: histogram, value: v}\n  - {name: b, type: gauge, value: w}\n", file="r.yml"
+    )
+    found = effects_of(rules, _batch(v="soon", w=MISSING), event_times=Times())
+    assert found == ([], [("a_seconds", "not_a_number"), ("b", "missing")])

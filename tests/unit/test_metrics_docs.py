@@ -1,0 +1,98 @@
+"""docs/metrics.md: its recipe works as it stands, its numbers are the program's, the tests that it names are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from pathlib import Path
+
+import yaml
+from click.testing import CliRunner
+
+from exporter import exemplars, sampling, windows
+from exporter.births import BIRTH_SECONDS, KEPT_SECONDS
+from exporter.counting import MAX_LABEL_CHARACTERS
+from exporter.rule import BUDGETS, DEFAULT_EXPIRE_SECONDS, DEFAULT_WINDOW_SECONDS, RuleType
+from exporter.rules import default_rules
+from shipper.cli import main
+from shipper.telemetry import RULE_ERRORS
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs/metrics.md").read_text()
+
+
+def _part(heading: str) -> str:
+    return TEXT.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """A case that names a test which was renamed or deleted would be shown by nothing."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
+    functions = {
+        path: {
+            node.name for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.FunctionDef)
+        }
+        for path in {path for path, _ in named}
+    }
+    assert len(named) > 15
+    assert [] == [f"{path}::{name}" for path, name in named if name not in functions[path]]
+
+
+def test_the_recipe_works_as_it_stands(tmp_path: Path) -> None:
+    """The line, the two files, and what explain says of them."""
+    recipe = _part("A rule of your own in ten minutes")
+    rules, config = (textwrap.dedent(text) for text in re.findall(r" {3}```yaml\n(.*?) {3}```", recipe, re.DOTALL))
+    (line,) = re.findall(r"^ +(\{\"time\".*\})$", recipe, re.MULTILINE)
+    (tmp_path / "labels.yml").write_text(rules)
+    (tmp_path / "shipper.yml").write_text(config)
+    (tmp_path / "labels.log").write_text(line + "\n")
+    said = re.findall(r"^ +(metric +label.*)$", recipe, re.MULTILINE)
+    arguments = ["explain", "-c", str(tmp_path / "shipper.yml"), str(tmp_path / "labels.log")]
+    shown = CliRunner().invoke(main, arguments).output
+    assert [row for row in shown.splitlines() if row.startswith("metric")] == said
+    (tmp_path / "labels.log").write_text(line.replace('"pages":3,', "") + "\n")
+    (without,) = re.findall(r"`(not by +label_\w+: missing)`", recipe)
+    assert without in CliRunner().invoke(main, arguments).output
+
+
+def test_every_type_has_its_row() -> None:
+    """In the order in which messages name them."""
+    assert re.findall(r"^\| `(\w+)` \|", _part("Types"), re.MULTILINE) == [kind.value for kind in RuleType]
+
+
+def test_every_reason_is_explained() -> None:
+    """Those of `shipper_rule_errors_total`."""
+    part = _part("Lines that a rule cannot count")
+    assert [] == [reason for reason in RULE_ERRORS if f"`{reason}`" not in part]
+
+
+def test_the_numbers_are_those_of_the_program() -> None:
+    """Windows, budgets, limits and times, as the text says them."""
+    kinds = {kind: (budget.max_values, budget.max_series) for kind, budget in BUDGETS.items()}
+    assert kinds == {
+        RuleType.COUNTER: (1_000, 10_000),
+        RuleType.HISTOGRAM: (1_000, 10_000),
+        RuleType.GAUGE: (1_000, 10_000),
+        RuleType.RATIO: (1_000, 1_000),
+        RuleType.MAX: (1_000, 1_000),
+        RuleType.DISTINCT: (100, 100),
+    }
+    assert (DEFAULT_EXPIRE_SECONDS, DEFAULT_WINDOW_SECONDS, windows.SLOTS) == (900, 300, 30)
+    assert (BIRTH_SECONDS, KEPT_SECONDS) == (120, 600)
+    for number in (sampling.MAX_KEPT, exemplars.MAX_EXEMPLARS, exemplars.MAX_CHARACTERS, MAX_LABEL_CHARACTERS):
+        assert f"{number:,}" in TEXT
+    assert f"the last {exemplars.LINES_A_BATCH} lines" in TEXT.replace("\n", " ")
+
+
+def test_the_default_rules_are_as_they_are_called() -> None:
+    """They use the status, so that 404s can be one value."""
+    assert "`route(url, statusCode)`, which the default rules use" in TEXT.replace("\n", " ")
+    paths = {dict(rule.labels)["path"].text for rule in default_rules()}
+    assert paths == {"route(url, statusCode)"}
+
+
+def test_the_examples_are_yaml() -> None:
+    """Each block."""
+    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    assert all(yaml.safe_load(textwrap.dedent(block)) for block in blocks)
