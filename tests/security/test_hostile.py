@@ -15,6 +15,7 @@ from exporter.webconfig import parse_web_config
 from shipper.config import CommandLine, load
 from shipper.errors import ConfigError
 from shipper.explain import Explainer, Origin
+from shipper.openapi import openapi_patterns
 from shipper.route import MAX_FORMS, Router
 from shipper.settings import Settings, SourceSettings
 from shipper.tail import Chunk
@@ -179,3 +180,11 @@ def test_random_paths_leave_the_routes_memory_flat() -> None:
     sizes = {name: len(value) for name, value in vars(router).items() if hasattr(value, "__len__")}
     assert {name: size for name, size in sizes.items() if size > MAX_FORMS} == {}
     assert max(sizes.values()) > 0
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", '{"a":'])
+def test_a_deep_openapi_file_ends_nothing(tmp_path: Path, opening: str) -> None:
+    """PyYAML would end the process by it."""
+    (tmp_path / "api.json").write_text(opening * 100_000)
+    with pytest.raises(ConfigError, match="nested deeper than 100"):
+        openapi_patterns(str(tmp_path / "api.json"))
