@@ -22,8 +22,7 @@ TARGETS :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-peers bench-redaction bench-metrics bench-elasticsearch fuzz sbom
-.PHONY: mindeps lock clean
+.PHONY: help run test check bench bench-quick bench-peers bench-redaction bench-metrics bench-elasticsearch fuzz sbom mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
