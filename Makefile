@@ -16,13 +16,15 @@ YAML_RULES := {extends: default, rules: {line-length: {max: 140}, document-start
 
 # More for the program behind a target: make test ARGS="-k identity", make run ARGS="--rate 100"
 ARGS :=
-# How long each fuzzer runs, and which; all of them by default
+# How long each fuzzer of make fuzz runs, and which (default: all). Of make soak: so many minutes of writing, into the
+# bulk sink with faults or into the real Elasticsearch of the tests
 MINUTES := 10
 TARGETS :=
+SERVER := sink
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench bench-quick bench-peers bench-redaction bench-metrics bench-elasticsearch fuzz sbom mindeps lock clean
+.PHONY: help run test soak check bench bench-quick bench-files bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay fuzz sbom mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
@@ -32,6 +34,9 @@ run: $(VENV)/.installed ## Install into .venv and show it at work: shipper demo
 
 test: $(TEST_VENV)/.installed ## Run all tests
 	$(TEST_VENV)/bin/python -m pytest $(ARGS)
+
+soak: $(TEST_VENV)/.installed ## Real writers, a shipper that is killed, a server that fails: make soak MINUTES=30 SERVER=elasticsearch
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m soak --minutes $(MINUTES) --server $(SERVER) $(ARGS)
 
 check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, contracts, bandit, documents, containers
 	$(TEST_VENV)/bin/python -m ruff check $(CHECKED)
@@ -51,6 +56,9 @@ bench: $(TEST_VENV)/.installed ## Measure what a line costs, and a daemon that w
 bench-quick: $(TEST_VENV)/.installed ## Two of its cases with fewer lines, held against the recorded ratios
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench --quick $(ARGS)
 
+bench-files: $(TEST_VENV)/.installed ## What many files cost: start, commits, fairness, idle
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.files $(ARGS)
+
 bench-peers: $(TEST_VENV)/.installed ## The same beside the shippers that Debian packages
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.peers $(ARGS)
 
@@ -62,6 +70,9 @@ bench-metrics: $(TEST_VENV)/.installed ## What the default metrics cost, alone a
 
 bench-elasticsearch: $(TEST_VENV)/.installed ## What it takes beside a real Elasticsearch, at 10,000 lines a second
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.elasticsearch $(ARGS)
+
+bench-replay: $(TEST_VENV)/.installed ## A million lines from gzip archives, by one worker and by two
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.replay $(ARGS)
 
 fuzz: $(TEST_VENV)/.installed ## Feed what strangers may write to all that reads it, ten minutes each: MINUTES=1 TARGETS="http lines"
 	PYTHONPATH=.:tests $(TEST_VENV)/bin/python -m fuzz --minutes $(MINUTES) $(TARGETS)

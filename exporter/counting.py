@@ -23,7 +23,7 @@ from exporter.tallies import MAX_VALUE, Number, reason_against
 from shipper.batch import MISSING, Batch
 from shipper.expressions import Value, has_value, label_text, number_of
 
-FLUSH_BYTES: Final = 4 << 20
+FLUSH_BYTES: Final = 8 << 20
 MAX_LABEL_CHARACTERS: Final = 200
 _MAX_KNOWN: Final = 20_000
 _NUMBERS: Final = frozenset({int, float})

@@ -5,8 +5,9 @@ Counts them as an exporter does, with nothing before them and nobody to scrape.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from exporter.counting import EventTimes
@@ -46,18 +47,28 @@ class _Errors:
         """Nobody asks."""
 
 
-def effects_of(rules: Sequence[Rule], batch: Batch, *, event_times: EventTimes) -> Effects:
-    """What the rules make of a batch."""
+def effects_of(
+    rules: Sequence[Rule], batch: Batch, *, event_times: EventTimes, clock: Callable[[], float] = time.time
+) -> Effects:
+    """What the rules make of a batch, and whether it would be seen."""
     errors = _Errors()
-    exporter = Exporter(rules=rules, telemetry=errors, event_times=event_times)
+    exporter = Exporter(rules=rules, telemetry=errors, event_times=event_times, clock=clock)
     exporter.take_changes()  # the label sets of `init`
     exporter.observe(batch)
     changes = exporter.take_changes()
     effects = [
-        Effect(series.family.name + (f"{{{series.text}}}" if series.text else ""), _does(series.family, snapshot))
+        Effect(
+            series.family.name + (f"{{{series.text}}}" if series.text else ""),
+            _does(series.family, snapshot) + _not_seen(series.family, snapshot, clock()),
+        )
         for series, snapshot in changes.snapshots
     ]
     return Effects(effects, list(errors.found))
+
+
+def _not_seen(family: Family, snapshot: Any, now: float) -> str:
+    """What is to be said of a line that is too old for a gauge or window."""
+    return "" if family.tally.shown(snapshot, now) is not None else "; too long ago to be shown now"
 
 
 def _does(family: Family, snapshot: Any) -> str:

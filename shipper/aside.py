@@ -6,6 +6,7 @@ The roster keeps them here and asks `attach` again when the file changed, or whe
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -54,6 +55,8 @@ class Aside:
     equal_until: int = 0
     """A twin is equal to the original up to here."""
     is_renamed: bool = False
+    was_settled: bool = False
+    """It was asked what it is after it had not changed for a while."""
     interval: float = FIRST_SECONDS
 
 
@@ -63,10 +66,8 @@ def should_ask(aside: Aside, *, quiet_seconds: float) -> bool:
     match aside.why:
         case Why.UNREADABLE:
             return not aside.is_settled
-        case Why.NO_LINE:
-            return aside.is_renamed and is_quiet and aside.found.size > 0
-        case Why.PARTIAL:
-            return False
+        case Why.NO_LINE | Why.PARTIAL:
+            return is_quiet and not aside.was_settled and aside.found.size > 0
         case Why.TWIN:
             original = aside.original
             if original is None or aside.is_settled or original.is_gone:  # what is gone is asked for when it is buried
@@ -104,9 +105,14 @@ class Asides:
     def drop(self, key: Key) -> Aside | None:
         return self._by_key.pop(key, None)
 
-    def drop_others(self, present: Container[Key]) -> list[Aside]:
-        """Drops what is not there any more."""
-        return [self._by_key.pop(key) for key in list(self._by_key) if key not in present]
+    def drop_others(self, present: Container[Key], *, away: Container[str]) -> list[Aside]:
+        """Drops what is not there any more; not what lies in a directory that is `away`, with all that is in it."""
+        gone = [
+            key
+            for key, aside in self._by_key.items()
+            if key not in present and os.path.dirname(aside.found.path) not in away
+        ]
+        return [self._by_key.pop(key) for key in gone]
 
     def due(self, now: float) -> list[Aside]:
         """Takes those whose time has come; they are due again after `later`."""
@@ -123,7 +129,9 @@ class Asides:
         if aside.why is Why.UNREADABLE:
             aside.interval = UNREADABLE_SECONDS
         else:
-            longest = LONGEST_SECONDS * (5 if now - aside.changed_at > QUIET_SECONDS else 1)
+            is_awaited = aside.why is Why.NO_LINE  # its first line is as good as any
+            seldom = 2 if is_awaited else 5
+            longest = LONGEST_SECONDS * (seldom if now - aside.changed_at > QUIET_SECONDS else 1)
             aside.interval = min(aside.interval * 2, max(longest, len(self._by_key) / LOOKS_A_SECOND))
         aside.retry_at = now + aside.interval
         self._push(aside)

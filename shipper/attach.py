@@ -14,8 +14,8 @@ from enum import Enum
 
 import orjson
 
-from shipper.checks import cut_to, is_intact
-from shipper.contents import content_agrees, end_of_lines, key_of, reaches
+from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
+from shipper.contents import content_agrees, digest_before, end_of_lines, key_of, reaches
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem
@@ -69,8 +69,10 @@ class Asked:
 
     first_size: int | None = None
     """Its size when it was met, if this state began then."""
-    is_final: bool = False
-    """It will not grow: an unterminated only line is its first line."""
+    is_settled: bool = False
+    """It has not changed for a while. If it is an archive, or was renamed, it will not grow then: an unterminated only
+    line is its first line. (An archive may look complete before its last member was written.)"""
+    is_renamed: bool = False
     takes_objects: bool = False
     """An unterminated only line is its first line if it is a complete JSON object."""
     equal_until: int = 0
@@ -96,7 +98,10 @@ class Attacher:
 
     def attach(self, found: Found, *, live: Live, asked: Asked) -> Attachment:
         """What `found` is. `live`: what is followed, by identity. Raises OSError and Damaged if it cannot be read."""
-        descriptor = open_log(found.path)
+        return self.attach_open(found, open_log(found.path), live=live, asked=asked)
+
+    def attach_open(self, found: Found, descriptor: int, *, live: Live, asked: Asked) -> Attachment:
+        """The same of a file that is open. The descriptor is the followed file's then, or closed."""
         try:
             facts = os.fstat(descriptor)
             if key_of(facts) != (found.device, found.inode):
@@ -115,34 +120,36 @@ class Attacher:
     def _attach(self, found: Found, descriptor: int, live: Live, asked: Asked) -> Attachment:
         reader = reader_for(descriptor)
         identity = self._identity(found, reader, asked)
-        record = self._same_inode(found, identity, reader)
+        record, left_bytes = self._same_inode(found, identity, reader)
         if not identity:
             return Attachment(Outcome.NO_LINE)
         begin = 0
         if record is None:
             relation = self._relation(found, identity, reader, live, asked)
-            record, is_partial = self._same_content(found, identity, reader)
+            record, is_partial = self._same_content(found, identity, reader, is_settled=asked.is_settled)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
             if is_partial:
                 return Attachment(Outcome.PARTIAL, identity)
-            begin = relation.equal_until
+            begin = max(relation.equal_until, left_bytes)
         if record is None:
             followed = self._new(found, identity, reader, asked.first_size, begin=begin)
+            followed.cut_at = end_of_lines(reader, left_bytes) if left_bytes else None
         else:
             followed = self._resumed(found, record, identity, reader)
         followed.adopt(descriptor)
         lost_bytes = 0
         if record is not None and followed.is_plain and found.size < followed.farthest:
             lost_bytes = max(0, record.size - max(found.size, followed.nearest))
-            cut_to(followed, found.size)
+            cut_to(followed, what_is_kept(followed) or Kept(0, found.size))
         return Attachment(Outcome.FOLLOW, identity, followed, lost_bytes=lost_bytes)
 
     def _identity(self, found: Found, reader: ByteReader, asked: Asked) -> str:
         """'' while there is no first line."""
         line = first_line(reader)
         if line is None:
-            is_final = asked.is_final or reader.is_complete  # a whole archive
+            may_end = asked.is_renamed if isinstance(reader, PlainReader) else reader.is_complete
+            is_final = asked.is_settled and may_end
             if is_final or asked.takes_objects:
                 line = first_line(reader, is_final=True)
             if line is None or not (is_final or is_json_object(line)):
@@ -150,20 +157,22 @@ class Attacher:
         name = stem(os.path.basename(found.real_path))
         return identity_of(scope=self._scope, stem_name=name, first_line=self._identity_line(line))
 
-    def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> FileRecord | None:
-        """The record of this very file. One whose file was emptied or replaced waits for a copy from now on."""
+    def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, int]:
+        """The record of this very file. One whose file was emptied or replaced waits for a copy from now on; how much
+        of that one's content surely is left in the file.
+        """
         record = self.records.by_key((found.device, found.inode))
         if record is None:
-            return None
+            return None, 0
         if (record.size, record.mtime_ns) == (found.size, found.mtime_ns) and record.identity == identity:
-            return record
+            return record, 0
         is_unread = _farthest(record) == 0 and record.identity != identity
         verdict, agree = _compared(record, found, identity, reader, is_place_known=True)
         is_cut = agree and found.size < _farthest(record) and isinstance(reader, PlainReader)
         if not is_unread and (verdict is Verdict.SAME or is_cut):
-            return record
+            return record, 0
         self.records.replaced(record)
-        return None
+        return None, _left(record, found.size, reader) if record.identity == identity else 0
 
     def _relation(self, found: Found, identity: str, reader: ByteReader, live: Live, asked: Asked) -> Attachment:
         """What the file is to those that are followed; to be followed itself if it is none of them."""
@@ -174,17 +183,21 @@ class Attacher:
         equal_until = max((answer.equal_until for answer in answers), default=0)
         return Attachment(Outcome.FOLLOW, identity, equal_until=equal_until)
 
-    def _same_content(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, bool]:
+    def _same_content(
+        self, found: Found, identity: str, reader: ByteReader, *, is_settled: bool
+    ) -> tuple[FileRecord | None, bool]:
         """The record of the same content that was read farthest, wherever it lay; or that this is a part of such.
 
-        (What is too short for any mark is another content that begins with the same line, until more of it says else.)
+        What is too short for any mark is another content that begins with the same line, until more of it says else;
+        but an archive that is just being written is waited for.
         """
+        may_grow = not (isinstance(reader, PlainReader) or is_settled)
         is_partial = False
         for record in sorted(self.records.by_identity(identity), key=_farthest, reverse=True):
             verdict, agree = _compared(record, found, identity, reader, is_place_known=False)
             if verdict is Verdict.SAME:
                 return record, False
-            is_partial |= verdict is Verdict.WAIT and agree is True
+            is_partial |= verdict is Verdict.WAIT and (agree is True or may_grow)
         return None, is_partial
 
     def _new(self, found: Found, identity: str, reader: ByteReader, first_size: int | None, *, begin: int) -> Followed:
@@ -215,16 +228,8 @@ class Attacher:
             mtime_ns=found.mtime_ns,
         )
         self.records.next_id += 1
-        if 0 < followed.nearest < NEVER:
-            followed.trail.extend_by(reader.read, followed.nearest)
-        return followed
-
-    def resume(self, record: FileRecord, source: SourceSettings, descriptor: int) -> Followed:
-        """Goes on in a file that has no name any more but is open. The descriptor is the followed file's then."""
-        facts = os.fstat(descriptor)
-        found = Found(source, record.path, record.path, record.device, record.inode, facts.st_size, facts.st_mtime_ns)
-        followed = self._resumed(found, record, record.identity, reader_for(descriptor))
-        followed.adopt(descriptor)
+        if followed.farthest:
+            followed.trail.extend_by(reader.read, followed.farthest)
         return followed
 
     def _resumed(self, found: Found, record: FileRecord, identity: str, reader: ByteReader) -> Followed:
@@ -257,7 +262,7 @@ class Attacher:
             size=found.size,
             mtime_ns=found.mtime_ns,
             tail_start=tail_start,
-            is_renamed=record.path != found.path or (record.is_renamed and not record.is_gone),
+            is_renamed=record.path != found.path or record.is_renamed,
         )
 
     def _present_end(self, reader: ByteReader, size: int) -> int:
@@ -265,6 +270,14 @@ class Attacher:
         if self._metrics_start is MetricsStart.BEGINNING:
             return 0
         return end_of_lines(reader, size) if isinstance(reader, PlainReader) else NEVER
+
+
+def _left(record: FileRecord, size: int, reader: ByteReader) -> int:
+    """How many bytes of a record's content surely are left in a plain file that holds another one now."""
+    if not isinstance(reader, PlainReader):
+        return 0
+    left = kept(record.marks, size, lambda at: digest_before(reader, at), read=_farthest(record))
+    return left.sure if left is not None else 0
 
 
 def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) -> Attachment:
@@ -311,13 +324,14 @@ def is_json_object(line: bytes) -> bool:
 
 
 def unread(record: FileRecord, source: SourceSettings) -> int:
-    """How many bytes of a file that is gone one of the cursors had not passed; 0 where that cannot be known."""
-    if record.path.endswith((".gz", ".zst")):
-        return 0  # its size says nothing of what is in it
+    """How many bytes of a file that is gone one of the cursors had not passed, as far as that can be known."""
     positions = [record.shipped] if source.ship else []
     if source.metrics and record.observed != NOT_COUNTED:
         positions.append(record.observed)
-    return max(0, record.size - min(positions, default=NEVER))
+    is_compressed = record.path.endswith((".gz", ".zst"))
+    # the size of an archive says nothing of what is in it; what the other cursor has read does
+    end = _farthest(record) if is_compressed and not record.is_gone else record.size
+    return max(0, end - min(positions, default=NEVER))
 
 
 def _farthest(record: FileRecord) -> int:

@@ -46,15 +46,18 @@ class KeptAside:
 
 
 def kept_aside(state: Path, *, scratch: Path) -> KeptAside:
-    """What dead letters and spool in a state directory hold. Raises StateError."""
+    """What dead letters and spools in a state directory hold, those of replays too. Raises StateError."""
     sets = []
     for name in ("set-aside", "reduced", "spooled"):
         (scratch / name).mkdir()
         sets.append(IdSet(directory=scratch / name))
     kept = KeptAside(*sets)
-    kept.spooled.add(_spooled(state / "spool"))  # before the dead letters: what leaves the spool may become one
-    for letter in letters_in(state / "dead-letter", Wanted()):
-        (kept.reduced if letter.reduced else kept.set_aside).add([letter.id.encode()])
+    replays = sorted((state / "replay").glob("*"))
+    for spool in (state / "spool", *(spool for replay in replays for spool in sorted(replay.glob("spool-*")))):
+        kept.spooled.add(_spooled(spool))  # before the dead letters: what leaves the spool may become one
+    for directory in (state, *replays):
+        for letter in letters_in(directory / "dead-letter", Wanted()):
+            (kept.reduced if letter.reduced else kept.set_aside).add([letter.id.encode()])
     for one in sets:
         one.freeze()
     return kept

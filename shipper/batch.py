@@ -107,6 +107,8 @@ class Documents:
     line_numbers: Sequence[int]
     dead_letters: list[DeadLetter]
     done: Callable[[Documents], None]
+    results: dict[str, int] = field(default_factory=dict)
+    """What became of them, as in `shipper_documents_total`; complete when `done` is called."""
 
 
 class Mark(NamedTuple):
@@ -150,6 +152,11 @@ class Output(Protocol):
 
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:
         """Offset ranges `[start, end)` of this content that the output itself knows to have; none for a server."""
+
+    def forget(self, content: Content, position: int) -> None:
+        """This content was cut at `position` or behind it: what the output has of it from there on may be of lines
+        that are no more. What is left of them comes again.
+        """
 
     def close(self, *, deadline: float) -> bool:
         """Delivers what is under way until `deadline` (monotonic seconds), then stops; True if all was delivered."""

@@ -5,10 +5,14 @@ The answers move the cursors where that is needed. `pipeline` and `roster` ask, 
 
 from __future__ import annotations
 
-from shipper.contents import content_agrees, end_of_lines
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from shipper.batch import Mark
+from shipper.contents import digest_before, end_of_lines
 from shipper.followed import NEVER, Followed, Replaced
-from shipper.identity import Trail, mark_of
-from shipper.tail import bytes_before
+from shipper.identity import Trail
+from shipper.tail import Damaged, bytes_before
 
 
 def is_intact(followed: Followed) -> bool:
@@ -26,35 +30,66 @@ def is_intact(followed: Followed) -> bool:
     return True
 
 
-def holds_prefix(followed: Followed, size: int) -> bool:
-    """Whether the first `size` bytes, to which the open file was cut, are those that were read. Raises OSError."""
-    if not followed.is_plain or followed.reader is None:
-        return False
-    if size >= followed.farthest:
-        return is_intact(followed)
-    return size > 0 and content_agrees(followed.reader, followed.trail.powers, size) is True
+@dataclass(slots=True, frozen=True)
+class Kept:
+    """What is left of a content whose file was cut."""
+
+    sure: int
+    """So many bytes surely are: the highest mark that agrees stands there."""
+    likely: int
+    """So many bytes are, if it was only cut; if it was written to since, some of them are new."""
 
 
-def cut_to(followed: Followed, size: int) -> None:
-    """Goes on in a file that was cut to `size` bytes of the same content. Raises OSError."""
-    followed.size = followed.sure_size = size
+def kept(marks: Sequence[Mark], size: int, digest_at: Callable[[int], int | None], *, read: int) -> Kept | None:
+    """What is left in `size` bytes of a content of which `read` bytes are known by `marks`; None if nothing surely is.
+
+    `digest_at` as for `agrees`.
+    """
+    within = [mark for mark in marks if mark.position <= size]
+    sure = max((mark.position for mark in within if digest_at(mark.position) == mark.digest), default=0)
+    if not sure:
+        return None
+    is_only_cut = size < read and sure == max(mark.position for mark in within)
+    return Kept(sure, size if is_only_cut else sure)
+
+
+def what_is_kept(followed: Followed) -> Kept | None:
+    """What is left in a file that does not hold everything that was read of it; None if nothing, or nobody can say."""
+    reader = followed.reader
+    if not followed.is_plain or reader is None:
+        return None
+    try:
+        size = followed.stat().st_size
+        if followed.farthest <= size < followed.sure_size and is_intact(followed):
+            return Kept(followed.farthest, size)
+        return kept(followed.trail.powers, size, lambda at: digest_before(reader, at), read=followed.farthest)
+    except (OSError, Damaged):
+        return None
+
+
+def cut_to(followed: Followed, left: Kept) -> None:
+    """Goes on in an open file that was cut. Raises OSError.
+
+    The metrics go on where it was likely cut. It is shipped from its beginning, for what is likely left may be new; ids
+    make that harmless, and so does what the output knows of the part that surely is left.
+    """
+    followed.size = followed.sure_size = left.likely
     for cursor in followed.cursors():
         cursor.lines.jump(cursor.position)  # how far the end of a line was looked for does not hold any more
-    if followed.reader is None or size >= followed.farthest:
+    if followed.reader is None or left.likely >= followed.farthest:
         return
-    end = end_of_lines(followed.reader, size)
+    followed.cut_at, followed.asked_marks = end_of_lines(followed.reader, left.sure), -1
+    end = end_of_lines(followed.reader, left.likely)
     before = bytes_before(followed.reader, end)
-    followed.trail = Trail.of_marks(followed.trail.powers, end, before)
+    followed.trail = Trail.of_marks([mark for mark in followed.trail.powers if mark.position <= left.sure], end, before)
     for cursor in followed.cursors():
         if end < cursor.position < NEVER:
             cursor.jump(end, before)
-    for batch in followed.under_way:
-        if batch.end > end:
-            batch.end, batch.mark = end, mark_of(end, before)
-    if followed.shipped > end and followed.ship is not None and followed.ship.is_reading:
-        followed.shipped, followed.shipped_mark = end, mark_of(end, before)
     followed.tail_start = None
     followed.counted = min(followed.counted, end)
+    if followed.ship is not None and followed.ship.is_reading:
+        followed.under_way.clear()
+        followed.ship_again()
 
 
 def tail_was_continued(followed: Followed) -> bool:

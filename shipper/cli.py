@@ -1,4 +1,6 @@
-"""The command line: `shipper run | check | explain | setup | demo`. Parses, calls, and turns errors into exit codes.
+"""The command line: `shipper run | check | explain | setup | demo`, and what other modules add.
+
+Parses, calls, and turns errors into exit codes.
 
 Imports of what only one command needs stand in that command: `run` is a sidecar, and every module costs memory.
 """
@@ -18,6 +20,7 @@ from shipper import __version__
 from shipper.errors import ConfigError, ShipperError
 from shipper.escaping import EscapingFormatter, printable
 from shipper.operations import add_commands
+from shipper.replay.command import replay
 
 if TYPE_CHECKING:
     from shipper.config import Loaded
@@ -319,3 +322,4 @@ def _fail(error: ShipperError) -> NoReturn:
 
 
 add_commands(main)
+main.add_command(replay)

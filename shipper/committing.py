@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shipper.errors import StateError
+from shipper.failpoints import failpoint
 from shipper.pipeline import Pending
 from shipper.state import State
 from shipper.telemetry import Telemetry
@@ -119,6 +120,7 @@ class Committer:
             return False
         self._telemetry.state_commit_duration.observe(self._monotonic() - started)
         self._publish(pending.changes)
+        failpoint("state.published")
         if self.error:
             log.info("the state is written again")
         with self._condition:

@@ -41,12 +41,7 @@ def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool
     A compressed stream is read once, forwards; `size` (in bytes on disk) matters only for a plain file.
     """
     if isinstance(reader, PlainReader):
-
-        def digest_at(position: int) -> int | None:
-            before = bytes_before(reader, position)
-            return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
-
-        return agrees(marks, size, digest_at)
+        return agrees(marks, size, lambda position: digest_before(reader, position))
     answer: bool | None = None
     for mark in sorted(marks):
         if not reaches(reader, mark.position):
@@ -55,6 +50,12 @@ def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool
         if not answer:
             break
     return answer
+
+
+def digest_before(reader: ByteReader, position: int) -> int | None:
+    """The digest of the mark at a position; None where that cannot be read. Raises OSError, Damaged."""
+    before = bytes_before(reader, position)
+    return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
 
 
 def reaches(reader: ByteReader, position: int) -> bool:
@@ -72,6 +73,11 @@ def is_equal_so_far(one: ByteReader, other: ByteReader, length: int) -> bool:
         return False
     start = max(head, length - WINDOW_BYTES)
     return one.read(start, length - start) == other.read(start, length - start)
+
+
+def has_one_line(reader: ByteReader, size: int) -> bool:
+    """Whether there is nothing in a plain content of `size` bytes behind its first line, as far as is looked."""
+    return reader.read(0, min(size, WINDOW_BYTES)).find(b"\n") in (-1, size - 1)
 
 
 def begins_equally(one: ByteReader, other: ByteReader) -> bool:

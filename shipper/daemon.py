@@ -36,6 +36,7 @@ from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
+from shipper.failpoints import failpoint
 from shipper.positions import positions_of
 from shipper.recent import Recent
 from shipper.routing import functions_of
@@ -119,8 +120,10 @@ class Daemon:
         self._install_signals()
         logging.getLogger().addHandler(self._recent)
         self._state = open_state(Path(settings.state))
+        failpoint("start.state_opened")
         try:
             self.engine = self._make_engine(settings, rules)
+            failpoint("start.engine_made")
             bind_gauges(self.telemetry, self._require_engine, settings)
             if self._request.listens:
                 self._server = self._listen(settings)
@@ -130,6 +133,7 @@ class Daemon:
             self._close_server()
             self._state.close()
             raise
+        failpoint("start.running")
         self._note_loaded()
         self._tell_start(settings)
         self._request.started(self)
@@ -229,7 +233,7 @@ class Daemon:
         log.info("stopping; what is under way is delivered for at most %g seconds", drain)
         self._notifier.stopping("delivering what is under way")
         is_delivered = self._require_engine().stop(
-            deadline=time.monotonic() + drain, reads_to_end=drain > DEFAULT_DRAIN_SECONDS
+            deadline=(self._stopping_since or time.monotonic()) + drain, reads_to_end=drain > DEFAULT_DRAIN_SECONDS
         )
         self._require_engine().release()
         log.info("stopped%s", "" if is_delivered else "; what was not delivered is read again at the next start")
@@ -287,8 +291,10 @@ class Daemon:
             self.telemetry.config_last_reload_successful.set(0)
             self._notifier.ready("running with the former configuration")
             return
-        old.stop(deadline=time.monotonic() + old.settings.drain_seconds)
+        failpoint("reload.loaded")
+        old.stop(deadline=time.monotonic() + min(old.settings.drain_seconds, DEFAULT_DRAIN_SECONDS))
         descriptors = old.release()
+        failpoint("reload.stopped")
         try:
             self.engine = self._make_engine(loaded.settings, rules, descriptors)
             self.engine.start()
@@ -298,6 +304,7 @@ class Daemon:
             self.engine = self._make_engine(old.settings, rules_of(old.settings), descriptors)
             self.engine.start()
             return
+        failpoint("reload.started")
         self._loaded = loaded
         bind_gauges(self.telemetry, self._require_engine, loaded.settings)
         self._note_loaded()

@@ -123,8 +123,9 @@ def _append_synced(path: Path, text: bytes) -> None:
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             text = b"\n" + text
         try:
-            failpoint("deadletter.write")
+            failpoint("deadletter.before_write")
             write_all(descriptor, text)
+            failpoint("deadletter.after_write")
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, size)
@@ -133,6 +134,7 @@ def _append_synced(path: Path, text: bytes) -> None:
         os.close(descriptor)
     if is_new:
         sync_directory(path.parent)
+    failpoint("deadletter.after_sync")
 
 
 def _recent(directory: Path) -> set[tuple[str, str]]:

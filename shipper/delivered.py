@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from shipper.batch import Output
 from shipper.contents import end_of_lines
 from shipper.followed import Followed
-from shipper.tail import ByteReader
+from shipper.tail import ByteReader, Damaged
 
 Ranges = Sequence[tuple[int, int]]
 
 
 def ask_ledger(output: Output, followed: Followed) -> None:
     """Sets what of an open file is delivered. Raises OSError, Damaged."""
+    if followed.cut_at is not None:
+        output.forget(followed, followed.cut_at)
+        followed.cut_at = None
     covered = output.covered(followed)
-    if covered and followed.is_plain and followed.reader is not None:
+    if covered and followed.reader is not None:
         covered = whole_lines(covered, followed.reader)
     followed.covered = covered
     followed.asked_marks = len(followed.trail.powers)
@@ -47,8 +50,15 @@ def whole_lines(covered: Ranges, reader: ByteReader) -> Ranges:
     """
     lines = []
     for begin, stop in covered:
-        is_within = reader.read(stop - 1, 1) != b"\n" and reader.read(stop, 1) not in (b"", b"\n")
-        end = (end_of_lines(reader, stop) or stop) if is_within else stop
+        end = (end_of_lines(reader, stop) or stop) if _is_within_line(reader, stop) else stop
         if end > begin:
             lines.append((begin, end))
     return lines
+
+
+def _is_within_line(reader: ByteReader, position: int) -> bool:
+    """Whether a line goes on at `position`; False where that cannot be read. Raises OSError."""
+    try:
+        return reader.read(position - 1, 1) not in (b"", b"\n") and reader.read(position, 1) not in (b"", b"\n")
+    except Damaged:
+        return False

@@ -21,6 +21,10 @@ from shipper.settings import SourceSettings
 DIRECTORY_PATTERNS = ("*.log", "*.log.*", "*.log-*", "*.json", "*.jsonl", "*.ndjson")
 COMPRESSED = (".gz", ".zst")
 NOT_READ_LIVE = (".bz2", ".xz", ".zip", ".tar", ".tgz", ".swp", ".tmp")
+NEVER_READ = (".zip", ".swp", ".tmp")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+ARCHIVED = (*COMPRESSED, ".bz2", ".xz")
+"""What `replay` reads beside."""
 REPEATING = "errors-"
 REPEATED = "combined-"
 """Winston's errors-* repeats what stands in combined-* of the same directory."""
@@ -68,9 +72,11 @@ def name_matcher(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
 
 
-def directory_matcher() -> re.Pattern[str]:
-    """What of a directory is followed that is given as PATH."""
-    return name_matcher(tuple(f"{name}{suffix}" for name in DIRECTORY_PATTERNS for suffix in ("", *COMPRESSED)))
+def directory_matcher(*, archived: bool = False) -> re.Pattern[str]:
+    """What of a directory is followed that is given as PATH; with `archived` what `replay` takes of it."""
+    suffixes = ("", *(ARCHIVED if archived else COMPRESSED))
+    names = [f"{name}{suffix}" for name in DIRECTORY_PATTERNS for suffix in suffixes]
+    return name_matcher((*names, *(f"*{suffix}" for suffix in ARCHIVES if archived)))
 
 
 def matches_hidden(pattern: str) -> bool:
@@ -159,13 +165,14 @@ def nearest_existing(directory: str) -> str:
 # Scanning -----------------------------------------------------------------------------------------------------------
 
 
-def scan(sources: Sequence[SourceSettings], *, own_directories: Iterable[str] = ()) -> Listing:
+def scan(sources: Sequence[SourceSettings], *, own_directories: Iterable[str] = (), archived: bool = False) -> Listing:
     """All files that the sources match now. A file belongs to the first source that matches it, and is there once.
 
-    Never below `own_directories`. Raises nothing: what cannot be looked at is in the listing's `problems`.
+    `archived`: also what only `replay` reads. Never below `own_directories`. Raises nothing: what cannot be looked at
+    is in the listing's `problems`.
     """
     listing = Listing()
-    scanning = _Scan(listing, own_directories)
+    scanning = _Scan(listing, own_directories, archived=archived)
     for source in sources:
         scanning.confine(source)
         for pattern in source.paths:
@@ -175,8 +182,10 @@ def scan(sources: Sequence[SourceSettings], *, own_directories: Iterable[str] = 
 
 
 class _Scan:
-    def __init__(self, listing: Listing, own_directories: Iterable[str]) -> None:
+    def __init__(self, listing: Listing, own_directories: Iterable[str], *, archived: bool = False) -> None:
         self._listing = listing
+        self._archived = archived
+        self._not_read = NEVER_READ if archived else NOT_READ_LIVE
         self._owned = tuple(os.path.realpath(directory) + os.sep for directory in own_directories)
         self._places: dict[tuple[int, int], int] = {}  # of a file in the listing
         self._links: set[str] = set()
@@ -197,7 +206,9 @@ class _Scan:
                 prefix = "" if directory == "." and not pattern.startswith(f".{os.sep}") else directory
                 self._add_directory(source, directory, prefix, matcher, takes_hidden=matches_hidden(pattern))
         elif os.path.isdir(pattern):
-            self._add_directory(source, pattern, pattern, directory_matcher(), takes_hidden=False)
+            self._add_directory(
+                source, pattern, pattern, directory_matcher(archived=self._archived), takes_hidden=False
+            )
         else:
             self._add_named(source, pattern)
 
@@ -220,7 +231,7 @@ class _Scan:
         is_owned = self._is_owned(directory)
         for name, entry in found:
             path = os.path.join(prefix, name)
-            if name.endswith(NOT_READ_LIVE):
+            if name.endswith(self._not_read):
                 listing.left_out[path] = "an archive or a temporary file"
                 continue
             try:

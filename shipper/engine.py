@@ -23,6 +23,7 @@ from shipper.committing import Committer
 from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
+from shipper.failpoints import failpoint
 from shipper.local import LocalOutput
 from shipper.moments import Moments
 from shipper.openfiles import OpenFiles
@@ -39,6 +40,8 @@ from shipper.watching import Watcher
 
 log = logging.getLogger(__name__)
 
+COMMIT_SECONDS = 1.0
+"""So much of the time for a stop is kept for the last deliveries and the commit."""
 OPEN_SHARE = 2
 """One of so many descriptors is kept for followed files; the rest is for archives, connections and scrapes."""
 MOST_OPEN = 2048
@@ -70,6 +73,9 @@ class Engine:
         self._reads_once = reads_once
         self._stop = threading.Event()
         self._is_idle = False
+        self._asks_idle = reads_once  # it is asked of every file, which costs where there are thousands
+        self._is_draining = False
+        self._is_drained = threading.Event()
         self.is_first_scan_done = False
         self.beat_at = time.monotonic()
         self.dead_letters = DeadLetterWriter(directory=Path(settings.state) / "dead-letter", telemetry=telemetry)
@@ -160,6 +166,7 @@ class Engine:
             output=self.output,
             telemetry=self._telemetry,
             reads_once=self._reads_once,
+            held_deleted_bytes=settings.held_deleted_bytes,
         )
 
     def _make_stages(self) -> dict[str, Stages]:
@@ -194,6 +201,7 @@ class Engine:
     def start(self) -> None:
         """Starts the threads. Raises InUseError or OutputError if the output can never work."""
         self.output.start()
+        failpoint("start.output_started")
         self.committer.start()
         self._thread.start()
 
@@ -212,11 +220,14 @@ class Engine:
         `reads_to_end`: first reads all files to their ends, as far as the time allows.
         """
         if reads_to_end:
-            while time.monotonic() < deadline - 1 and not self._is_idle and self.is_alive:
-                self.pipeline.wake()
-                time.sleep(0.05)
+            self._asks_idle = True
+            self._is_draining = True
+            self.pipeline.wake()
+            self._is_drained.wait(max(0.0, deadline - COMMIT_SECONDS - time.monotonic()))
         self.pipeline.begin_stop()
+        failpoint("stop.begun")
         is_delivered = self.output.close(deadline=deadline)
+        failpoint("stop.delivered")
         self._stop.set()
         self.pipeline.wake()
         self._thread.join()
@@ -227,6 +238,7 @@ class Engine:
             is_committed = self.committer.flush(deadline=time.monotonic() + 10)
             is_delivered = is_delivered and is_committed
         self.committer.close()
+        failpoint("stop.committed")
         return is_delivered
 
     def release(self) -> dict[Key, int]:
@@ -236,11 +248,17 @@ class Engine:
     def _run(self) -> None:
         try:
             self.pipeline.roster.start()
+            has_looked_through = False
             while not self._stop.is_set():
+                if self._is_draining and not has_looked_through:
+                    has_looked_through = True
+                    self.pipeline.look_through()
                 pause = self.pipeline.step()
                 self.beat_at = time.monotonic()
                 self._offer_commit()
                 self._is_idle_now()
+                if has_looked_through and self._is_idle:
+                    self._is_drained.set()
                 if pause > 0:
                     self.pipeline.wait(min(pause, 1.0))
             self.pipeline.step()
@@ -249,8 +267,8 @@ class Engine:
 
     def _is_idle_now(self) -> None:
         self.is_first_scan_done = True
-        self._is_idle = self.pipeline.is_idle
-        if self._reads_once and not self._is_idle:
+        self._is_idle = self._asks_idle and self.pipeline.is_idle
+        if self._asks_idle and not self._is_idle:
             self.output.flush()
 
     def _offer_commit(self) -> None:

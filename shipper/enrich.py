@@ -7,13 +7,13 @@ their own, or that need a value rewritten, go through `document`. Next comes the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from xxhash import xxh32_intdigest
@@ -36,15 +36,28 @@ _MOVED = WHERE_MOVED | FIELDS_MOVED | COPIES_MOVED
 _without_brace = itemgetter(slice(None, -1))
 
 
+class Choice(Protocol):
+    """Which lines are wanted at all, where not all are (`replay`)."""
+
+    @property
+    def fields(self) -> Collection[str]:
+        """The columns that it needs."""
+
+    def unwanted(self, batch: Batch, times: Sequence[str]) -> Collection[int]:
+        """The positions of lines that are left out; `times` has the time of each, '' where there is none."""
+
+
 @dataclass(slots=True)
 class Enriched:
-    """What became of a batch's lines: `documents.count + dropped + duplicates + len(documents.dead_letters)` in all."""
+    """What became of a batch's lines: together with `len(documents.dead_letters)`, the counts are as many as those."""
 
     documents: Documents
     dropped: int
     duplicates: int
     last_time: str
     """The time that the next line inherits if it has none; '' if none has come yet."""
+    unwanted: int = 0
+    """Left out by the choice."""
 
 
 @dataclass(slots=True)
@@ -61,6 +74,7 @@ class _Lines:
     dead: dict[int, str] = field(default_factory=dict)  # reason
     dropped: int = 0
     duplicates: int = 0
+    unwanted: int = 0
 
 
 class Enricher:
@@ -77,8 +91,10 @@ class Enricher:
         frame: Frame,
         functions: Mapping[str, Function] = FUNCTIONS,
         clock: Callable[[], float] = time.time,
+        choice: Choice | None = None,
     ) -> None:
         self._source = source
+        self._choice = choice
         self._tags = TagMarks([*tags, *TAGS, TIME_FAILURE])
         compiled = partial(compile_predicate, functions=functions)
         self._predicates = [(self._tags.bit(name), compiled(text)) for name, text in tags.items()]
@@ -107,6 +123,7 @@ class Enricher:
                 *source.copy.values(),
                 *source.coerce,
                 *(name for _, name, _ in self._taken),
+                *(choice.fields if choice is not None else ()),
                 "shipper",
                 "@timestamp",
                 "tags",
@@ -134,7 +151,7 @@ class Enricher:
         body, segments = self._body(batch, lines, kept)
         letters = [self._dead_letter(batch, lines, i, reason) for i, reason in lines.dead.items()]
         documents = Documents(batch, body, len(kept), segments, kept, letters, done)
-        return Enriched(documents, lines.dropped, lines.duplicates, lines.times[-1])
+        return Enriched(documents, lines.dropped, lines.duplicates, lines.times[-1], lines.unwanted)
 
     # Decisions
 
@@ -152,6 +169,9 @@ class Enricher:
             sums[i] = b"%08x" % redacted
         lines = _Lines(sums, marks, times, days)
         self._find_own_fields(batch, lines)
+        if self._choice is not None:
+            lines.left_out.update(self._choice.unwanted(batch, times))
+            lines.unwanted = len(lines.left_out)
         self._leave_out_covered(batch, lines, covered)
         self._leave_out_dropped(batch, lines)
         self._leave_out_future(lines)
@@ -210,8 +230,8 @@ class Enricher:
         if not any(start < batch.end and batch.start < end for start, end in covered):
             return
         found = [i for i, at in enumerate(batch.offsets) if any(start <= at < end for start, end in covered)]
+        lines.duplicates = len(lines.left_out.union(found)) - len(lines.left_out)
         lines.left_out.update(found)
-        lines.duplicates = len(found)
 
     def _leave_out_dropped(self, batch: Batch, lines: _Lines) -> None:
         decided: set[int] = set()

@@ -104,10 +104,6 @@ class _Bytes:
     def read(self, position: int, size: int) -> bytes:
         return self.data[position : position + size]
 
-    @staticmethod
-    def behind_hole(position: int) -> int:
-        return position
-
 
 class Explainer:
     """Explains the lines of one origin, in order (a line without a time inherits the one before it)."""

@@ -101,6 +101,8 @@ class Feeder:
             is_stalled=is_stalled,
         )
         if choice is Hold.NO_ROOM:
+            if ship is not None:
+                followed.verify(ship.position, ship.before)  # so much of it was there, whatever comes while it waits
             return Turn.HELD
         if choice is Hold.NOTHING:
             followed.has_rest = False
@@ -138,7 +140,8 @@ class Feeder:
         """
         try:
             followed.verify(start, before)
-            ask_again(self._output, followed)
+            if cursor is followed.ship:  # not earlier: what others ship in the meantime counts
+                ask_again(self._output, followed)
             followed.note(chunk, cursor)
         except BaseException:
             cursor.jump(start, before)

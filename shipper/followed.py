@@ -37,9 +37,6 @@ class _Closed:
     def read(self, position: int, size: int) -> bytes:
         raise ValueError(f"read of {size} bytes at {position} from a file that is closed")
 
-    def behind_hole(self, position: int) -> int:
-        raise ValueError(f"asked for data at {position} of a file that is closed")
-
 
 CLOSED = _Closed()
 
@@ -163,6 +160,8 @@ class Followed:
     """Offsets that the output has already."""
     asked_marks: int = -1
     """How many marks of powers there were when the output was asked for that."""
+    cut_at: int | None = None
+    """It was cut there, and the output has not been told yet."""
 
     def __post_init__(self) -> None:
         self.ship_time = self.last_time
@@ -193,6 +192,11 @@ class Followed:
         return not self.is_plain
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether nothing but its open descriptor leads to it, as far as is known."""
+        return self.is_deleted or not self.is_listed
+
+    @property
     def is_moved(self) -> bool:
         """Whether it lies elsewhere than where it is written to."""
         return self.is_renamed or not self.is_listed
@@ -201,6 +205,11 @@ class Followed:
     def is_final(self) -> bool:
         """Whether what it holds will hardly be continued."""
         return self.is_moved or self.is_deleted or self.is_complete
+
+    @property
+    def may_end_here(self) -> bool:
+        """Whether what stands behind the last whole line can be a line: not where an archive breaks off."""
+        return self.is_plain or self.is_complete
 
     def open(self) -> None:
         """Opens the file again.
@@ -398,9 +407,10 @@ class Followed:
 
     def marks_at(self, position: int) -> Sequence[Mark]:
         """The marks up to `position`, where a batch ended (Content)."""
-        marks = [mark for mark in self.trail.powers if mark.position <= position]
+        powers = self.trail.powers
+        marks = powers.copy() if position >= self.trail.position else [m for m in powers if m.position <= position]
         end = self._mark_at(position)
-        if end is not None and end not in marks:
+        if end is not None and (not marks or end != marks[-1]):
             marks.append(end)
         return marks
 
@@ -415,7 +425,8 @@ class Followed:
     def record(self, now: float) -> FileRecord:
         """What the state keeps of it."""
         observed = self.observe_position
-        high = max((position for position in (observed, self.shipped) if position < NEVER), default=0)
+        shipped = self.shipped
+        high = max(observed if observed < NEVER else 0, shipped if shipped < NEVER else 0)
         expected = self.under_way[-1].end if self.under_way else 0
         return FileRecord(
             self.id,

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple
 
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
@@ -108,7 +109,7 @@ def power_positions(start: int, end: int) -> list[int]:
 
 
 def pack_marks(marks: Sequence[Mark]) -> bytes:
-    return b"".join(struct.pack("<QQ", mark.position, mark.digest) for mark in marks)
+    return struct.pack(f"<{2 * len(marks)}Q", *chain.from_iterable(marks))
 
 
 def unpack_marks(packed: bytes) -> list[Mark]:

@@ -16,7 +16,7 @@ from shipper.batch import Output
 from shipper.contents import Key, key_of
 from shipper.delivered import ask_ledger, covered_end
 from shipper.discover import Found
-from shipper.followed import Followed
+from shipper.followed import NEVER, Followed
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
 from shipper.tail import Damaged, EndlessError
@@ -36,6 +36,7 @@ class Intake:
         open_files: OpenFiles,
         reads_once: bool,
         scan_soon: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         self._attacher = attacher
         self._register = register
@@ -43,6 +44,7 @@ class Intake:
         self._open_files = open_files
         self._reads_once = reads_once
         self._scan_soon = scan_soon
+        self._clock = clock
         self.asides = Asides()
         self.first_sizes: dict[Key, int] = {}
         """Of files that were there when this state began, and have not been followed yet."""
@@ -54,6 +56,12 @@ class Intake:
         fresh, self._fresh = self._fresh, []
         return fresh
 
+    def go_on(self, followed: Followed) -> None:
+        """It was cut, and is looked at again at once."""
+        with suppress(OSError, Damaged):  # asked again when the next line goes out
+            ask_ledger(self._output, followed)
+        self._fresh.append(followed)
+
     def suspect(self, followed: Followed) -> None:
         """It may hold another content than was read."""
         self._suspects.append(followed)
@@ -63,13 +71,16 @@ class Intake:
         suspects, self._suspects = self._suspects, []
         return suspects
 
-    def take_up(self, found: Found, now: float, *, is_final: bool = False) -> None:
-        """Finds out what a file is and does what follows. `is_final`: it will not grow."""
+    def take_up(self, found: Found, now: float, *, is_settled: bool = False) -> None:
+        """Finds out what a file is and does what follows. `is_settled`: it has not changed for a while."""
         key = (found.device, found.inode)
         aside = self.asides.drop(key)
+        if self._reads_once:  # nobody will ask again
+            is_settled = self._clock() - found.mtime_ns / 1e9 >= SETTLED_SECONDS
         asked = Asked(
             first_size=self.first_sizes.get(key),
-            is_final=is_final,
+            is_settled=is_settled,
+            is_renamed=aside is not None and aside.is_renamed,
             takes_objects=self._reads_once,
             equal_until=aside.equal_until if aside is not None else 0,
         )
@@ -88,9 +99,11 @@ class Intake:
             return
         if aside is not None and aside.reason:
             log.info("%r can be read now", found.path)
-        self._settle(found, attachment, aside, now)
+        self._settle(found, attachment, aside, now, was_settled=is_settled)
 
-    def _settle(self, found: Found, attachment: Attachment, earlier: Aside | None, now: float) -> None:
+    def _settle(
+        self, found: Found, attachment: Attachment, earlier: Aside | None, now: float, *, was_settled: bool
+    ) -> None:
         """Does what was decided about a file."""
         followed, original = attachment.followed, attachment.original
         if followed is not None:
@@ -103,6 +116,7 @@ class Intake:
         why = _WHY[attachment.outcome]
         aside = self._put_aside(found, why, now, earlier=earlier)
         aside.identity, aside.original, aside.is_settled = attachment.identity, original, attachment.is_settled
+        aside.was_settled = was_settled
         if original is None:
             return
         if attachment.outcome is Outcome.SUSPECT:
@@ -149,10 +163,20 @@ class Intake:
             found = found._replace(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
         quiet_seconds = now - aside.changed_at
         if has_changed or should_ask(aside, quiet_seconds=quiet_seconds):
-            is_settled = quiet_seconds >= SETTLED_SECONDS
-            self.take_up(found, now, is_final=aside.is_renamed and is_settled)
+            self.take_up(found, now, is_settled=quiet_seconds >= SETTLED_SECONDS)
         else:
             self.asides.later(aside, now)
+
+    def adopt(self, found: Found, descriptor: int, now: float) -> None:
+        """Takes up an open file to which nothing else leads; lets it be if it cannot be read."""
+        try:
+            attachment = self._attacher.attach_open(found, descriptor, live=self._register.live, asked=Asked())
+        except (OSError, Damaged) as error:
+            log.warning("cannot read on in %r, which was deleted: %s", found.path, error)
+            return
+        if attachment.followed is not None:
+            attachment.followed.is_listed = False
+            self._settle(found, attachment, None, now, was_settled=False)
 
     def follow(self, followed: Followed, now: float) -> None:
         """Follows it from now on."""
@@ -172,7 +196,8 @@ class Intake:
         followed.asked_marks = -1  # to be asked again before the first line goes out: others are on their way
         if not self._output.has_ledger or followed.ship is None or not followed.ship.is_reading:
             return
-        if covered_end(followed.covered, followed.shipped_from) < followed.shipped:
+        whole = min(followed.shipped, NEVER if followed.tail_start is None else followed.tail_start)
+        if covered_end(followed.covered, followed.shipped_from) < whole:  # (a last line that goes on is not whole)
             log.warning("%r: the output lacks a part of what was shipped; it is shipped again", followed.path)
             followed.ship_again()
 
@@ -183,7 +208,7 @@ class Intake:
         return any(self._continue_in(followed, aside, now) for aside in self.asides.twins_of(followed))
 
     def _continue_in(self, followed: Followed, aside: Aside, now: float) -> bool:
-        earlier = followed.key
+        earlier, earlier_path = followed.key, followed.path
         try:
             is_moved = followed.move_to(aside.found.path)
         except (OSError, Damaged) as error:
@@ -191,7 +216,7 @@ class Intake:
             return False
         if is_moved:
             log.info("%r is continued in its copy", followed.path)
-            followed.is_renamed = True
+            followed.is_renamed |= followed.path != earlier_path  # else it was restored, and may be written on
             self.asides.drop(followed.key)
             self._register.moved(followed, earlier)
             self._open_files.used(followed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from shipper.contents import begins_equally, content_agrees, end_of, goes_on, is_equal_so_far
+from shipper.contents import begins_equally, content_agrees, end_of, goes_on, has_one_line, is_equal_so_far
 from shipper.followed import Followed
 from shipper.tail import ByteReader, PlainReader
 
@@ -38,13 +38,14 @@ def kinship(*, is_equal: bool | None, is_conclusive: bool, has_more: bool) -> Ki
 
 
 def shared_bytes(followed: Followed, reader: ByteReader, size: int, *, earlier: int) -> int:
-    """How many bytes two plain files surely share: all of the other's `size`, or as many as `earlier`; else 0."""
+    """How many bytes two plain files surely share: all of the other's `size`, all of the followed one's, or as many as
+    `earlier`; else 0. Raises OSError.
+    """
     own = followed.reader
     if own is None or not followed.is_plain or not isinstance(reader, PlainReader):
         return 0
-    return next(
-        (length for length in (size, earlier) if 0 < length <= size and is_equal_so_far(own, reader, length)), 0
-    )
+    lengths = (size, followed.stat().st_size, earlier)
+    return next((length for length in lengths if 0 < length <= size and is_equal_so_far(own, reader, length)), 0)
 
 
 def kinship_of(followed: Followed, reader: ByteReader, size: int) -> Kinship:
@@ -58,6 +59,8 @@ def kinship_of(followed: Followed, reader: ByteReader, size: int) -> Kinship:
     if followed.is_plain and isinstance(reader, PlainReader):
         own_size = followed.stat().st_size  # after `size` was taken: a copy of a file that grows is never longer
         is_equal = is_equal_so_far(own, reader, min(size, own_size))
+        if size > own_size and has_one_line(own, own_size):
+            return Kinship.OTHER  # the same header is no sign: each may be written on by itself
         return kinship(is_equal=is_equal, is_conclusive=True, has_more=size > own_size)
     if not begins_equally(own, reader):
         return Kinship.OTHER

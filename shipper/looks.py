@@ -15,10 +15,10 @@ from shipper.followed import Followed
 
 FIRST_SECONDS = 0.05
 LONGEST_SECONDS = 1.0
-QUIET_SECONDS = 60.0
+QUIET_SECONDS = 20.0
 """Unchanged for so long, a file is looked at half as often."""
-GRID_SECONDS = 0.25
-"""Looks fall together on a grid: a wake-up costs more than a look."""
+GRID_SECONDS = (1.0, 0.25)
+"""Looks fall together on a grid, the coarsest that the interval allows: a wake-up costs more than a look."""
 LOOKS_A_SECOND = 500
 """Thousands of files that rest are looked at seldomer, so that they cost no more than this."""
 
@@ -49,8 +49,14 @@ def next_interval(interval: float, *, quiet_seconds: float, files: int) -> float
     return min(max(FIRST_SECONDS, interval * 2), max(longest, files / LOOKS_A_SECOND))
 
 
-def on_grid(at: float, interval: float) -> float:
-    return (at // GRID_SECONDS + 1) * GRID_SECONDS if interval >= GRID_SECONDS else at
+def next_look(now: float, interval: float) -> float:
+    """The time on the grid that is nearest to the end of the pause, not after it."""
+    at = now + interval
+    grid = next((grid for grid in GRID_SECONDS if interval >= grid), 0.0)
+    if not grid:
+        return at
+    on_grid = at // grid * grid
+    return on_grid if on_grid > now else on_grid + grid
 
 
 class Looks:
@@ -70,7 +76,7 @@ class Looks:
         """After a look that found nothing."""
         quiet = now - followed.changed_at
         followed.interval = next_interval(followed.interval, quiet_seconds=quiet, files=files)
-        self.put(followed, on_grid(now + followed.interval, followed.interval))
+        self.put(followed, next_look(now, followed.interval))
 
     def due(self, now: float) -> list[Followed]:
         """Takes out those whose time has come."""

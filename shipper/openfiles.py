@@ -1,6 +1,7 @@
 """Which followed files are open: no more than the process may have, and the longest unused are closed first.
 
-A file that is deleted or lies where no pattern looks is never closed here: nothing would lead to it again.
+A file that is deleted or lies where no pattern looks is never closed here: nothing would lead to it again. Such files
+do not count, so that they keep no other from being read; `held` bounds them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ class OpenFiles:
     """Counts what is open. Files may be closed by others: that is noticed when room is needed."""
 
     def __init__(self, *, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._open: dict[Followed, None] = {}  # the longest unused first
 
     def used(self, followed: Followed) -> None:
@@ -21,15 +22,20 @@ class OpenFiles:
         self._open[followed] = None
 
     def has_room(self) -> bool:
-        """Whether one more may be opened; closes one that rests if need be."""
-        if len(self._open) < self._limit:
+        """Whether one more may be opened; closes the longest unused if need be."""
+        if len(self._open) < self.limit:
             return True
-        self._open = {followed: None for followed in self._open if followed.is_open}
-        enough = self._limit - 1 - self._limit // 8  # several at once, so that not every opening looks for one to close
+        self._open = {followed: None for followed in self._open if followed.is_open and not followed.is_pinned}
+        enough = self.limit - 1 - self.limit // 8  # several at once, so that not every opening looks for one to close
         for followed in list(self._open):
             if len(self._open) <= enough:
                 break
-            if not (followed.is_ready or followed.is_deleted) and followed.is_listed:
+            if may_close(followed):
                 followed.close()
                 del self._open[followed]
-        return len(self._open) < self._limit
+        return len(self._open) < self.limit
+
+
+def may_close(followed: Followed) -> bool:
+    """Whether closing it costs little: a compressed stream that is being read would have to be read again."""
+    return not (followed.is_ready and followed.is_compressed)

@@ -112,6 +112,9 @@ def _running(data: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("source", f"{source['name']}: {of_files(source['files'])}, {source['lines']:,} lines; behind: {behind}")
         )
+        if source["lost_bytes"]:
+            lost = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in source["lost_bytes"].items())
+            rows.append(("", f"bytes that went away before they were read, since its start: {lost}"))
     rows.append(("documents", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in documents.items())))
     rows.append(("series", str(data["series"])))
     if data["commit_error"]:

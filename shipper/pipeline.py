@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipper.batch import Output
-from shipper.checks import holds_prefix, is_intact
+from shipper.checks import is_intact
 from shipper.contents import key_of
 from shipper.feeding import FINAL_SECONDS, Feeder, Observer, Stages, Turn
 from shipper.followed import Followed, Replaced, UnderWay
+from shipper.held import HeldOpen, is_done
 from shipper.looks import Looks, Sight, sight_of
 from shipper.roster import Roster
 from shipper.state import Commit
@@ -62,9 +63,11 @@ class Pipeline:
         output: Output,
         telemetry: Telemetry,
         reads_once: bool = False,
+        held_deleted_bytes: int = 0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`held_deleted_bytes`: so much disk space deleted files may hold before the oldest are given up; 0: any."""
         self.roster = roster
         self._register = roster.register
         self._open_files = roster.open_files
@@ -83,6 +86,8 @@ class Pipeline:
             reads_once=reads_once,
             clock=clock,
         )
+        self._held_open = HeldOpen(most_bytes=held_deleted_bytes, most_files=roster.open_files.limit)
+        self._is_giving_up = False
         self._wake = threading.Event()
         self._looks = Looks()
         self._ready: deque[Followed] = deque()
@@ -99,6 +104,13 @@ class Pipeline:
         """No more reading; what is under way goes on."""
         self._is_stopping = True
         self.wake()
+
+    def look_through(self) -> None:
+        """The next step looks for files and at each of them, however long ago it has changed."""
+        now = self._monotonic()
+        self.roster.scan_now()
+        for followed in self._register:
+            self._looks.put(followed, now)
 
     def wake(self) -> None:
         """Ends the present `wait`; from any thread."""
@@ -118,6 +130,7 @@ class Pipeline:
             self._looks.put(followed, now)
         for followed in self._looks.due(now):
             self._look(followed, now)
+        self._give_up_beyond()
         self._release_held(now)
         if self._take_turns(now):
             return 0.0
@@ -165,8 +178,12 @@ class Pipeline:
                 self._looks.put(followed, now + RETRY_SECONDS)
             return
         followed.is_deleted = facts.st_nlink == 0
+        if followed.is_pinned and followed.is_open:
+            self._held_open.note(followed, facts.st_blocks)
         if sight is Sight.SAME:
-            if followed.is_at_end and (followed.is_joined or followed.is_held):
+            if followed.is_at_end and followed.is_joined and not followed.is_final:
+                self._looks.later(followed, now, files=len(self._register))
+            elif followed.is_at_end and (followed.is_joined or followed.is_held):
                 self._rest(followed, now)
             else:
                 self._make_ready(followed)
@@ -174,7 +191,7 @@ class Pipeline:
         followed.changed_at, followed.interval, followed.mtime_ns = now, 0.0, facts.st_mtime_ns
         self._register.touch(followed)
         if sight is Sight.SHRUNK:
-            self._shrunk(followed, facts.st_size, now)
+            self._shrunk(followed, now)
             return
         if facts.st_size > followed.nearest or facts.st_size > followed.shipped:
             followed.note_growth(now, facts.st_size)
@@ -191,28 +208,29 @@ class Pipeline:
                 self._cannot_read(followed, error, now)
                 return
             if not is_same:
-                self.roster.truncated(followed, followed.sure_size)
+                self.roster.replaced(followed)
                 return
         self._make_ready(followed)
 
-    def _shrunk(self, followed: Followed, size: int, now: float) -> None:
+    def _shrunk(self, followed: Followed, now: float) -> None:
         """It was emptied, and perhaps written again; or it was only cut."""
         try:
-            is_kept = size > 0 and self._open(followed) and holds_prefix(followed, size)
+            if not self._open(followed):
+                self._looks.put(followed, now + BLOCKED_SECONDS)
+                return
         except Replaced:
-            is_kept = False
-        except (OSError, Damaged) as error:
+            log.debug("%r holds something else now", followed.path)
+        except OSError as error:
             self._cannot_read(followed, error, now)
             return
-        self.roster.truncated(followed, followed.size, size if is_kept else None)
-        if self._register.has(followed):
-            self._looks.put(followed, now)
+        followed.sure_size = max(followed.sure_size, followed.size)
+        self.roster.replaced(followed)
 
     def _rest(self, followed: Followed, now: float) -> None:
         """Nothing new: takes what will not be continued, lets go of what is gone, else looks later."""
         quiet = now - followed.changed_at
         if followed.is_final and quiet >= FINAL_SECONDS and not (followed.is_ready or followed.is_held):
-            took = self._take_tail(followed, now) if followed.has_rest else False
+            took = self._take_tail(followed, now) if followed.has_rest and followed.may_end_here else False
             if took:
                 self._looks.put(followed, now)
                 return
@@ -227,7 +245,7 @@ class Pipeline:
                 return None
             took = self._feeder.take_tail(followed, has_room=self._output.has_room())
         except Replaced:
-            self.roster.truncated(followed, followed.sure_size)
+            self.roster.replaced(followed)
             return None
         except (OSError, Damaged) as error:
             self._cannot_read(followed, error, now)
@@ -245,6 +263,19 @@ class Pipeline:
             return False
         longest = DELETED_SECONDS if followed.is_deleted else AWAY_SECONDS
         return (followed.is_deleted or not followed.is_listed) and quiet >= longest
+
+    def _give_up_beyond(self) -> None:
+        """Gives up files that are gone, where they hold too much disk space or too many descriptors."""
+        beyond = self._held_open.take_beyond(self._register.has)
+        if any(not is_done(followed) for followed in beyond) and not self._is_giving_up:
+            self._is_giving_up = True
+            log.error(
+                "files that were deleted before they were delivered hold too much: the oldest are given up until the "
+                "output takes documents again (the limits: held_deleted_bytes, and half of the open files that the "
+                "process may have)"
+            )
+        for followed in beyond:
+            self.roster.give_up(followed, "given_up", followed.size)
 
     def _open(self, followed: Followed) -> bool:
         """Opens it if there is room for one more; False if not. Raises OSError."""
@@ -295,6 +326,7 @@ class Pipeline:
     def _room(self, now: float) -> bool:
         if self._output.has_room():
             self._room_since = None
+            self._is_giving_up = False
             return True
         if self._room_since is None:
             self._room_since = now
@@ -335,7 +367,7 @@ class Pipeline:
             is_stalled = self._is_stalled or (not has_room and self._is_late(followed, now))
             turn = self._feeder.turn(followed, has_room=has_room, is_stalled=is_stalled)
         except Replaced:
-            self.roster.truncated(followed, followed.sure_size)
+            self.roster.replaced(followed)
             return None
         except (OSError, Damaged) as error:
             self._cannot_read(followed, error, now)

@@ -123,10 +123,10 @@ class Register:
         return changed
 
     def release(self) -> dict[Key, int]:
-        """Closes all; returns descriptors of deleted files that were open, the caller's from now on."""
-        deleted = {}
+        """Closes all; returns descriptors of files that nothing else leads to, the caller's from now on."""
+        pinned = {}
         for followed in self.all():
-            if followed.is_open and os.fstat(followed.descriptor).st_nlink == 0:
-                deleted[followed.key] = os.dup(followed.descriptor)
+            if followed.is_open and (not followed.is_listed or os.fstat(followed.descriptor).st_nlink == 0):
+                pinned[followed.key] = os.dup(followed.descriptor)
             followed.close()
-        return deleted
+        return pinned

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from shipper.batch import Batch, Frame
+from shipper.batch import Batch, Content, Frame
 from shipper.discover import Found
 from shipper.engine import host_name
-from shipper.enrich import Enriched, Enricher
+from shipper.enrich import Choice, Enriched, Enricher
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
+from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
-from shipper.tail import CHUNK_BYTES, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
+from shipper.tail import CHUNK_BYTES, ByteReader, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 
 FRAME = Frame(b"", b"\0", b"\0", b"\n")
@@ -50,7 +51,12 @@ class Piece:
 
 
 def enricher_of(
-    settings: Settings, source: SourceSettings, *, frame: Frame = FRAME, clock: Callable[[], float] = time.time
+    settings: Settings,
+    source: SourceSettings,
+    *,
+    frame: Frame = FRAME,
+    clock: Callable[[], float] = time.time,
+    choice: Choice | None = None,
 ) -> Enricher:
     """The enricher that the daemon has for a source."""
     chosen = settings.output.elasticsearch or settings.output.local
@@ -61,7 +67,9 @@ def enricher_of(
         host=host_name(settings),
         index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
         frame=frame,
+        functions=functions_of(settings),
         clock=clock,
+        choice=choice,
     )
 
 
@@ -136,42 +144,96 @@ class Reread:
         """All lines, in order, and what they became. Raises OSError and Damaged, after what could be read."""
         if not self.identity:
             return
-        source = self._rereader.source
-        lines = LineReader(self.reader, position=0, max_line_bytes=source.max_line_bytes)
+        batches = Batches(
+            reader=self.reader,
+            parser=self._rereader.parser,
+            source=self._rereader.source,
+            path=self.path,
+            identity=self.identity,
+            end=self.size if self.is_plain else None,
+        )
         last_time = ""
-        while (chunk := self._next(lines)) is not None:
-            batch, is_tail = self._batch(lines, chunk)
-            piece, last_time = self._piece(batch, last_time, is_tail=is_tail)
+        for read in batches:
+            piece, last_time = self._piece(read.batch, last_time, is_tail=read.is_tail)
             yield piece
-        tail = lines.tail_chunk()
-        if tail is not None and self._is_within(tail.start):
-            yield self._piece(self._final(tail), last_time, is_tail=True)[0]
 
-    def _next(self, lines: LineReader) -> Chunk | None:
+    def _piece(self, batch: Batch, last_time: str, *, is_tail: bool) -> tuple[Piece, str]:
+        enriched = self._rereader.enricher.enrich(batch, last_time=last_time, done=lambda _: None)
+        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, batch.end, is_tail)
+        return piece, enriched.last_time
+
+
+class Read(NamedTuple):
+    """A batch, and the chunk that it was made of."""
+
+    batch: Batch
+    chunk: Chunk
+    is_tail: bool
+    """The unterminated last line (or group of a container's lines)."""
+
+
+class Batches:
+    """The batches of a file from `position` to its end. Iterating raises OSError and Damaged, after what could be read.
+
+    `end`: where a plain file is taken to end (it may go on growing); None: where its reader ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: ByteReader,
+        parser: Parser,
+        source: SourceSettings,
+        path: str,
+        identity: str,
+        end: int | None,
+        position: int = 0,
+        content: Content | None = None,
+    ) -> None:
+        self._reader = reader
+        self._parser = parser
+        self._source = source
+        self._path = path
+        self._identity = identity
+        self._end = end
+        self._content = content
+        self._lines = LineReader(reader, position=position, max_line_bytes=source.max_line_bytes)
+
+    def __iter__(self) -> Iterator[Read]:
+        while (chunk := self._next()) is not None:
+            yield self._batch(chunk)
+        tail = self._lines.tail_chunk()
+        if tail is not None and self._is_within(tail.start):
+            yield Read(self._final(tail), tail, is_tail=True)
+
+    def _next(self) -> Chunk | None:
+        lines = self._lines
         if not self._is_within(lines.position):
             return None
         while (chunk := lines.next_chunk()) is None and lines.scanned > lines.position:
-            if not self.reader.read(lines.scanned, 1):  # else one turn was not enough for a line that is very long
+            if not self._reader.read(lines.scanned, 1):  # else one turn was not enough for a line that is very long
                 return None
         return chunk
 
     def _is_within(self, position: int) -> bool:
-        return position < self.size or not self.is_plain
+        return self._end is None or position < self._end
 
-    def _batch(self, lines: LineReader, chunk: Chunk) -> tuple[Batch, bool]:
-        """The batch of a chunk, longer where a container's line has many parts; and whether its end is not there."""
-        size = CHUNK_BYTES
-        while (batch := self._parsed(chunk, is_final=size > _GROWN * self._rereader.source.max_line_bytes)) is None:
+    def _batch(self, chunk: Chunk) -> Read:
+        """The batch of a chunk, longer where a container's line has many parts."""
+        lines, size = self._lines, CHUNK_BYTES
+        while (batch := self._parsed(chunk, is_final=size > _GROWN * self._source.max_line_bytes)) is None:
             lines.jump(chunk.start)
             size *= 4
             longer = lines.next_chunk(size=size)
             if longer is None or longer.end <= chunk.end:
                 lines.jump(chunk.end)
-                return self._final(chunk), True
+                return Read(self._final(chunk), chunk, is_tail=True)
             chunk = longer
         if batch.end < chunk.end:
+            chunk.data = chunk.data[: batch.end - chunk.start]
+            chunk.end = batch.end
             lines.jump(batch.end)
-        return batch, False
+        return Read(batch, chunk, is_tail=False)
 
     def _final(self, chunk: Chunk) -> Batch:
         """The batch of a chunk behind which nothing comes."""
@@ -181,19 +243,14 @@ class Reread:
         return batch
 
     def _parsed(self, chunk: Chunk, *, is_final: bool) -> Batch | None:
-        return self._rereader.parser.parse(
+        return self._parser.parse(
             chunk,
-            source=self._rereader.source.name,
-            path=self.path,
-            identity=self.identity,
-            content=None,
+            source=self._source.name,
+            path=self._path,
+            identity=self._identity,
+            content=self._content,
             is_final=is_final,
         )
-
-    def _piece(self, batch: Batch, last_time: str, *, is_tail: bool) -> tuple[Piece, str]:
-        enriched = self._rereader.enricher.enrich(batch, last_time=last_time, done=lambda _: None)
-        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, batch.end, is_tail)
-        return piece, enriched.last_time
 
 
 def lines_of(enriched: Enriched) -> list[Line]:

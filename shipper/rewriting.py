@@ -18,6 +18,7 @@ import msgspec
 from shipper.deadletter import locked
 from shipper.durable import sync_directory
 from shipper.errors import InUseError, StateError
+from shipper.failpoints import failpoint
 from shipper.letters import RETRIED, Letter, records
 
 _COPY_BYTES = 1 << 20
@@ -107,10 +108,12 @@ class Rewriting:
         """Move records to the file of those that were retried, each with some values more. Raises OSError."""
         found = list(raws)
         if found:
+            failpoint("retry.delivered")
             with os.fdopen(_private(self._retried, os.O_WRONLY | os.O_APPEND), "ab") as file:
                 file.write(b"".join(with_changes(raw, changes) for raw, changes in found))
                 file.flush()
                 os.fsync(file.fileno())
+            failpoint("retry.taken_out")
             self._passed += sum(len(raw) for raw, _ in found)
             self._has_changed = True
 
@@ -129,10 +132,12 @@ class Rewriting:
                 self._kept.write(more)
             self._kept.flush()
             os.fsync(self._kept.fileno())
+            failpoint("retry.rewritten")
             if self._kept.tell():
                 self._fresh.replace(self.path)
             else:
                 self.path.unlink()
+            failpoint("retry.replaced")
             sync_directory(self.path.parent)
 
 

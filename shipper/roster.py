@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from shipper.aside import Aside, Why
 from shipper.attach import Attacher, unread
 from shipper.batch import Output
-from shipper.checks import cut_to, is_intact
+from shipper.checks import cut_to, is_intact, what_is_kept
 from shipper.contents import Key, key_of
 from shipper.discover import COMPRESSED, Found, Listing, scan
 from shipper.followed import NEVER, Followed, Replaced
@@ -32,8 +32,10 @@ DIRECTORY_SECONDS = 1.0
 FULL_SCAN_SECONDS = 60.0
 SETTLE_SECONDS = 0.1
 """After an event: a rotation is several renames."""
-SCAN_SHARE = 10
-"""A scan that took a second is not followed by another for so many."""
+SCAN_SHARE = 20
+"""A scan whose listing took a second is not followed by another for so many."""
+FULL_SCAN_SHARE = 600
+"""The same for one that nothing has asked for: events, or the directories' times, tell of changes."""
 TOLD_ONE_BY_ONE = 20
 """More files than that are told in one line when they are found at once."""
 
@@ -57,7 +59,7 @@ class Roster:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`descriptors`: deleted files that the engine before this one held open, this one's from now on."""
+        """`descriptors`: open files of the engine before, to which nothing else leads; this one's from now on."""
         self._sources = {source.name: source for source in sources}
         self._attacher = attacher
         self._records = attacher.records
@@ -80,6 +82,7 @@ class Roster:
             open_files=open_files,
             reads_once=reads_once,
             scan_soon=self.scan_soon,
+            clock=clock,
         )
         self._asides = self._intake.asides
         self._told: dict[str, str] = {}
@@ -105,7 +108,7 @@ class Roster:
             self._scan(now)
         for suspect in self._intake.take_suspects():
             if self.register.has(suspect) and not self._is_intact(suspect):
-                self.truncated(suspect, suspect.sure_size)
+                self.replaced(suspect)
         fresh = self._intake.take_fresh()
         _tell_fresh(fresh)
         return fresh
@@ -123,10 +126,16 @@ class Roster:
     def scan_soon(self) -> None:
         self._scan_at = min(self._scan_at, max(self._monotonic(), self._scan_not_before))
 
+    def scan_now(self) -> None:
+        """With the next `update`, whatever the last scan cost."""
+        self._scan_at = self._scan_not_before = 0.0
+
     def _scan(self, now: float) -> None:
-        self._scan_at = NEVER if self._reads_once else now + FULL_SCAN_SECONDS
         scanned_ns = time.time_ns()
         listing = scan(list(self._sources.values()), own_directories=self._own_directories)
+        took = self._monotonic() - now
+        self._scan_not_before = now + SCAN_SHARE * took
+        self._scan_at = NEVER if self._reads_once else now + max(FULL_SCAN_SECONDS, FULL_SCAN_SHARE * took)
         self._watcher.watch(listing.directories, scanned_ns=scanned_ns)
         self.listing = listing
         self._tell(listing)
@@ -134,7 +143,7 @@ class Roster:
         if self._is_first_scan and self._is_first_start:
             self._intake.first_sizes = {key: found.size for key, found in self._present.items()}
         self._note_listed(listing)
-        for aside in self._asides.drop_others(self._present):
+        for aside in self._asides.drop_others(self._present, away=listing.problems):
             self._lose_aside(aside)
         # what was read before comes first: a copy beside it must not be taken for it
         for key in sorted(self._present, key=self._is_known, reverse=True):
@@ -143,7 +152,6 @@ class Roster:
             self._adopt_deleted()
         self._account_for_missing()
         self._is_first_scan = False
-        self._scan_not_before = now + SCAN_SHARE * (self._monotonic() - now)
 
     def _is_known(self, key: Key) -> bool:
         return self._records.by_key(key) is not None
@@ -168,7 +176,7 @@ class Roster:
         elif aside.found.path != found.path:
             # with what was known of it: another file may have the inode
             aside.found = found._replace(size=aside.found.size, mtime_ns=aside.found.mtime_ns)
-            aside.is_renamed = True
+            aside.is_renamed, aside.was_settled = True, False
 
     def _note_path(self, followed: Followed, found: Found) -> None:
         if followed.path == found.path:
@@ -198,15 +206,14 @@ class Roster:
     # Gone while nobody looked
 
     def _adopt_deleted(self) -> None:
-        """Goes on in deleted files that the engine before this one held open."""
+        """Goes on in files that the engine before this one held open and nothing leads to."""
         for record in self._records.unfinished():
             descriptor = self._descriptors.get(record.key)
             if descriptor is None or record.source not in self._sources:
                 continue
             del self._descriptors[record.key]
-            followed = self._attacher.resume(record, self._sources[record.source], descriptor)
-            followed.is_listed, followed.is_deleted = False, True
-            self._intake.follow(followed, self._monotonic())
+            found = Found(self._sources[record.source], record.path, record.path, *record.key, size=0, mtime_ns=0)
+            self._intake.adopt(found, descriptor, self._monotonic())
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors = {}
@@ -255,23 +262,24 @@ class Roster:
             if not was_open:
                 followed.close()
 
-    def truncated(self, followed: Followed, size: int, kept: int | None = None) -> None:
-        """It had `size` bytes and was emptied in place, or was cut to the first `kept` of them.
+    def replaced(self, followed: Followed) -> None:
+        """Not everything that was read of it stands there any more: it was emptied and perhaps written again, or cut.
 
         Its rest may live on in a copy (copytruncate); the file itself begins anew.
         """
-        key = followed.key
+        size, left, key = followed.sure_size, what_is_kept(followed), followed.key
         log.info("%r was truncated", followed.path)
         now = self._monotonic()
         self._scan(now)  # the copy may have appeared just now
         if not self.register.has(followed):
             return
-        if kept is None:
+        if left is None:
             self.give_up(followed, "truncated", size)
         elif not self._intake.continue_in_copy(followed, self._monotonic()):
-            self._lose_rest(followed, size, "truncated")
-            cut_to(followed, kept)
+            self._lose_rest(followed, size, "truncated", kept=left.likely)
+            cut_to(followed, left)
             self.register.touch(followed)
+            self._intake.go_on(followed)
         if key in self._present and self.register.get(key) is None:
             self._intake.take_up(self._present[key], now)
 
@@ -281,10 +289,10 @@ class Roster:
             self._lose_rest(followed, size, reason)
             self.let_go(followed)
 
-    def _lose_rest(self, followed: Followed, size: int, reason: str) -> None:
-        if followed.is_plain:
-            lost = size - min(followed.nearest, size)
-            self.register.lose(followed.source.name, followed.path, lost, reason)
+    def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
+        end = size if followed.is_plain else followed.farthest
+        lost = end - min(max(followed.nearest, kept), end)
+        self.register.lose(followed.source.name, followed.path, lost, reason)
 
     def _lose_aside(self, aside: Aside) -> None:
         """A file is gone that nothing was read of."""
@@ -344,7 +352,7 @@ class Roster:
         return [*sorted(self.listing.problems.items()), *sorted(self.waiting())]
 
     def release(self) -> dict[Key, int]:
-        """Ends watching and closes all files but the deleted ones, whose descriptors are the caller's then."""
+        """Ends watching and closes all files; those to which nothing else leads stay open, the caller's from now on."""
         self._watcher.close()
         return self.register.release()
 

@@ -44,14 +44,45 @@ _NAMES_WITH_DIGITS: Final = frozenset({
 })
 # fmt: on
 
+_VERSIONS: Final = {digit: chr(int(digit)) for digit in "123456789"}
+"""In forms a character that stands for a digit which stays as it is, of the versions that URLs are known to have."""
+_KEPT_DIGITS: Final = str.maketrans({mark: digit for digit, mark in _VERSIONS.items()})
+_MAX_VERSIONS: Final = 4
 _ZERO_DIGITS: Final = str.maketrans("123456789#", "000000000?")
 _LONG_ID: Final = re.compile(r"/(?![vV])(?=[^/\n]{8})[^/\n%;]*0[^/\n%;]*(?![^/\n])")
 """In joined forms: a segment with a digit that is too long for any name with digits."""
 _AMBIGUOUS_NAMES: Final = frozenset(name.translate(_ZERO_DIGITS) for name in _NAMES_WITH_DIGITS)
 
-Form = str | tuple[str, int, int, str] | None
-"""What is known of all URLs that differ in their digits only: their route; or its parts before and after the one piece
-of the URL that is kept as it is (`v1`); or None where each URL must be looked at."""
+MAX_PIECES: Final = 16
+
+
+class _Pieces:
+    """What is known of all URLs that differ in their digits only, where some digits matter (`v1`): their routes by the
+    text of those segments. `spans` are these in URLs of the form, `numbers` their places between slashes."""
+
+    __slots__ = ("numbers", "routes", "spans")
+
+    def __init__(self, form: str, spans: Sequence[tuple[int, int]]) -> None:
+        self.spans = spans
+        self.numbers = [form.count("/", 0, start) for start, _ in spans]
+        self.routes: dict[str, str] = {}
+
+    def of_form(self, url: str) -> str:
+        """The text that decides, of a URL of the form."""
+        if len(self.spans) == 1:
+            start, end = self.spans[0]
+            return url[start:end]
+        return "/".join([url[start:end] for start, end in self.spans])
+
+    def of_other(self, url: str) -> str:
+        """The same of a URL whose other segments may be of any length."""
+        segments = url.split("/")
+        return "/".join([segments[number] for number in self.numbers])
+
+
+Form = str | _Pieces | None
+"""What is known of all URLs that differ in their digits only: their route; or by which digits to find it; or None where
+each URL must be looked at."""
 
 
 def _path_route(segments: Sequence[str]) -> str:
@@ -113,7 +144,9 @@ class Router:
         self._patterns = patterns or RoutePatterns(())
         self._is_complete = is_complete and bool(self._patterns)
         self._plain: dict[str, str] = {}
-        self._other: dict[str, Form] = {}
+        self._other: dict[str, _Pieces | None] = {}
+        self._versions: list[str] = []
+        """Digits of versions that were met (`/v1/`): so that these need no looking at, and only for that."""
         self._once: set[str] = set()
         self._names: dict[str, str] = {}
 
@@ -146,6 +179,10 @@ class Router:
             return self._mixed_routes(urls)
         if not joined.isascii() or len(joined) > _MAX_JOINED_CHARACTERS:
             return self._mixed_routes(urls)
+        if any(mark in joined for mark in _VERSIONS.values()):
+            return self._mixed_routes(urls)
+        for version in self._versions:
+            joined = joined.replace(f"/v{version}/", f"/v{_VERSIONS[version]}/")
         forms = joined.translate(_ZERO_DIGITS).split("\n")
         if len(forms) != len(urls):
             return self._mixed_routes(urls)
@@ -165,23 +202,27 @@ class Router:
             unknown = [number for number in unknown if found[number] is None]
         if not unknown:
             return
-        if self._patterns.looks_into_segments:
+        if self._patterns.looks_into_ids:
             for number in unknown:
                 found[number] = self._path_route(urls[number][: len(forms[number])])
                 self._met(forms[number])
             return
         lines = "\n".join([forms[number] for number in unknown])
         for number, short in zip(unknown, _LONG_ID.sub("/0", lines).split("\n"), strict=True):
+            url = urls[number][: len(forms[number])]
             known = self._plain.get(short)
-            if known is None or len(forms[number]) > MAX_URL_CHARACTERS:
-                known = self._path_route(urls[number][: len(forms[number])])
+            pieces = self._other.get(short) if known is None and len(url) <= MAX_URL_CHARACTERS else None
+            if pieces is not None:
+                known = self._route_by(pieces, pieces.of_other(url), url)
+            elif known is None or len(url) > MAX_URL_CHARACTERS:
+                known = self._path_route(url)
                 self._met(short)
             found[number] = known
         self._met(forms[unknown[0]])  # one is enough: forms that come often are soon met again
 
     def _mixed_routes(self, urls: Sequence[Any]) -> list[Any]:
         is_plain = [
-            url.__class__ is str and len(url) <= MAX_URL_CHARACTERS and url.isascii() and "\n" not in url
+            url.__class__ is str and len(url) <= MAX_URL_CHARACTERS and url.isascii() and url.isprintable()
             for url in urls
         ]
         plain = [url for url, is_one in zip(urls, is_plain, strict=True) if is_one]
@@ -191,10 +232,24 @@ class Router:
 
     def _other_route(self, form: str, url: str) -> str | None:
         known = self._other.get(form, False)
-        if known.__class__ is tuple:
-            before, start, end, after = known
-            return f"{before}{url[start:end]}{after}"
+        if isinstance(known, _Pieces):
+            return self._route_by(known, known.of_form(url), url[: len(form)])
         return self._path_route(url[: len(form)]) if known is None else None
+
+    def _route_by(self, pieces: _Pieces, text: str, url: str) -> str:
+        """The route of a URL whose deciding segments have this text."""
+        found = pieces.routes.get(text)
+        if found is None:
+            found = self._path_route(url)
+            if len(pieces.routes) < MAX_PIECES:
+                pieces.routes[text] = found
+            self._note_version(text)
+        return found
+
+    def _note_version(self, text: str) -> None:
+        is_version = len(text) == 2 and text[0] == "v" and text[1] in _VERSIONS
+        if is_version and text[1] not in self._versions and len(self._versions) < _MAX_VERSIONS:
+            self._versions.append(text[1])
 
     def _met(self, form: str) -> None:
         """Learns a form that is met again; forms with hex or random letters in them never are."""
@@ -233,46 +288,32 @@ class Router:
         if len(self._plain) + len(self._other) >= MAX_FORMS:
             self._plain.clear()
             self._other.clear()
-        if known.__class__ is str:
+        if isinstance(known, str):
             self._plain[form] = known
-        elif known is not False:
-            self._other[form] = known  # type: ignore[assignment]
+        elif not isinstance(known, bool):
+            self._other[form] = known
 
     def _form_of(self, form: str) -> Form | bool:
         """What holds for every URL that becomes `form` when its digits become 0 (which changes no length); False where
         random letters make it a form that hardly comes again."""
-        kept: list[tuple[int, int, int]] = []
-        segments: list[str] = []
         spans = list(_spans(form))
-        if self._patterns and not self._has_one_route(texts := [form[start:end] for start, end in spans]):
+        deciding = [(start, end) for start, end in spans if self._do_digits_decide(form[start:end])]
+        form = form.translate(_KEPT_DIGITS)
+        texts = [form[start:end] for start, end in spans]
+        if self._patterns.has_digits_in_parts or any("%" in text for text in texts):
             return None
-        if self._patterns:
+        if self._patterns and not deciding:
             known = self._patterns.match([text for text in texts if text])
             if known is not None or self._is_complete:
                 return known or UNMATCHED
-        for start, end in spans:
-            segment = form[start:end]
-            if "%" in segment or segment.lower() in _AMBIGUOUS_NAMES:
-                return None
-            named = _segment_route(segment)
-            has_digit = _DIGIT.search(segment)
-            if named is ID and not has_digit:
-                return False
-            if named is not ID and has_digit:
-                kept.append((start, end, len(segments)))
-            segments.append(named)
-        if not kept or kept[0][2] >= MAX_SEGMENTS:
-            return _path_route(segments)
-        if len(kept) > 1:
-            return None
-        start, end, number = kept[0]
-        segments[number] = "\n"  # stands in no form
-        before, _, after = _path_route(segments).partition("\n")
-        return before, start, end, after
+        segments = [_segment_route(text) for text in texts]
+        if any(named is ID and not _DIGIT.search(text) for named, text in zip(segments, texts, strict=True)):
+            return False
+        return _Pieces(form, deciding) if deciding else _path_route(segments)
 
-    def _has_one_route(self, texts: Sequence[str]) -> bool:
-        """Whether the patterns fit all URLs of a form or none of them."""
-        patterns = self._patterns
-        return not patterns.has_digits_in_parts and not any(
-            "%" in text or text in patterns.texts_with_digits for text in texts
-        )
+    def _do_digits_decide(self, text: str) -> bool:
+        """Whether URLs with this segment, but for its digits, can have different routes."""
+        if not _DIGIT.search(text):
+            return False
+        is_text = text in self._patterns.texts_with_digits or text.lower() in _AMBIGUOUS_NAMES
+        return is_text or _segment_route(text) is not ID

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 MAX_SEGMENTS: Final = 10
+ID_CHARACTERS: Final = 8
+"""A segment with a digit that is as long as that is an id, unless a pattern has it."""
 _PARAMETER: Final = re.compile(r":[A-Za-z_][A-Za-z0-9_-]*|\{[^{}/]+\}")
 _BRACED: Final = re.compile(r"\{([^{}/]+)\}")
 _TEXT: Final = re.compile(r"[^:{}*;?#][^{}*;?#]*")
@@ -77,9 +79,9 @@ class RoutePatterns:
         self.routes: set[str] = set()
         """What they give: each pattern as it is shown."""
         self.texts_with_digits: set[str] = set()
-        """Texts of segments that have digits, these made 0: URLs with such segments must be looked at one by one."""
-        self.looks_into_segments = False
-        """Whether a segment that is no name may have to be looked at closely."""
+        """Texts of segments that have digits, these made 0: the route of URLs with such segments depends on which."""
+        self.looks_into_ids = False
+        """Whether the route may depend on what stands in a segment that is long and has digits."""
         self.has_digits_in_parts = False
         for pattern in patterns:
             self._add(parse_pattern(pattern))
@@ -107,9 +109,9 @@ class RoutePatterns:
         if len(segment.parts) == 1:
             if _DIGIT.search(segment.text):
                 self.texts_with_digits.add(segment.text.translate(ZERO_DIGITS))
-                self.looks_into_segments = True
+                self.looks_into_ids |= len(segment.text) >= ID_CHARACTERS
             return node.texts.setdefault(segment.text, _Node())
-        self.looks_into_segments = True
+        self.looks_into_ids = True
         self.has_digits_in_parts |= any(map(_DIGIT.search, segment.parts))
         pattern = re.compile(".+?".join(map(re.escape, segment.parts)), re.DOTALL)
         known = next((below for other, below in node.mixed if other.pattern == pattern.pattern), None)

@@ -263,5 +263,8 @@ class Settings(Config, frozen=True, kw_only=True):
     identity_key_file: FilePath = ""
     output: OutputSettings = OutputSettings(local=LocalSettings())  # exactly one of the two
     metrics: MetricsSettings = MetricsSettings()  # page, exposition and rules
+    # disk space that deleted files may hold that are kept open until they have been delivered; beyond it the oldest are
+    # given up, counted as lost and said; 0: no limit
+    held_deleted_bytes: Annotated[int, Kind.SIZE, Within(0, (1 << 63) - 1)] = 1 << 30
     # how long a stop goes on delivering (`--drain`)
     drain_seconds: Annotated[float, Kind.DURATION, Within(0, 86400)] = 5.0

@@ -24,7 +24,7 @@ from shipper.errors import InUseError, StateError
 from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -36,10 +36,20 @@ CREATE TABLE files (
 );
 CREATE TABLE series (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+_MIGRATIONS: Final = {1: "ALTER TABLE files ADD COLUMN is_renamed INTEGER NOT NULL DEFAULT 0"}
+"""What makes the next version of each older one. A newer one is set aside as damage is: to go back to an earlier
+release must not stop shipping."""
 _COLUMNS = (
     "id, source, path, device, inode, identity, size, mtime_ns, observed, observed_from, shipped, shipped_from, "
     "last_time, tail_start, marks, is_gone, seen_at, is_renamed"
 )
+
+_REPLACE = f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})"  # noqa: S608 - our own constants
+_UPDATE = (
+    "UPDATE files SET size = ?, mtime_ns = ?, observed = ?, shipped = ?, last_time = ?, marks = ?, seen_at = ? "
+    "WHERE id = ?"
+)
+"""What changes as a file is read on: half the cost of the whole row."""
 
 _HEADER_BYTES = 100
 
@@ -117,6 +127,7 @@ class State:
         self._lock = lock
         self._is_first_start = is_first_start
         self._clock = clock
+        self._standing: dict[int, int] = {}  # of each row that was written: the hash of what `_UPDATE` leaves alone
         self.path = path
 
     def load(self) -> Snapshot:
@@ -125,13 +136,14 @@ class State:
     def commit(self, commit: Commit) -> None:
         """Makes `commit` durable, whole or not at all. Raises StateError, after which it can be repeated."""
         connection = self._connection
+        standing = {record.id: _standing(record) for record in commit.files}
+        whole = [_row(record) for record in commit.files if self._standing.get(record.id) != standing[record.id]]
+        moved = [_moved_row(record) for record in commit.files if self._standing.get(record.id) == standing[record.id]]
         try:
             failpoint("state.before_commit")
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})",  # noqa: S608 - our own constants  # nosec B608
-                map(_row, commit.files),
-            )
+            connection.executemany(_REPLACE, whole)
+            connection.executemany(_UPDATE, moved)
             connection.executemany("DELETE FROM files WHERE id = ?", [(id_,) for id_ in commit.forgotten])
             _write_series(connection, commit.series)
             if self._is_first_start:
@@ -143,6 +155,9 @@ class State:
                 connection.rollback()
             raise StateError(f"cannot write {self.path}: {error}") from error
         self._is_first_start = False
+        self._standing |= standing
+        for id_ in commit.forgotten:
+            self._standing.pop(id_, None)
         failpoint("state.after_commit")
 
     def close(self) -> None:
@@ -165,7 +180,7 @@ def _row(record: FileRecord) -> tuple[object, ...]:
         _signed(record.inode),
         record.identity,
         record.size,
-        max(-_HALF, min(record.mtime_ns, _HALF - 1)),  # a file may claim to be of the year 2400
+        _bounded(record.mtime_ns),
         record.observed,
         record.observed_from,
         record.shipped,
@@ -176,6 +191,37 @@ def _row(record: FileRecord) -> tuple[object, ...]:
         record.is_gone,
         record.seen_at,
         record.is_renamed,
+    )
+
+
+def _standing(record: FileRecord) -> int:
+    """Says whether a row differs in more than how far its file was read."""
+    return hash(
+        (
+            record.source,
+            record.path,
+            record.device,
+            record.inode,
+            record.identity,
+            record.observed_from,
+            record.shipped_from,
+            record.tail_start,
+            record.is_gone,
+            record.is_renamed,
+        )
+    )
+
+
+def _moved_row(record: FileRecord) -> tuple[object, ...]:
+    return (
+        record.size,
+        _bounded(record.mtime_ns),
+        record.observed,
+        record.shipped,
+        record.last_time,
+        pack_marks(record.marks),
+        record.seen_at,
+        record.id,
     )
 
 
@@ -197,6 +243,11 @@ def _record(row: Sequence[Any]) -> FileRecord:
 _FIXED_TYPES = (str, bytes, bytes, str, int, int, int, int, int, int, str)
 _ROW_TYPES = ((*_FIXED_TYPES, int), (*_FIXED_TYPES, type(None)))
 _HALF = 1 << 63
+
+
+def _bounded(mtime_ns: int) -> int:
+    """A file may claim to be of the year 2400."""
+    return max(-_HALF, min(mtime_ns, _HALF - 1))
 
 
 def _signed(number: int) -> int:
@@ -261,6 +312,7 @@ def _open_or_set_aside(path: Path, clock: Callable[[], float]) -> sqlite3.Connec
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+                failpoint("state.half_set_aside")
         return _connect(path)
 
 
@@ -271,7 +323,7 @@ def _free_name(path: Path) -> Path:
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Whether another file would help. (A full disk, a lock or a permission are operational errors.)"""
-    words = ("malformed", "not a database", "corrupt", "no such table", "no such column", "Could not decode")
+    words = ("malformed", "not a database", "corrupt", "no such", "duplicate column", "Could not decode")
     return not isinstance(error, sqlite3.OperationalError) or any(word in str(error) for word in words)
 
 
@@ -284,18 +336,32 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version != (SCHEMA_VERSION if tables else 0):
+        if version not in ((*_MIGRATIONS, SCHEMA_VERSION) if tables else (0,)):
             raise sqlite3.DatabaseError(f"its version is {version}, this program knows {SCHEMA_VERSION}")
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-512"):
             connection.execute(f"PRAGMA {pragma}")
-        if tables:
-            _check(connection)
-        else:
-            connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")
+        if not tables:
+            _change(connection, _SCHEMA, "state.in_creation")
+        elif version != SCHEMA_VERSION:
+            _migrate(connection, version)
+        _check(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    _check_integrity(connection)
+    _change(connection, ";".join(_MIGRATIONS[each] for each in range(version, SCHEMA_VERSION)), "state.in_migration")
+    log.info("the state of an earlier release (schema %d) was taken over", version)
+
+
+def _change(connection: sqlite3.Connection, statements: str, place: str) -> None:
+    """Makes the present schema, whole or not at all."""
+    connection.executescript(f"BEGIN IMMEDIATE;{statements};PRAGMA user_version={SCHEMA_VERSION}")
+    failpoint(place)
+    connection.execute("COMMIT")
 
 
 def _refuse_remains(path: Path) -> None:
@@ -309,11 +375,15 @@ def _refuse_remains(path: Path) -> None:
 
 def _check(connection: sqlite3.Connection) -> None:
     """Raises sqlite3.DatabaseError if the state cannot be read from end to end."""
-    answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if answer != "ok":
-        raise sqlite3.DatabaseError(answer)
+    _check_integrity(connection)
     connection.execute("SELECT key, value FROM meta").fetchall()
     try:
         _read(connection)
     except (TypeError, ValueError) as error:
         raise sqlite3.DatabaseError(str(error)) from error
+
+
+def _check_integrity(connection: sqlite3.Connection) -> None:
+    answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if answer != "ok":
+        raise sqlite3.DatabaseError(answer)

@@ -6,7 +6,7 @@ Reads what the pipeline's thread owns without a lock: single values, from copies
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -155,6 +155,7 @@ def _source(name: str, files: Iterable[Followed], telemetry: Telemetry) -> dict[
         "bytes": _sum(telemetry.bytes, source=name),
         "lag_bytes": {cursor: lag_bytes(own, cursor) for cursor in CURSORS},
         "lag_seconds": {cursor: round(lag_seconds(own, cursor), 1) for cursor in CURSORS},
+        "lost_bytes": _by_label(telemetry.unread_lost_bytes, "reason", source=name),
     }
 
 
@@ -181,9 +182,16 @@ def _state(followed: Followed) -> str:
 
 
 def _sum(metric: Any, **labels: str) -> int:
-    total = 0.0
+    return sum(int(sample.value) for sample in _totals(metric, labels))
+
+
+def _by_label(metric: Any, name: str, **labels: str) -> dict[str, int]:
+    """What was counted, by the value of one label."""
+    return {sample.labels[name]: int(sample.value) for sample in _totals(metric, labels)}
+
+
+def _totals(metric: Any, labels: Mapping[str, str]) -> Iterator[Any]:
     for family in metric.collect():
         for sample in family.samples:
             if sample.name.endswith("_total") and labels.items() <= sample.labels.items():
-                total += sample.value
-    return int(total)
+                yield sample

@@ -51,9 +51,6 @@ class ByteReader(Protocol):
     def read(self, position: int, size: int) -> bytes:
         """At most `size` bytes from `position`; b"" at the present end. Raises OSError, and Damaged at the damage."""
 
-    def behind_hole(self, position: int) -> int:
-        """Where data begins at or behind a position that may lie in a hole, as copytruncate makes. Raises OSError."""
-
     @property
     def damage(self) -> str:
         """What is wrong behind the bytes that can be read; '' if nothing is."""
@@ -81,6 +78,7 @@ class PlainReader:
         return os.pread(self._descriptor, size, position)
 
     def behind_hole(self, position: int) -> int:
+        """Where data begins at or behind a position that may lie in a hole, as copytruncate makes. Raises OSError."""
         try:
             return os.lseek(self._descriptor, position, os.SEEK_DATA)
         except OSError as error:
@@ -108,7 +106,7 @@ class CompressedReader:
 
     def _rewind(self) -> None:
         self._stream: Any = None
-        self._compressed_position = 0
+        self.compressed_position = 0  # behind what was read of the file
         self._pending = b""  # compressed bytes that were read and not fed
         self._ready = bytearray()  # decompressed bytes that nobody has asked for yet
         self.position = 0  # of the first byte of _ready
@@ -128,10 +126,6 @@ class CompressedReader:
             return b""
         return bytes(memoryview(self._ready)[:size])
 
-    @staticmethod
-    def behind_hole(position: int) -> int:
-        return position
-
     def _drop(self, position: int) -> None:
         """Forgets what stands before `position`, as far as it has been decompressed."""
         count = min(position - self.position, len(self._ready))
@@ -143,7 +137,7 @@ class CompressedReader:
         """Decompresses a piece; False if there is none now."""
         if self.damage or self._is_over:
             return False
-        if not self._pending:
+        if not self._pending and getattr(self._stream, "needs_input", True):  # bz2, lzma keep what is left
             self._fill()
         if self._stream is None and not self._start_member():
             return False
@@ -157,14 +151,14 @@ class CompressedReader:
             self._pending = self._stream.unused_data
             self._stream = None
             self.is_complete = True
-        return bool(piece or fed)
+        return bool(piece or fed or self._stream is None)
 
     def _approach_damage(self, message: str, fed_bytes: int) -> bool:
         """An error takes with it what its piece would have given before: so once more, and there in single bytes."""
         if self._careful_from is not None:
             self.damage = message
             return False
-        careful_from = self._compressed_position - fed_bytes
+        careful_from = self.compressed_position - fed_bytes
         self._rewind()
         self._careful_from = careful_from
         return True
@@ -172,10 +166,13 @@ class CompressedReader:
     def _fill(self) -> None:
         size = self._codec.piece_bytes
         if self._careful_from is not None:
-            size = min(size, max(1, self._careful_from - self._compressed_position))
-        more = os.pread(self._descriptor, size, self._compressed_position)
-        self._compressed_position += len(more)
+            size = min(size, max(1, self._careful_from - self.compressed_position))
+        more = self._raw(size, self.compressed_position)
+        self.compressed_position += len(more)
         self._pending += more
+
+    def _raw(self, size: int, position: int) -> bytes:
+        return os.pread(self._descriptor, size, position)
 
     def _start_member(self) -> bool:
         """Begins the next member. NULs between members are passed over; other bytes end the stream, as for gzip."""
@@ -370,7 +367,8 @@ def first_line(reader: ByteReader, *, is_final: bool = False) -> bytes | None:
         blank_bytes = 0 if text.strip() else blank_bytes + len(data)
         if blank_bytes > MAX_BLANK_BYTES:
             raise EndlessError(f"begins with more than {MAX_BLANK_BYTES >> 20} MiB without a line")
-        position = position if text else reader.behind_hole(position)
+        if not text and isinstance(reader, PlainReader):
+            position = reader.behind_hole(position)
 
 
 def _lines_of(text: bytes, data: bytes) -> tuple[list[bytes], bytes]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shipper.config.decode import absolute_glob
-from shipper.discover import Found, Listing, directory_matcher, has_wildcard, name_matcher, scan
+from shipper.discover import ARCHIVES, Found, Listing, directory_matcher, has_wildcard, name_matcher, scan
 from shipper.errors import ConfigError
+from shipper.identity import without_compression
 from shipper.settings import Settings, SourceSettings
 
 Key = tuple[int, int]
@@ -32,24 +33,34 @@ class Targets:
 
 
 def targets(
-    settings: Settings, paths: Sequence[str], *, own_directories: Sequence[str], directory: Path, source_name: str = ""
+    settings: Settings,
+    paths: Sequence[str],
+    *,
+    own_directories: Sequence[str],
+    directory: Path,
+    source_name: str = "",
+    archived: bool = False,
 ) -> Targets:
     """The files of `paths` (relative ones are from `directory`), or all that are followed if there are none.
+
+    `archived`: also what only `replay` reads.
 
     Raises ConfigError for a source that does not exist, and for a file that belongs to none.
     """
     sources = {source.name: source for source in settings.sources}
     if source_name and source_name not in sources:
         raise ConfigError([f"--source: there is no source {source_name!r}; there are {', '.join(sources)}"])
-    followed = scan(settings.sources, own_directories=own_directories)
+    followed = scan(settings.sources, own_directories=own_directories, archived=archived)
     typed = followed
     if paths:
         patterns = tuple(absolute_glob(path, directory) for path in paths)
-        typed = scan([SourceSettings(name="", paths=patterns)], own_directories=own_directories)
-    return _matched(settings, typed, followed, sources.get(source_name))
+        typed = scan([SourceSettings(name="", paths=patterns)], own_directories=own_directories, archived=archived)
+    return _matched(settings, typed, followed, sources.get(source_name), archived=archived)
 
 
-def _matched(settings: Settings, typed: Listing, followed: Listing, named: SourceSettings | None) -> Targets:
+def _matched(
+    settings: Settings, typed: Listing, followed: Listing, named: SourceSettings | None, *, archived: bool
+) -> Targets:
     known = {(found.device, found.inode): found for found in followed.files}
     result = Targets(followed=set(known), problems=dict(typed.problems))
     homeless = []
@@ -59,7 +70,9 @@ def _matched(settings: Settings, typed: Listing, followed: Listing, named: Sourc
             left_out[found.path] = followed.left_out[found.path]
             continue
         own = known.get((found.device, found.inode))
-        source = named or (own.source if own is not None else None) or _by_name(settings.sources, found.path)
+        source = named or (own.source if own is not None else None) or source_by_name(settings.sources, found.path)
+        if source is None and archived:
+            source = _by_archived_name(settings.sources, found.path)
         if source is None:
             homeless.append(found.path)
         else:
@@ -77,7 +90,12 @@ def _matched(settings: Settings, typed: Listing, followed: Listing, named: Sourc
     return result
 
 
-def _by_name(sources: Sequence[SourceSettings], path: str) -> SourceSettings | None:
+def _by_archived_name(sources: Sequence[SourceSettings], path: str) -> SourceSettings | None:
+    """The source of a log that was compressed since; of an archive any, because each of its logs has its own."""
+    return sources[0] if path.endswith(ARCHIVES) else source_by_name(sources, without_compression(path))
+
+
+def source_by_name(sources: Sequence[SourceSettings], path: str) -> SourceSettings | None:
     """The only source, or the first of which a pattern's last part matches the file's name."""
     if len(sources) == 1:
         return sources[0]

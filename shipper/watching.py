@@ -61,9 +61,9 @@ class Watcher:
 
     def start(self) -> None:
         """Begins to receive events, where the system gives any."""
-        observer = Observer()
-        observer.name = "watcher"
         try:
+            observer = Observer()  # takes an inotify instance, of which a user has 128
+            observer.name = "watcher"
             observer.start()
         except OSError as error:
             log.warning("no events for directories (%s); they are looked at every second instead", error)

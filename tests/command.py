@@ -38,10 +38,18 @@ def run_to_end(
 class Running:
     """A `shipper run` that goes on, listening on a free port unless told otherwise."""
 
-    def __init__(self, *arguments: str | Path, directory: Path, is_ready: bool = True, **environ: str) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        directory: Path,
+        is_ready: bool = True,
+        within: Sequence[str] = (),
+        **environ: str,
+    ) -> None:
+        """`within`: a command that runs the one behind it under some limit (`prlimit`, `setpriv`, `unshare`)."""
         listen = () if "--listen" in arguments else ("--listen", "127.0.0.1:0")
         self._process = Process(
-            [*SHIPPER, "run", *arguments, *listen], log=directory / "shipper.log", env=environ, cwd=directory
+            [*within, *SHIPPER, "run", *arguments, *listen], log=directory / "shipper.log", env=environ, cwd=directory
         )
         self._url = ""
         if is_ready:
@@ -60,6 +68,11 @@ class Running:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status; None while it runs."""
+        return self._process.returncode
 
     @property
     def has_ended(self) -> bool:
@@ -87,9 +100,18 @@ class Running:
             return bool(condition())
 
         try:
-            wait_until(is_so, what=what, timeout_seconds=timeout_seconds)
+            wait_until(is_so, what=what, timeout_seconds=timeout_seconds, poll_seconds=0.05)
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.log[-6000:]}") from None
+
+    def wait_for_end_or(self, condition: Any, *, timeout_seconds: float = 60.0) -> None:
+        """Wait until it has ended, or `condition()`."""
+        wait_until(
+            lambda: self._process.returncode is not None or bool(condition()),
+            what="the end of the process, or what was waited for",
+            timeout_seconds=timeout_seconds,
+            poll_seconds=0.05,
+        )
 
     def wait_ready(self) -> None:
         self.wait_for(lambda: self.get("/readyz")[0] == 200, "readiness")
@@ -117,6 +139,10 @@ class Running:
 
     def signal(self, number: int) -> None:
         self._process.signal(number)
+
+    def wait(self, *, timeout_seconds: float) -> int:
+        """The exit status, once it has ended by itself."""
+        return self._process.wait(timeout_seconds=timeout_seconds)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""

@@ -28,6 +28,7 @@ from shipper.elastic.spool import MAX_BYTES, Spool
 from shipper.elastic.transport import Cluster
 from shipper.elastic.triage import alone
 from shipper.elastic.unspool import SpoolRunner
+from shipper.errors import OutputError
 from shipper.settings import ElasticsearchSettings
 from shipper.telemetry import Telemetry
 
@@ -132,8 +133,11 @@ class ElasticsearchOutput:
     # The Output
 
     def start(self) -> None:
-        """Start the threads; the server may be down. Raises OSError if the spool of an earlier run cannot be listed."""
-        self._spool.open()
+        """Start the threads; the server may be down. Raises OutputError if an earlier run's spool cannot be used."""
+        try:
+            self._spool.open()
+        except OSError as error:
+            raise OutputError(f"the spool cannot be used: {error}") from error
         for thread in (*self._senders, self._spool_thread):
             thread.start()
 
@@ -148,6 +152,9 @@ class ElasticsearchOutput:
     def flush(self) -> None:
         """Send what was gathered without waiting for more."""
         self._queue.flush()
+
+    def forget(self, content: Content, position: int) -> None:
+        """Nothing is known of it in advance."""
 
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:  # noqa: ARG002  a server tells nothing in advance
         """Nothing: a server says by 409 what it has."""

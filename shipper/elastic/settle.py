@@ -46,6 +46,7 @@ class Counts:
         self._documents = cache(telemetry.documents.labels)
         self._unexpected_conflicts = telemetry.unexpected_conflicts
         self._monotonic = monotonic
+        self._lock = threading.Lock()  # guards the results of all documents
         self.accepted_at = 0.0
         """When the server last took a document, or said that it has it."""
 
@@ -56,18 +57,27 @@ class Counts:
             self.accepted_at = self._monotonic()
         if judged.created:
             self._documents(source, "created").inc(judged.created)
+            self._note(part, "created", judged.created)
         if judged.duplicates:
             self._documents(source, "duplicate").inc(judged.duplicates)
+            self._note(part, "duplicate", judged.duplicates)
             if not part.may_be_applied:
                 self._unexpected_conflicts.inc(judged.duplicates)
 
     def single(self, done: Delivered) -> None:
         """Count a document that was sent on its own."""
         self._documents(done.item.source, done.result).inc()
+        if done.item.origin is not None:
+            self._note(done.item.origin, done.result, 1)
         if done.result == "duplicate" and not done.item.may_be_applied:
             self._unexpected_conflicts.inc()
         if done.result in ("created", "duplicate"):
             self.accepted_at = self._monotonic()
+
+    def _note(self, part: Pending, result: str, count: int) -> None:
+        results = part.documents.results
+        with self._lock:
+            results[result] = results.get(result, 0) + count
 
 
 class Settler:
@@ -220,6 +230,7 @@ class Settler:
             for pending in pendings:
                 pending.documents.done(pending.documents)
         self._queue.forget(pendings)
+        failpoint("elastic.finished")
 
 
 def _answer(results: Results, position: int) -> tuple[int, ItemError | None]:

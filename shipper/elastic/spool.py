@@ -168,11 +168,13 @@ class Spool:
 
     def replace(self, segment: Segment, items: Sequence[Item]) -> None:
         """Keep only these of a file that `oldest` returned; raise OSError with the file as it was."""
+        failpoint("spool.delivered")
         text = b"".join(record_of(item) for item in items)
         if text:
             _write_anew(segment.path, text)
         else:
             segment.path.unlink()
+        failpoint("spool.replaced")
         sync_directory(self._directory)
         if items:
             with self._lock:
@@ -191,8 +193,9 @@ class Spool:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(segment.path, flags, 0o600)
         try:
-            failpoint("spool.write")
+            failpoint("spool.before_write")
             write_all(descriptor, b"".join(records))
+            failpoint("spool.after_write")
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, segment.size)
@@ -204,6 +207,7 @@ class Spool:
             self._segments.setdefault(segment.index, []).append(segment)
         segment.size += sum(map(len, records))
         segment.count += len(records)
+        failpoint("spool.after_sync")
 
 
 def takewhile_size(records: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
@@ -235,4 +239,5 @@ def _write_anew(path: Path, text: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    failpoint("spool.rewritten")
     temporary.replace(path)

@@ -32,6 +32,10 @@ class Coverage(NamedTuple):
         kept = [mark for at, mark in known.items() if at in ends or at & (at - 1) == 0]
         return Coverage(ranges, tuple(sorted(kept)))
 
+    def before(self, end: int) -> Coverage:
+        """The same without what lies at `end` or behind it."""
+        return Coverage(tuple(clipped(self.ranges, end)), tuple(mark for mark in self.marks if mark.position <= end))
+
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """The same offsets as ascending ranges that neither overlap nor touch."""
@@ -67,6 +71,16 @@ def agreeing(records: Iterable[Record], content: Content) -> list[Record]:
     return sorted(found, key=_farthest)
 
 
+def is_of(record: Record, content: Content) -> bool:
+    """Whether a record is of this content: it has all of its marks, also the last. (Of the content that speaks for the
+    record, those that lie within it: it may be read from its beginning again.)
+    """
+    marks = record.coverage.marks
+    if not marks or not content.has(marks):
+        return False
+    return record.content is content or content.has(marks[-1:]) is True
+
+
 def equal_until(record: Record, content: Content) -> int:
     """How far a content is known to begin like a record that does not agree with it: at least with its first line.
 
@@ -100,18 +114,44 @@ class Contents:
         self._load = load
         self._new = new
         self._records: dict[str, list[Record]] = {}
+        self._doubts: set[tuple[int, Ranges]] = set()
+        self._told: set[tuple[int, Ranges]] = set()
 
     def covered(self, content: Content) -> Ranges:
-        """Offsets of this content that are there: all that agreeing records have, of others what begins equally."""
-        records = self._of(content.identity)
-        found = agreeing(records, content)
-        pieces = [piece for record in found for piece in record.coverage.ranges]
-        for record in records:
-            if record not in found:
-                pieces += clipped(record.coverage.ranges, equal_until(record, content))
-                if record.content is content:
-                    record.content = None
+        """Offsets of this content that are there: all that its records have, of others what begins equally.
+
+        Where another content shares more with it than the first line, `has_doubt` says so afterwards.
+        """
+        pieces: list[tuple[int, int]] = []
+        for record in self._of(content.identity):
+            if is_of(record, content):
+                pieces += record.coverage.ranges
+                continue
+            if record.content is content:
+                record.content = None
+            shared = equal_until(record, content)
+            pieces += clipped(record.coverage.ranges, shared)
+            if shared > 1 and any(end > shared for _, end in record.coverage.ranges):
+                self._doubts.add((record.key, record.coverage.ranges))
         return merged(pieces)
+
+    def has_doubt(self) -> bool:
+        """Whether since the last call a content was asked for of which more may be there than `covered` has said."""
+        is_new = not self._doubts <= self._told
+        self._told |= self._doubts
+        self._doubts.clear()
+        return is_new
+
+    def forget(self, content: Content, position: int) -> list[tuple[Record, Coverage]]:
+        """What this content had from `position` on is no more; returns what is to be committed of it at once."""
+        records = self._of(content.identity)
+        own = [record for record in records if record.content is content]  # it may have grown behind the cut by now
+        agreed = agreeing(records, content)
+        for record in own or agreed:
+            record.coverage = record.coverage.before(position)
+            if record.committed is not None:
+                record.committed = record.committed.before(position)
+        return [(record, record.committed) for record in own or agreed if record.committed is not None]
 
     def extend(self, content: Content, start: int, end: int) -> Record:
         """The content's record, with `[start, end)` in its coverage; a new one if none agrees."""
@@ -124,7 +164,7 @@ class Contents:
         for record in records:
             if record.content is content:
                 return record
-        if found := agreeing(records, content):
+        if found := [record for record in agreeing(records, content) if is_of(record, content)]:
             record = found[-1]
         else:
             record = self._new(content.identity)

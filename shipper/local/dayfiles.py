@@ -227,6 +227,7 @@ class DayFiles:
         row = FileRow(name, index_name)
         self._ledger.commit(files=[row], gone=self.gone())
         self._gone.clear()
+        failpoint("local.created")
         try:
             descriptor = self._open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
@@ -261,10 +262,12 @@ class DayFiles:
         if doomed:
             self._ledger.commit(files=doomed)
             self.committed(doomed, ())
+            failpoint("local.doomed")
         for row in [row for row in self._rows.values() if row.is_doomed]:
             self._delete(row)
         if gone := self.gone():
             os.fsync(self._folder)
+            failpoint("local.deleted")
             self._ledger.commit(gone=gone)
             self.committed((), gone)
 

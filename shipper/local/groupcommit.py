@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from shipper.batch import DeadLetter, Documents
@@ -16,7 +17,7 @@ from shipper.failpoints import failpoint
 from shipper.local.coverage import Coverage, Record
 from shipper.local.dayfiles import DayFiles, Part
 from shipper.local.ledger import FileRow, Ledger
-from shipper.local.recovery import KnownIds
+from shipper.local.recovery import KnownIds, ids_of
 from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class GroupCommit:
                 group.parts.setdefault(index_name, []).append(part)
             group.results[source, "created"] += documents.count - duplicates
             group.results[source, "duplicate"] += duplicates
+            documents.results = {"created": documents.count - duplicates, "duplicate": duplicates}
             group.dead_letters += documents.dead_letters
         return group
 
@@ -86,6 +88,11 @@ class GroupCommit:
             return known.without(documents)
         body = memoryview(documents.body)
         return [(index_name, body[start:end]) for index_name, start, end in documents.segments], 0
+
+    def learn(self, identity: str, directory: Path) -> None:
+        """Looks up which ids day files have of an identity: none of them is written again. Raises as a step does."""
+        self._ledger.learn(identity, ids_of(directory, identity))
+        self._known = ("", None)
 
     def _known_ids(self, identity: str) -> KnownIds | None:
         if self._known[0] != identity:
@@ -122,6 +129,7 @@ class GroupCommit:
             if each.record is not None:
                 each.record.committed = each.coverage
             each.documents.done(each.documents)
+        failpoint("local.finished")
 
 
 def _latest(submitted: Sequence[Submitted]) -> Iterable[tuple[Record, Coverage]]:

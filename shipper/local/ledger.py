@@ -23,6 +23,7 @@ import msgspec
 from shipper.batch import Mark
 from shipper.durable import sync_directory
 from shipper.errors import InUseError, OutputError
+from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
 from shipper.local.coverage import Coverage, Ranges, Record
 
@@ -78,6 +79,7 @@ class Ledger:
         self.set_aside: Path | None = None
         self._lock = threading.Lock()
         self._pid_file = -1
+        self._is_closed = False
         self._keys = itertools.count(1)
         self._identities_by_id: frozenset[str] = frozenset()
 
@@ -122,6 +124,7 @@ class Ledger:
                     ((identity, row.name, hashes.tobytes()) for identity, hashes in ids.items()),
                 )
             run.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            failpoint("ledger.in_creation")
         self.is_lost = False
         self._load()
 
@@ -153,14 +156,16 @@ class Ledger:
     def put_back(self) -> None:
         """Writes the open ledger, whose file was removed, to its path again. Raises as `open` does."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        pid_file, _ = _locked(self.pid_path)
+        pid_file = self._pid_file if _leads_to(self.pid_path, self._pid_file) else _locked(self.pid_path)[0]
         with self._lock:
             fresh = _connected(self.path)
             self._connection.backup(fresh)
+            failpoint("ledger.put_back")
             self._connection.close()
             self._connection = fresh
-        os.close(self._pid_file)
-        self._pid_file = pid_file
+        if pid_file != self._pid_file:
+            os.close(self._pid_file)
+            self._pid_file = pid_file
         self._take_place()
 
     def files(self) -> list[FileRow]:
@@ -173,9 +178,11 @@ class Ledger:
         ]
 
     def contents(self, identity: str) -> list[Record]:
-        """The committed contents of an identity, oldest first."""
+        """The committed contents of an identity, oldest first; none once it is closed, and nothing is written then."""
         question = "SELECT key, ranges, marks FROM content WHERE identity = ? ORDER BY key"
         with self._lock:
+            if self._is_closed:
+                return []
             rows = self._connection.execute(question, (identity,)).fetchall()
         return [_record(key, identity, ranges, marks) for key, ranges, marks in rows]
 
@@ -191,16 +198,34 @@ class Ledger:
             rows = self._connection.execute("SELECT hashes FROM known_id WHERE identity = ?", (identity,)).fetchall()
         return [array("Q", blob) for (blob,) in rows]
 
+    def to_learn(self) -> set[str]:
+        """Identities of which day files may have more ids than is known."""
+        with self._lock:
+            rows = self._connection.execute("SELECT identity FROM known_id WHERE file = ''").fetchall()
+        return {identity for (identity,) in rows}
+
+    def learn(self, identity: str, ids: Mapping[str, array[int]]) -> None:
+        """Keeps the hashes of an identity's ids, by day file. Raises sqlite3.OperationalError."""
+        with self._lock, _transaction(self._connection) as run:
+            run.execute("DELETE FROM known_id WHERE identity = ? AND file = ''", (identity,))
+            run.executemany(
+                "INSERT OR REPLACE INTO known_id VALUES (?, ?, ?)",
+                ((identity, name, hashes.tobytes()) for name, hashes in ids.items()),
+            )
+        self._identities_by_id |= {identity}
+
     def commit(
         self,
         *,
         files: Iterable[FileRow] = (),
         gone: Iterable[str] = (),
         contents: Iterable[tuple[Record, Coverage]] = (),
+        to_learn: Iterable[str] = (),
     ) -> None:
         """Makes all of it durable, or nothing. Raises sqlite3.OperationalError where trying again may help."""
         with self._lock, _transaction(self._connection) as run:
             run.executemany("DELETE FROM file WHERE name = ?", ((name,) for name in gone))
+            run.executemany("INSERT OR REPLACE INTO known_id VALUES (?, '', x'')", ((each,) for each in to_learn))
             for row in files:
                 _put_file(run, row)
             run.executemany(
@@ -214,7 +239,9 @@ class Ledger:
     def close(self) -> None:
         """Lets go of the directory; may be repeated."""
         if self._pid_file >= 0:
-            self._connection.close()
+            with self._lock:
+                self._is_closed = True
+                self._connection.close()
             os.close(self._pid_file)
             self._pid_file = -1
 
@@ -292,8 +319,18 @@ def _set_aside(path: Path) -> Path:
         old = path.with_name(path.name + suffix)
         if old.exists():
             old.rename(aside.with_name(aside.name + suffix))
+            failpoint("ledger.half_set_aside")
     sync_directory(path.parent)
+    failpoint("ledger.set_aside")
     return aside
+
+
+def _leads_to(path: Path, descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    try:
+        return _place(path) == (found.st_dev, found.st_ino)
+    except FileNotFoundError:
+        return False
 
 
 def _place(path: Path) -> tuple[int, int]:

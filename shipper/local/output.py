@@ -6,11 +6,12 @@ group durable, `dayfiles` the files, `ledger` the commits, `coverage` which offs
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from shipper.batch import Content, Documents, Frame, OutputStatus
 from shipper.errors import OutputError
-from shipper.local.coverage import Contents
+from shipper.local.coverage import Contents, Coverage, Record
 from shipper.local.dayfiles import DayFiles, check_pattern
 from shipper.local.groupcommit import DeadLetters, GroupCommit, Submitted
 from shipper.local.ledger import Ledger
@@ -92,10 +93,12 @@ class LocalOutput:
             reraise=True,
         )
         self._changed = threading.Condition()
-        self._queue: list[Submitted] = []  # these six are guarded by _changed
+        self._queue: list[Submitted] = []  # these seven are guarded by _changed
         self._under_way_bytes = 0
         self._pending = 0
         self._queued_bytes = 0
+        self._to_learn: set[str] = set()
+        """Identities of which lines may come again that day files have."""
         self._is_hurried = False
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
@@ -119,6 +122,7 @@ class LocalOutput:
             self._ledger.open()
             try:
                 self._recover()
+                self._to_learn = self._ledger.to_learn()
                 self._files.start()
             except BaseException:
                 self._ledger.close()
@@ -160,7 +164,20 @@ class LocalOutput:
             self._changed.notify()
 
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:
-        return self._contents.covered(content)
+        covered = self._contents.covered(content)
+        if self._contents.has_doubt():
+            self._look_up(content.identity, ())
+        return covered
+
+    def forget(self, content: Content, position: int) -> None:
+        self._look_up(content.identity, self._contents.forget(content, position))
+
+    def _look_up(self, identity: str, changed: Iterable[tuple[Record, Coverage]]) -> None:
+        """Has the ids looked up that day files have of an identity, before anything more is written of it."""
+        with contextlib.suppress(sqlite3.OperationalError):  # then it is committed with the next lines
+            self._ledger.commit(contents=changed, to_learn=[identity])
+        with self._changed:
+            self._to_learn.add(identity)
 
     def close(self, *, deadline: float) -> bool:
         with self._changed:
@@ -233,8 +250,9 @@ class LocalOutput:
         """Makes documents durable, however long that takes; False if `close` gave up on it."""
         if not submitted:
             return True
-        group = self._commits.group(submitted)
         try:
+            self._retrying(self._learn)
+            group = self._commits.group(submitted)
             for step in self._commits.steps:
                 self._retrying(step, group)
         except _MENDABLE as error:
@@ -247,6 +265,15 @@ class LocalOutput:
             self._pending -= sum(each.documents.count for each in submitted)
             self._under_way_bytes -= sum(each.size_bytes for each in submitted)
         return True
+
+    def _learn(self) -> None:
+        """Looks up which ids day files have of contents that were cut, before anything more is written of them."""
+        with self._changed:
+            wanted = set(self._to_learn)
+        for identity in wanted:
+            self._commits.learn(identity, self._directory)
+        with self._changed:
+            self._to_learn -= wanted
 
     def _tidy(self) -> None:
         """Deletes day files by keep_days and max_bytes; what fails is tried again the next time."""

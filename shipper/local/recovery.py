@@ -79,6 +79,19 @@ def recovered(directory: Path) -> Iterator[Recovered]:
             os.close(descriptor)
 
 
+def ids_of(directory: Path, identity: str) -> dict[str, array[int]]:
+    """Ascending hashes of the ids that each day file has of one identity. Raises OSError."""
+    wanted = _ID + identity.encode() + b"-"
+    found = {}
+    for path in sorted(directory.glob("*.ndjson")):
+        with path.open("rb") as file:
+            starts = (_START.match(line) for line in file if wanted in line[:_LONGEST_START])
+            hashes = array("Q", sorted(xxh3_64_intdigest(start[2]) for start in starts if start))
+        if hashes:
+            found[path.name] = hashes
+    return found
+
+
 def _read(name: str, descriptor: int) -> Recovered | None:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         first = _START.match(file.readline(_LONGEST_START))

@@ -68,6 +68,9 @@ class MemoryReceiver:
     def flush(self) -> None:
         """Nothing waits for company."""
 
+    def forget(self, content: Content, position: int) -> None:
+        """Nothing is known of it."""
+
     def covered(self, content: Content) -> Sequence[tuple[int, int]]:
         """Nothing: what is there is said by a conflict."""
         return ()
@@ -102,6 +105,11 @@ class MemoryReceiver:
         self._keep(documents)
         documents.done(documents)
 
+    def keep_a_part(self, number: int) -> None:
+        """Takes every other document of a batch under way; the others are refused for now, so it stays under way."""
+        body = self.under_way[number].body
+        self._keep_rows(body.splitlines()[::2])
+
     def restart(self, *, keeps_submitted: bool) -> None:
         if keeps_submitted:
             for documents in self.under_way:
@@ -109,7 +117,10 @@ class MemoryReceiver:
         self.under_way = []
 
     def _keep(self, documents: Documents) -> None:
-        for row in documents.body.splitlines():
+        self._keep_rows(documents.body.splitlines())
+
+    def _keep_rows(self, rows: Sequence[bytes]) -> None:
+        for row in rows:
             document = json.loads(row)
             known = self._documents.setdefault(document["_id"], row)
             self.conflicts += known is not row

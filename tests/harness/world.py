@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from harness.receiver import MemoryReceiver, Receiver
 from shipper.attach import Attacher
 from shipper.batch import MISSING, Batch
+from shipper.contents import Key
 from shipper.enrich import Enricher
 from shipper.feeding import Stages
 from shipper.followed import Followed
@@ -75,10 +77,13 @@ class World:
         metrics_start: MetricsStart = MetricsStart.BEGINNING,
         reads_once: bool = False,
         open_limit: int = 100,
+        held_deleted_bytes: int = 0,
         **given: Any,
     ) -> None:
         self.logs = directory / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
+        self.elsewhere = directory / "elsewhere"
+        self.elsewhere.mkdir(exist_ok=True)
         self.state_directory = directory / "state"
         self.receiver: Receiver = receiver if receiver is not None else MemoryReceiver()
         self.paths = tuple(str(self.logs / path) for path in paths)
@@ -86,8 +91,10 @@ class World:
         self.metrics_start = metrics_start
         self.reads_once = reads_once
         self.open_limit = open_limit
+        self.held_deleted_bytes = held_deleted_bytes
         self.telemetry = Telemetry(registry=CollectorRegistry())
         self.now = 1000.0
+        self.clock_offset = 0.0
         self.commit_seconds = 1.0
         self.written = 0
         self.tally = Tally(())
@@ -101,7 +108,7 @@ class World:
         return self.now
 
     def clock(self) -> float:
-        return time.time() + self.now - 1000.0
+        return time.time() + self.now - 1000.0 + self.clock_offset
 
     # Life
 
@@ -110,7 +117,12 @@ class World:
         state = open_state(self.state_directory)
         state._connection.execute("PRAGMA synchronous=OFF")  # no power is cut here
         self.state = state
-        snapshot = state.load()
+        self._build({})
+
+    def _build(self, descriptors: Mapping[Key, int]) -> None:
+        """The engine's part: stages, roster and pipeline on the state."""
+        assert self.state is not None
+        snapshot = self.state.load()
         self.tally = Tally(snapshot.series)
         source = SourceSettings(name="app", paths=self.paths, **self.given)
         output = self.receiver.output
@@ -124,6 +136,7 @@ class World:
             watcher=Watcher(wake=self._wake),
             open_files=OpenFiles(limit=self.open_limit),
             reads_once=self.reads_once,
+            descriptors=descriptors,
             clock=self.clock,
             monotonic=self.monotonic,
         )
@@ -138,6 +151,7 @@ class World:
             output=output,
             telemetry=self.telemetry,
             reads_once=self.reads_once,
+            held_deleted_bytes=self.held_deleted_bytes,
             clock=self.clock,
             monotonic=self.monotonic,
         )
@@ -165,7 +179,7 @@ class World:
     def run(self, seconds: float = SETTLE_SECONDS) -> None:
         """Lets so many seconds of the world's time pass."""
         end = self.now + seconds
-        for _ in range(10_000):
+        for _ in range(100_000):
             pause = self.step()
             if self.now >= end:
                 return
@@ -190,11 +204,21 @@ class World:
 
     def stop(self) -> None:
         """An orderly end: what is under way is delivered if the receiver answers, then committed."""
+        self._finish()
+        self._end(keeps_submitted=False)
+
+    def _finish(self) -> None:
         self.pipeline.begin_stop()
         self.receiver.answer()
         self.pipeline.step()
         self.commit()
-        self._end(keeps_submitted=False)
+
+    def reload(self) -> None:
+        """Another engine goes on where this one ends; deleted files are handed over open."""
+        self._finish()
+        descriptors = self.pipeline.roster.release()
+        self.receiver.restart(keeps_submitted=False)
+        self._build(descriptors)
 
     def kill(self, *, keeps_submitted: bool = True) -> None:
         """Ends without a word; `keeps_submitted`: what was sent arrived."""
@@ -241,6 +265,13 @@ class World:
     def append(self, name: str, data: bytes) -> None:
         with self.path(name).open("ab") as file:
             file.write(data)
+
+    def offset_of(self, name: str, number: int) -> int:
+        """Where a line begins in a file."""
+        data = self.path(name).read_bytes()
+        found = re.search(rb'^\{"timestamp":"[^"]*","n":%d[,}]' % number, data, re.MULTILINE)
+        assert found is not None, f"line {number} is not in {name}"
+        return found.start()
 
     # What came of it
 

@@ -363,3 +363,24 @@ def test_the_process_ends_with_its_parent() -> None:
     process._child.stdin.close()
     assert process.wait(timeout_seconds=10) == 0
     sink.stop()
+
+
+def test_it_says_what_it_has(sink: Sink) -> None:
+    """By id and by number, as a server says it; of an index that nothing went to, that there is none."""
+    sink.request("POST", "/_bulk", b'{"create":{"_index":"logs-a","_id":"1"}}\n{"n":1}\n')
+
+    assert sink.request("POST", "/logs-a/_mget", {"ids": ["1", "2"]}) == (
+        200,
+        {"docs": [{"_index": "logs-a", "_id": "1", "found": True}, {"_index": "logs-a", "_id": "2", "found": False}]},
+    )
+    status, answer = sink.request("POST", "/logs-b/_mget", {"ids": ["1"]})
+    assert (404, "index_not_found_exception") == (status, answer["error"]["type"])
+    assert (1, 0) == (sink.count("logs-*"), sink.count("other-*"))
+
+
+def test_it_can_keep_ids_alone() -> None:
+    """Enough to tell lines apart that came twice, in a run of millions."""
+    body = b'{"create":{"_index":"logs-a","_id":"1"}}\n{"n":1}\n'
+    with Sink(ids_only=True) as sink:
+        answers = [sink.request("POST", "/_bulk", body)[1]["items"][0]["create"]["status"] for _ in range(2)]
+        assert ([201, 409], 1) == (answers, sink.count())

@@ -1,12 +1,13 @@
 """Submit, crash at any step, tear what was not committed, restart with or without a pipeline's state: every line once.
 
-Each run of the output is a forked process, so that a crash is one: `os._exit` in the middle, locks and all gone.
+Each run of the output is a forked process, so that a crash is one: killed in the middle, locks and all gone.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 import time
@@ -21,14 +22,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from local_support import FakeContent, documents_of, ids, new_output, text
 
 from shipper.batch import Documents
-from shipper.failpoints import _armed
+from shipper.failpoints import chosen
 
 # Newer Pythons warn of a fork when any other test has left a thread; the child uses nothing that such a thread holds.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 PLACES = ["before_write", "after_write", "after_sync", "before_commit", "after_commit"]
 INDICES = ["logs-2024.01.15", "logs-2024.01.16", "logs-undated"]
-CRASHED = 137
+CRASHED = -signal.SIGKILL
 
 
 @dataclass
@@ -144,7 +145,7 @@ class OutputMachine(RuleBasedStateMachine):
             import shipper.local.groupcommit
 
             for module in (shipper.local.dayfiles, shipper.local.groupcommit):
-                vars(module)["failpoint"] = _armed(f"local.{place}", str(passing))
+                vars(module)["failpoint"] = chosen(f"local.{place}:{passing}")
             run_output(
                 self.directory,
                 self.logs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from local_support import FakeContent, ids, new_output, text
 ROOT = Path(__file__).parents[2]
 CHILD = ROOT / "tests" / "local_child.py"
 PLACES = ["before_write", "after_write", "after_sync", "before_commit", "after_commit"]
-KILLED = 137
+KILLED = -signal.SIGKILL
 
 
 def environment(failpoint: str = "") -> dict[str, str]:

@@ -38,7 +38,23 @@ def test_a_line_does_this(rule: str, fields: dict[str, Any], expected: list[Effe
     """By type: what is added, observed, shown, or taken part in; nothing where the rule is not about it."""
     name = "a_total" if "type: counter" in rule else "a"
     rules = parse_rules(f"rules:\n  - {{name: {name}, {rule}}}\n", file="r.yml")
-    assert effects_of(rules, _batch(**fields), event_times=Times()) == (expected, [])
+    assert effects_of(rules, _batch(**fields), event_times=Times(), clock=lambda: 1_000.0) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "does"),
+    [
+        ("gauge, value: v", "= 2; too long ago to be shown now"),
+        ("max, value: v", "at least 2; too long ago to be shown now"),
+        ("ratio, value: v > 1", "takes part, true; too long ago to be shown now"),
+        ("distinct, value: v", "one of the distinct values; too long ago to be shown now"),
+        ("histogram, value: v", "observes 2 (bucket 2.0)"),
+    ],
+)
+def test_an_old_line_is_too_old_for_gauges_and_windows(kind: str, does: str) -> None:
+    """Which else would be looked for in vain in the exposition."""
+    rules = parse_rules(f"rules:\n  - {{name: a, type: {kind}}}\n", file="r.yml")
+    assert effects_of(rules, _batch(), event_times=Times(), clock=lambda: 2_000.0).effects == [Effect("a", does)]
 
 
 def test_rules_that_cannot_count_the_line_say_why() -> None:

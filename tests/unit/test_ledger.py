@@ -166,15 +166,31 @@ def test_a_renamed_file_is_the_same_content() -> None:
     assert first is contents.extend(FakeContent(LONG), 5000, 6000)
 
 
-def test_a_content_that_turns_out_another_leaves_its_record() -> None:
-    """A file that agreed while it was short, and differs when asked again, gets a record of its own."""
+def test_a_content_that_is_shorter_than_its_record_has_another() -> None:
+    """What both surely share is covered; of the rest nobody can say yet, and that is said once."""
     contents = Contents(load=Loaded().load, new=Loaded().new)
     known = contents.extend(FakeContent(LONG), 0, 9000)
-    growing = FakeContent(LONG[:1500])
-    assert known is contents.extend(growing, 0, 1500)
+    shorter = FakeContent(LONG[:1500])
+    assert (contents.covered(shorter), contents.has_doubt()) == (((0, 1024),), True)
+    assert known is not contents.extend(shorter, 1024, 1500)
+    assert (contents.covered(shorter), contents.has_doubt()) == (((0, 1500),), False)
+
+
+def test_a_content_that_turns_out_another_leaves_its_record() -> None:
+    """A file that is emptied and written again while it speaks for a record gets one of its own."""
+    contents = Contents(load=Loaded().load, new=Loaded().new)
+    growing = FakeContent(LONG)
+    known = contents.extend(growing, 0, 3000)
     growing.data = LONG[:1500] + text(900, first=5000)
     assert contents.covered(growing) == ((0, 1024),)
     assert known is not contents.extend(growing, 1500, 3000)
+
+
+def test_a_first_line_alone_makes_no_doubt() -> None:
+    """Every file of a service may begin with it: that is no reason to look through all day files."""
+    contents = Contents(load=Loaded().load, new=Loaded().new)
+    contents.extend(FakeContent(LONG), 0, 9000)
+    assert (contents.covered(FakeContent(OTHER)), contents.has_doubt()) == (((0, 1),), False)
 
 
 def test_contents_are_remembered_within_bounds() -> None:
@@ -324,24 +340,28 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     assert ledger.path.exists()
 
 
-def test_a_ledger_removed_while_open_is_put_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_a_ledger_removed_while_open_is_put_back(tmp_path: Path, is_locked: bool) -> None:
     """All of it stands at its path again, and keys that are on their way stay unique."""
     ledger = opened(tmp_path)
     ledger.commit(files=[FileRow("a", "a", 7)])
     record = ledger.new_record("i")
     for path in ledger.directory.iterdir():
-        path.unlink()
-    ledger.directory.rmdir()
+        if not (is_locked and path == ledger.pid_path):
+            path.unlink()
+    if not is_locked:
+        ledger.directory.rmdir()
     assert not ledger.is_in_place()
     ledger.put_back()
     assert ledger.is_in_place()
     assert [FileRow("a", "a", 7)] == ledger.files()
     assert ledger.new_record("i").key > record.key
+    ledger.commit(files=[FileRow("b", "b", 8)])
     with pytest.raises(InUseError, match=f"process {os.getpid()}"):
         opened(tmp_path)
     ledger.close()
     again = opened(tmp_path)
-    assert [FileRow("a", "a", 7)] == again.files()
+    assert [FileRow("a", "a", 7), FileRow("b", "b", 8)] == again.files()
     again.close()
 
 

@@ -735,6 +735,23 @@ def test_close_gives_up_at_its_deadline(tmp_path: Path, monkeypatch: pytest.Monk
     assert content.ids() == ids(tmp_path)
 
 
+def test_a_pipeline_that_has_not_ended_yet_is_no_harm(tmp_path: Path) -> None:
+    """It may be in a scan while a stop closes the output: what it asks and hands over then has no effect."""
+    output = started(tmp_path)
+    ship_to, content = text(5), FakeContent(text(10))
+    output.submit(documents_of(content, end=len(ship_to)))
+    assert close(output)
+    late = FakeContent(text(3), identity="ba9876543210")
+    assert () == output.covered(late)
+    output.submit(documents_of(late))
+    output.submit(documents_of(content, start=len(ship_to)))
+    again = reopened(tmp_path)
+    ship(again, content)
+    ship(again, late)
+    again.release()
+    assert content.ids() + late.ids() == ids(tmp_path)
+
+
 def test_close_ends_a_long_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A back-off of minutes is interrupted: what was waited for is tried at once."""
     output = started(tmp_path, longest_wait_seconds=600)
@@ -898,3 +915,19 @@ def test_the_writer_takes_nobody_down_when_idle(tmp_path: Path) -> None:
     output = started(tmp_path, on_crash=fail)
     assert close(output)
     assert output.status().name == str(tmp_path)
+
+
+def test_what_comes_again_of_a_cut_content_is_not_written_again(output: LocalOutput, tmp_path: Path) -> None:
+    """Its lines are sent from the beginning; the day files know which of them are there, over a restart as well."""
+    content = FakeContent(text(100))
+    assert deliver(output, documents_of(content))
+    before = ids(tmp_path / "out")
+    cut = FakeContent(text(40) + text(10, first=500))
+    output.forget(cut, 1024)
+    output.release()
+
+    again = reopened(tmp_path / "out")
+    assert deliver(again, documents_of(cut))
+    again.release()
+
+    assert sorted({*before, *cut.ids()}) == sorted(ids(tmp_path / "out"))

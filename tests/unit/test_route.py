@@ -95,6 +95,7 @@ _segments = st.one_of(
     st.uuids().map(str),
     st.text("abcdef0123456789", min_size=6, max_size=26),
     st.text("abvV012-._%;:?#é\n", max_size=12),
+    st.sampled_from(["v1", "v2", "v9", "v0", "v12", "v\x01", "\x02"]),
 )
 _urls = st.builds(
     lambda start, segments: start + "/".join(segments),

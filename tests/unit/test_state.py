@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from shipper.batch import Mark
 from shipper.errors import InUseError, StateError
-from shipper.state import Commit, FileRecord, open_state
+from shipper.state import _MIGRATIONS, SCHEMA_VERSION, Commit, FileRecord, open_state
 
 ROOT = Path(__file__).parents[2]
 RECORD = FileRecord(
@@ -233,6 +234,7 @@ DAMAGES = {
     "header overwritten": overwrite(0, os.urandom(100)),
     "of the future": execute("PRAGMA user_version=99"),
     "without version": execute("PRAGMA user_version=0"),
+    "of an old version that it is not": execute("PRAGMA user_version=1"),
     "a table missing": execute("DROP TABLE files"),
     "a column missing": execute("ALTER TABLE files DROP COLUMN marks"),
     "another program's": other_database,
@@ -313,6 +315,56 @@ def test_a_log_without_its_file_is_set_aside(tmp_path: Path, caplog: pytest.LogC
     assert "only its log is there" in caplog.text
 
 
+# What an earlier release wrote
+
+SCHEMA_1 = ROOT / "tests/samples/state-schema-1.sql"
+"""Dumped from what the last program of that schema has written."""
+OLD_RECORD = replace(
+    RECORD,
+    path="/var/log/app.log",
+    device=64769,
+    size=500,
+    mtime_ns=1705314645123456789,
+    marks=[Mark(256, 2**64 - 1), Mark(400, 0), Mark(500, 7)],
+)
+
+
+def old_state(directory: Path) -> None:
+    connection = sqlite3.connect(directory / "state.db")
+    connection.executescript(SCHEMA_1.read_text())
+    connection.close()
+
+
+def test_the_state_of_an_earlier_release_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Offsets, marks and series are as they were; what the schema did not have yet is as in a file never renamed."""
+    caplog.set_level(logging.INFO)
+    old_state(tmp_path)
+    files, series, is_first_start = loaded(tmp_path)
+    assert OLD_RECORD == files[0]
+    assert [(1, False, False, None), (2, True, False, 250)] == [
+        (file.id, file.is_gone, file.is_renamed, file.tail_start) for file in files
+    ]
+    assert ({b"series": b"value"}, False) == (series, is_first_start)
+    assert ["the state of an earlier release (schema 1) was taken over"] == caplog.messages
+    committed(tmp_path, Commit([replace(OLD_RECORD, is_renamed=True)]))
+    assert loaded(tmp_path)[0][0].is_renamed
+
+
+def test_every_earlier_schema_has_its_way_up() -> None:
+    """A version that is raised without a migration would set every state aside."""
+    assert list(range(1, SCHEMA_VERSION)) == list(_MIGRATIONS)
+
+
+def test_a_killed_migration_is_whole_or_not_there(tmp_path: Path) -> None:
+    """The next start begins it anew."""
+    old_state(tmp_path)
+    code = "import sys; from pathlib import Path; from shipper.state import open_state; open_state(Path(sys.argv[1]))"
+    ended = run(code, tmp_path, failpoint="state.in_migration")
+    assert -signal.SIGKILL == ended.returncode, ended.stderr
+    assert [OLD_RECORD] == loaded(tmp_path)[0][:1]
+    assert [] == list(tmp_path.glob("*unusable*"))
+
+
 # Whole or not at all
 
 COMMITS = """
@@ -346,7 +398,7 @@ def test_a_killed_commit_is_whole_or_not_there(
 ) -> None:
     """Offsets and series are of one moment, wherever the process dies."""
     ended = run(COMMITS, tmp_path, Path(__file__).parent, failpoint=failpoint)
-    assert 137 == ended.returncode, ended.stderr
+    assert -signal.SIGKILL == ended.returncode, ended.stderr
     files, series, is_first_start = loaded(tmp_path)
     assert expected == (len(files), series.get(b"series"))
     assert is_first_start is not bool(files)

@@ -429,10 +429,6 @@ class Blank:
             return b"{}\n"[position - self._length :][:size]
         return self._pattern[: min(size, self._length - position)]
 
-    @staticmethod
-    def behind_hole(position: int) -> int:
-        return position
-
 
 @pytest.mark.parametrize("pattern", [b"\n", b"\0", b"\0 \r\n"])
 def test_blanks_without_end_are_given_up(pattern: bytes) -> None:

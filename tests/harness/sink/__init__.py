@@ -31,12 +31,18 @@ class Sink(Counterpart):
     """The process: started by the constructor, ended by `stop()` or as a context manager, and its documents with it."""
 
     def __init__(
-        self, *, host: str = "127.0.0.1", port: int | None = None, discard: bool = False, seed: int = 0
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        discard: bool = False,
+        ids_only: bool = False,
+        seed: int = 0,
     ) -> None:
         self._directory = scratch("sink")
         command = [sys.executable, "-m", "harness.sink", "--host", host, "--port", str(port or free_port())]
         command += ["--seed", str(seed)]
-        command += ["--until-stdin-closes", *["--discard"] * discard]
+        command += ["--until-stdin-closes", *["--discard"] * discard, *["--ids-only"] * ids_only]
         path = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH", "")]))
         self._process = Process(command, log=self._directory / "log", env={"PYTHONPATH": path})
         try:
@@ -83,6 +89,10 @@ class Sink(Counterpart):
         if isinstance(answer, dict):  # a single line is a whole JSON text
             return [answer]
         return [json.loads(line) for line in (answer or "").splitlines()]
+
+    def count(self, index: str = "*") -> int:
+        """Return how many documents the indices that match have."""
+        return int(self.request("GET", f"/{index}/_count")[1]["count"])
 
     def stats(self) -> dict[str, Any]:
         """Return what happened since the start or the last `clear()`, the control requests left out.

@@ -97,10 +97,15 @@ def _action(line: bytes, number: int, default_index: str) -> tuple[str, str, str
 
 
 class Store:
-    """All documents by (_index, _id), in memory: they end with the process. Safe to use from many threads."""
+    """All documents by (_index, _id), in memory: they end with the process. Safe to use from many threads.
 
-    def __init__(self) -> None:
+    Without `keeps_sources` only their ids are kept, for runs of millions.
+    """
+
+    def __init__(self, *, keeps_sources: bool = True) -> None:
+        self._keeps_sources = keeps_sources
         self._documents: dict[tuple[str, str], Document] = {}  # guarded by _lock
+        self._indices: set[str] = set()  # guarded by _lock
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
@@ -115,10 +120,23 @@ class Store:
             found = [(*key, document) for key, document in self._documents.items() if fnmatchcase(key[0], pattern)]
         return sorted(found, key=lambda entry: entry[2].seq_no)
 
+    def count(self, pattern: str) -> int:
+        """Return how many documents the indices that match have."""
+        with self._lock:
+            return sum(fnmatchcase(index, pattern) for index, _ in self._documents)
+
+    def has(self, index: str, identities: Sequence[str]) -> list[bool] | None:
+        """Return of each id whether it is in the index; None if there is no such index."""
+        with self._lock:
+            if index not in self._indices:
+                return None
+            return [(index, identity) in self._documents for identity in identities]
+
     def clear(self) -> None:
         """Forget all documents."""
         with self._lock:
             self._documents.clear()
+            self._indices.clear()
 
     def _apply(self, operation: Operation, fault: Fault | None) -> Result:
         action, index = operation.action, operation.index_name
@@ -127,7 +145,7 @@ class Store:
         key = (index, identity)
         if fault is not None:
             if fault.applied_share:
-                self._documents.setdefault(key, Document(number, operation.source))
+                self._documents.setdefault(key, self._document(number, operation))
             return Result(action, index, identity, fault.status, 0, fault.error_type, fault.reason)
         if action == "delete":
             return Result(action, index, identity, 404 if self._documents.pop(key, None) is None else 200, number)
@@ -140,8 +158,12 @@ class Store:
         if is_known and action == "create":
             reason = f"[{identity}]: version conflict, document already exists (current version [1])"
             return Result(action, index, identity, 409, 0, "version_conflict_engine_exception", reason)
-        self._documents[key] = Document(number, operation.source)
+        self._documents[key] = self._document(number, operation)
         return Result(action, index, identity, 200 if is_known else 201, number)
+
+    def _document(self, number: int, operation: Operation) -> Document:
+        self._indices.add(operation.index_name)
+        return Document(number, operation.source if self._keeps_sources else b"")
 
 
 def _unusable(source: bytes) -> str:

@@ -26,6 +26,7 @@ _ROOT = {
     },
     "tagline": "You Know, for Search",
 }  # fmt: skip
+_READ = re.compile(r"/([^/_][^/]*)/(_mget|_count)$")
 _STORED = re.compile(r"/(_index_template|_component_template|_ilm/policy|_ingest/pipeline)(?:/([^/]+))?$")
 
 
@@ -101,13 +102,13 @@ class Statistics:
 class Core:
     """The sink without its sockets; safe to use from many threads."""
 
-    def __init__(self, *, keep: bool, seed: int) -> None:
+    def __init__(self, *, keep: bool, seed: int, keeps_sources: bool = True) -> None:
         self.keep = keep
         self.seed = seed
         self.faults = Faults(seed=seed)
         self.statistics = Statistics()
         self.set_listening: Callable[[bool], None] = lambda is_listening: None
-        self._store = Store()
+        self._store = Store(keeps_sources=keeps_sources)
         self._settings: dict[tuple[str, str], Any] = {}  # templates, policies, pipelines; one assignment each, no lock
 
     def answer(self, head: Head, wire: Wire) -> Answer:
@@ -175,6 +176,8 @@ class Core:
             return _json({"operation_mode": "RUNNING"})
         if head.path.endswith("/_refresh"):
             return _json({"_shards": {"total": 1, "successful": 1, "failed": 0}})
+        if found := _READ.match(head.path):
+            return self._read(urllib.parse.unquote(found[1]), found[2], bytes(wire))
         if found := _STORED.match(head.path):
             return self._stored(head, found[1], urllib.parse.unquote(found[2] or "*"), bytes(wire))
         reason = f"no handler found for uri [{head.path}] and method [{head.method}]"
@@ -201,6 +204,16 @@ class Core:
         self.statistics.count_items(statuses)
         self.statistics.count(documents=statuses[201] + statuses[200], duplicates=statuses[409])
         return Answer(body=answer_shape(head.query.get("filter_path", "")).answer(results))
+
+    def _read(self, index: str, what: str, body: bytes) -> Answer:
+        if what == "_count":
+            return _json({"count": self._store.count(index)})
+        identities = orjson.loads(body)["ids"]
+        found = self._store.has(index, identities)
+        if found is None:
+            return _error(404, "index_not_found_exception", f"no such index [{index}]")
+        pairs = zip(identities, found, strict=True)
+        return _json({"docs": [{"_index": index, "_id": identity, "found": is_there} for identity, is_there in pairs]})
 
     def _refusing(self, path: str) -> Callable[[Operation], Fault | None]:
         faults = self.faults

@@ -160,10 +160,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--discard", action="store_true", help="count the documents, keep none: for benchmarks")
+    parser.add_argument("--ids-only", action="store_true", help="keep no more of a document than its id")
     parser.add_argument("--seed", type=int, default=0, help="of the faults that are drawn by rate")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that holds our input")
     options = parser.parse_args(arguments)
-    core = Core(keep=not options.discard, seed=options.seed)
+    core = Core(keep=not options.discard, seed=options.seed, keeps_sources=not options.ids_only)
     listener = Listener(host=options.host, port=options.port, core=core)
     control = Listener(host="127.0.0.1", port=0, core=core)
     core.set_listening = listener.set_open

@@ -1,0 +1,234 @@
+"""`shipper replay`, as it is typed: options in, exit code out. Imports nothing that `run` does not need."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from shipper.errors import ConfigError, InUseError, OutputError, ShipperError
+
+if TYPE_CHECKING:
+    from shipper.config import Loaded
+    from shipper.replay.backfill import MetricsWish
+
+_UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML): that of the live daemon.")
+@click.option("--output", metavar="URL|DIR", help="As for `run`.")
+@click.option("--state", metavar="DIR", help="As for `run`; a replay keeps its own below DIR/replay.")
+@click.option("--since", default="", metavar="T", help="Only lines of this time or later: 2024-01-15, …T10:30, 7d.")
+@click.option("--until", default="", metavar="T", help="Only lines before this time; of a day the whole.")
+@click.option("--where", default="", metavar="EXPR", help="Only lines for which this is true: 'statusCode >= 500'.")
+@click.option("--source", default="", metavar="NAME", help="The source of files that no pattern matches.")
+@click.option("--stem", default="", metavar="NAME", help="The log's name if the files have another (and for -).")
+@click.option("--index", default="", metavar="PATTERN", help="Into other indices than the configuration says.")
+@click.option("--tag", default="", metavar="TAG", help="A tag for every document that is new.")
+@click.option("--repair", is_flag=True, help="Replace reduced documents by whole ones, once the mapping is mended.")
+@click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Processes.  [default: cores]")
+@click.option("--shard", default="", metavar="I/N", help="Only part I (from 0) of N; the other parts run elsewhere.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), metavar="LINES", help="At most so many lines a second."
+)
+@click.option(
+    "--max-ratio",
+    type=click.IntRange(0),
+    default=250,
+    show_default=True,
+    metavar="N",
+    help=("Stop reading a file that unfolds to more than N times its size; 0: never."),
+)
+@click.option(
+    "--max-size",
+    default="256GB",
+    show_default=True,
+    metavar="SIZE",
+    help=("Stop reading a file that unfolds to more; 0: never."),
+)
+@click.option("--metrics", metavar="DIR", help="Also write Prometheus history: OpenMetrics files, one a UTC day.")
+@click.option("--blocks", metavar="TSDB_DIR", help="Also make TSDB blocks of such files with promtool.")
+@click.option(
+    "--step",
+    default=15.0,
+    show_default=True,
+    type=click.FloatRange(1, 3600),
+    metavar="SECONDS",
+    help=("Time between samples of history: the scrape interval."),
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help=("A label of all history, such as job and instance of the live target; may be repeated."),
+)
+@click.option("--no-ship", is_flag=True, help="Send nothing: for --metrics alone.")
+@click.option("--dry-run", is_flag=True, help="Read everything, send nothing, and say what would be sent where.")
+@click.option("--summary", metavar="DIR", help="Add up the ledgers of all shards below DIR, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="The ledger for programs.")
+def replay(
+    *,
+    paths: tuple[str, ...],
+    config_file: str | None,
+    output: str | None,
+    state: str | None,
+    since: str,
+    until: str,
+    where: str,
+    source: str,
+    stem: str,
+    index: str,
+    tag: str,
+    repair: bool,
+    workers: int | None,
+    shard: str,
+    rate: float | None,
+    max_ratio: int,
+    max_size: str,
+    metrics: str | None,
+    blocks: str | None,
+    step: float,
+    labels: tuple[str, ...],
+    no_ship: bool,
+    dry_run: bool,
+    summary: str | None,
+    as_json: bool,
+) -> None:
+    """Send history: each line once, whatever was sent before, by whom, and from which copy.
+
+    \b
+    PATH is a file, a glob in quotes, a directory, a tar archive, or - for standard input (with --stem);
+    plain, or compressed with gzip, zstd, bzip2 or xz. Ids, indices, tags and redaction are those of the
+    configuration, so what the daemon has shipped is already there, and what it missed is added. Interrupted,
+    the same command goes on where it was.
+
+    \b
+    Examples:
+      shipper replay -c /etc/shipper/shipper.yml 'archive/**/*.gz'
+      shipper replay logs/ --output http://localhost:9200 --since 2024-01-01 --until 2024-01-31
+      shipper replay backup.tar.gz -c shipper.yml --dry-run
+      shipper replay archive/ -c shipper.yml --metrics history/ --label job=shipper --label instance=app1:9640
+      zcat combined.gz | shipper replay - --stem combined.log --output ./shipped
+
+    \b
+    Exit codes: 0 all delivered; 3 done, with dead letters; 1 not finished: interrupted, not deliverable, or a
+    file could not be read to its end; 2 usage or configuration, or a daemon has the output's directory.
+    """
+    if summary is not None:
+        _summarize(Path(summary), as_json=as_json)
+    if not paths:
+        _end(_USAGE, "nothing to replay: give a PATH (a file, a glob in quotes, a directory, an archive, or -)")
+    from shipper.config import values
+    from shipper.config.values import BadValue
+    from shipper.replay.conduct import replay as run_replay
+    from shipper.replay.job import Request
+    from shipper.replay.ledger import Ledger, as_text
+    from shipper.replay.streams import Limits
+
+    def show(ledger: Ledger) -> None:
+        click.echo(_as_json(ledger.as_data()) if as_json else as_text(ledger))
+
+    try:
+        size_bytes = values.size(max_size) if max_size != "0" else 0
+    except BadValue as error:
+        _end(_USAGE, f"--max-size: {error}")
+    try:
+        request = Request(
+            settings=_loaded(config_file, paths=paths, output=output, state=state).settings,
+            paths=paths,
+            directory=Path.cwd(),
+            arguments=("shipper", *sys.argv[1:]),
+            source=source,
+            stem=stem,
+            since=since,
+            until=until,
+            where=where,
+            index=index,
+            tag=tag,
+            repairs=repair,
+            workers=workers or 0,
+            shard=shard,
+            lines_per_second=rate or 0.0,
+            metrics=_metrics_wish(metrics, blocks, step=step, labels=labels),
+            ships=not no_ship,
+            is_dry=dry_run,
+            limits=Limits(ratio=max_ratio, size_bytes=size_bytes),
+        )
+        code = run_replay(request, say=lambda text: click.echo(f"shipper: {text}", err=True), show=show)
+    except (ConfigError, InUseError, OutputError) as error:
+        _end(_USAGE, str(error))
+    except (ShipperError, OSError) as error:
+        _end(_UNFINISHED, f"not finished: {error}")
+    sys.exit(int(code))
+
+
+def _metrics_wish(metrics: str | None, blocks: str | None, *, step: float, labels: Sequence[str]) -> MetricsWish | None:
+    """Raises ConfigError."""
+    from shipper.replay.backfill import MetricsWish
+
+    if metrics is None and blocks is None:
+        if labels:
+            raise ConfigError(["--label: is for --metrics and --blocks"])
+        return None
+    pairs = [re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", label, re.DOTALL) for label in labels]
+    bad = [label for label, pair in zip(labels, pairs, strict=True) if pair is None]
+    if bad:
+        raise ConfigError([f"--label: {label!r} is not NAME=VALUE" for label in bad])
+    return MetricsWish(
+        directory=Path.cwd() / metrics if metrics is not None else None,
+        blocks=Path.cwd() / blocks if blocks is not None else None,
+        step_seconds=step,
+        labels={pair[1]: pair[2] for pair in pairs if pair is not None},
+    )
+
+
+def _summarize(directory: Path, *, as_json: bool) -> NoReturn:
+    import msgspec
+
+    from shipper.replay.ledger import ledgers_in, summaries
+
+    try:
+        found = summaries(ledgers_in(directory))
+    except ShipperError as error:
+        _end(_USAGE, str(error))
+    if not found:
+        _end(_USAGE, f"there is no ledger of a replay below {str(directory)!r}")
+    click.echo(
+        _as_json([msgspec.to_builtins(one) for one in found])
+        if as_json
+        else "\n\n".join(one.as_text() for one in found)
+    )
+    if not all(one.is_finished for one in found):
+        sys.exit(_UNFINISHED)
+    sys.exit(_DEAD_LETTERS if any(one.has_dead_letters for one in found) else 0)
+
+
+def _loaded(config_file: str | None, *, paths: Sequence[str], output: str | None, state: str | None) -> Loaded:
+    """The configuration; without a file that of these paths. Raises ConfigError."""
+    from shipper.config import CommandLine, load, zero_config
+
+    if config_file is None:
+        files = tuple(path for path in paths if path != "-") or (".",)
+        return zero_config(CommandLine(directory=Path.cwd(), paths=files, output=output, state=state))
+    command_line = CommandLine(directory=Path.cwd(), output=output, state=state)
+    return load(Path(config_file), environ=os.environ, command_line=command_line)
+
+
+def _as_json(value: object) -> str:
+    import orjson
+
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def _end(code: int, message: str) -> NoReturn:
+    for line in message.splitlines():
+        click.echo(f"shipper: {line}", err=True)
+    sys.exit(code)

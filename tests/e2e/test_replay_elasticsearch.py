@@ -1,0 +1,127 @@
+"""The main proof: Winston's archives and a real Elasticsearch; whatever was sent before, each line is there once."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from command import Running, run_to_end
+from harness.servers import Remote
+from harness.winston import WinstonWriter, lines
+from replays import replay
+
+FAMILIES = ("combined", "exceptions", "rejections")
+OPTIONS = {
+    "lines": 12_000,
+    "max_size": "128k",
+    "zipped_archive": True,
+    "exceptions": 5,
+    "rejections": 5,
+    "utc": True,
+    "clock_start": "2024-01-15T23:59:00Z",
+    "clock_step_ms": 10,
+}
+
+
+def configure(directory: Path, server: Remote, prefix: str) -> Path:
+    config = directory / "shipper.yml"
+    config.write_text(
+        "state: ${STATE:-state}\n"
+        "sources: [{name: caredroid, paths: [logs/]}]\n"
+        f'output: {{elasticsearch: {{hosts: ["{server.url}"], index: "{prefix}%Y.%m.%d", bulk_bytes: 256kB}}}}\n'
+    )
+    return config
+
+
+def written(directory: Path) -> Counter[bytes]:
+    return Counter(line for family in FAMILIES for line in lines(directory, family))
+
+
+def test_archives_are_there_once_whatever_was_sent_before(
+    tmp_path: Path, winston: Callable[..., WinstonWriter], elasticsearch: Remote, index_prefix: str
+) -> None:
+    """A live run that missed the end, a replay by four workers that is killed five times, in shards, and once more."""
+    config = configure(tmp_path, elasticsearch, index_prefix)
+    index = f"{index_prefix}*"
+    with Running("-c", config, directory=tmp_path) as daemon:
+        ledger = winston(**{**OPTIONS, "lines": 4_000, "run": "live"}).wait(timeout_seconds=120)
+        live = sum(ledger.lines[family] for family in FAMILIES)
+        daemon.wait_for(lambda: elasticsearch.count(index) >= live, f"{live} documents", timeout_seconds=60)
+        assert daemon.stop() == 0
+    shipped = {hit["_id"] for hit in elasticsearch.search_all(index)}
+    winston(**{**OPTIONS, "clock_start": "2024-01-16T12:00:00Z", "run": "missed"}).wait(timeout_seconds=120)
+    shutil.copytree(tmp_path / "logs", tmp_path / "archive")
+    expected = sum(written(tmp_path / "archive").values())
+
+    killed = [
+        replay(
+            *("archive", "-c", config, "--workers", "4"),
+            directory=tmp_path,
+            SHIPPER_FAILPOINT=f"elastic.after_answer:{number}",
+        )
+        for number in (1, 2, 2, 2, 2)
+    ]
+    done = replay("archive", "-c", config, "--workers", "4", directory=tmp_path)
+
+    assert all(one.code == 1 for one in killed)
+    assert done.code == 0, done.errors
+    hits = elasticsearch.search_all(index)
+    assert len(hits) == len({hit["_id"] for hit in hits}) == expected
+    assert shipped < {hit["_id"] for hit in hits}
+    assert done.totals["lines"] == done.totals["created"] + done.totals["duplicate"] == expected
+
+    again = replay("archive", "-c", config, directory=tmp_path)
+    shards = [
+        replay("archive", "-c", config, "--shard", f"{number}/3", directory=tmp_path, STATE="shards")
+        for number in range(3)
+    ]
+
+    assert [(one.code, one.totals["created"]) for one in (again, *shards)] == [(0, 0)] * 4
+    assert again.totals["duplicate"] == expected
+    assert sum(one.totals["duplicate"] for one in shards) == expected
+    assert elasticsearch.count(index) == expected
+    audit = run_to_end("audit", "archive/", "-c", config, "--source", "caredroid", directory=tmp_path)
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def reduced_by(server: Remote, index: str) -> int:
+    server.refresh(index)
+    return sum("unmapped" in hit["_source"].get("shipper", {}) for hit in server.search_all(index))
+
+
+def test_repair_replaces_reduced_documents(tmp_path: Path, elasticsearch: Remote, index_prefix: str) -> None:
+    """Once the mapping is mended the whole documents stand in their places; without --repair they do not."""
+    config = configure(tmp_path, elasticsearch, index_prefix)
+    index = f"{index_prefix}2024.01.15"
+    elasticsearch.ask("PUT", f"/{index}", {"mappings": {"properties": {"userId": {"type": "long"}}}})
+    (tmp_path / "logs").mkdir()
+    text = [
+        f'{{"timestamp":"2024-01-15T10:30:4{n}.123Z","userId":{f"{n}" if n % 2 else f"{chr(34)}user-{n}{chr(34)}"}}}'
+        for n in range(6)
+    ]
+    (tmp_path / "logs/app.log").write_text("".join(f"{line}\n" for line in text))
+    first = replay("logs", "-c", config, directory=tmp_path)
+    assert (first.code, first.totals["reduced"], reduced_by(elasticsearch, index)) == (3, 3, 3)
+    mend(elasticsearch, index)
+
+    plain = replay("logs", "-c", config, directory=tmp_path)
+    before = reduced_by(elasticsearch, index)
+    repaired = replay("logs", "-c", config, "--repair", directory=tmp_path)
+
+    assert (plain.code, plain.totals["duplicate"], before) == (0, 6, 3)
+    assert (repaired.code, repaired.totals["repaired"], repaired.totals["duplicate"]) == (0, 3, 3), repaired.errors
+    assert reduced_by(elasticsearch, index) == 0
+    hits = elasticsearch.search_all(index)
+    assert sorted(str(hit["_source"]["userId"]) for hit in hits) == ["1", "3", "5", "user-0", "user-2", "user-4"]
+
+
+def mend(server: Remote, index: str) -> None:
+    """The same documents in an index whose mapping takes them, as an operator reindexes."""
+    hits = server.search_all(index)
+    server.ask("DELETE", f"/{index}")
+    server.ask("PUT", f"/{index}", {"mappings": {"properties": {"userId": {"type": "keyword"}}}})
+    for hit in hits:
+        server.ask("PUT", f"/{index}/_create/{hit['_id']}", hit["_source"])
+    server.refresh(index)

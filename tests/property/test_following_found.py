@@ -1,0 +1,185 @@
+"""Sequences that long runs of the model have found, each with what was wrong; they check what the model checks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from harness.following import Following
+
+
+@contextlib.contextmanager
+def following() -> Iterator[Following]:
+    """The model; what must have come of it is checked at the end."""
+    state = Following()
+    try:
+        yield state
+    except BaseException:
+        state.give_up()
+        raise
+    state.teardown()
+
+
+def test_a_content_has_marks_where_the_metrics_began_behind_its_beginning() -> None:
+    """Without them, what lay in the same place later passed for it, and was taken as counted."""
+    with following() as state:
+        state.begin(has_ledger=False, before=1, has_header=True, open_limit=1, starts_now=False)
+        state.rename_in_cascade()
+        state.disturb(has_place=False, is_answering=False)
+        state.write_without_newline()
+        state.rename_in_cascade()
+        state.stop()
+        state.start()
+        state.write_in_pieces(pieces=[1, 58], seconds=3.0)
+        state.copytruncate(is_matched=True, regrown=0, seconds=3.0)
+        state.write(count=30, size=50)
+        state.rename_in_cascade()
+        state.stop()
+        state.delete(which=7)
+        state.start()
+
+
+def test_an_archive_is_no_whole_one_before_its_last_member() -> None:
+    """Its first line was taken as whole although the second member went on with it."""
+    with following() as state:
+        state.begin(has_header=False, starts_now=False, has_ledger=True, open_limit=2, before=1)
+        state.copytruncate(is_matched=True, regrown=60, seconds=3.0)
+        state.compress(members=2, seconds=3.0, steps=2, which=4)
+
+
+def test_a_file_that_is_restored_under_its_own_name_may_be_written_on() -> None:
+    """It was taken for renamed, and the beginning of its next line for its last one."""
+    with following() as state:
+        state.begin(has_header=True, open_limit=100, has_ledger=True, before=1, starts_now=True)
+        state.disturb(has_place=True, is_answering=False)
+        state.directory_away(is_restored=True, seconds=3.0)
+        state.write_without_newline()
+        state.run(seconds=3.0)
+        state.write_without_newline()
+        state.kill(keeps_submitted=True)
+
+
+def test_what_is_written_where_a_file_was_cut_is_new() -> None:
+    """The ledger had those offsets of what had stood there, and they were taken as delivered."""
+    with following() as state:
+        state.begin(before=0, has_ledger=True, has_header=True, open_limit=2, starts_now=False)
+        state.write(count=30, size=300)
+        state.write(count=23, size=3000)
+        state.write_in_pieces(pieces=[17, 40, 55, 20], seconds=3.0)
+        state.cut(kept=31, is_torn=False)
+        state.write_in_pieces(pieces=[52, 20], seconds=0.0)
+
+
+def test_a_cut_is_remembered_although_more_was_written_before_the_next_line_goes_out() -> None:
+    """The ledger could not tell any more which content had been cut."""
+    with following() as state:
+        state.begin(has_ledger=True, open_limit=2, before=3, has_header=False, starts_now=True)
+        state.write(count=4, size=300)
+        state.replace(count=5)
+        state.copytruncate(is_matched=True, regrown=60, seconds=0.3)
+        state.cut(kept=20, is_torn=False)
+        state.cut(kept=30, is_torn=False)
+        state.write(count=9, size=50)
+
+
+def test_a_cut_is_remembered_although_the_process_ends_before_the_next_line_goes_out() -> None:
+    """The ledger lacked a part then, as it seemed, and that was shipped again."""
+    with following() as state:
+        state.begin(has_header=True, starts_now=True, has_ledger=True, open_limit=2, before=3)
+        state.cut(kept=14, is_torn=True)
+        state.write(count=29, size=3000)
+        state.cut(kept=31, is_torn=False)
+        state.cut(kept=21, is_torn=False)
+        state.write(count=34, size=300)
+        state.unreadable(is_restarted=True, seconds=10.0, which=4)
+
+
+def test_an_archive_in_the_making_of_a_file_that_cannot_be_read_is_waited_for() -> None:
+    """Too short to be told from another file with the same header, it was counted anew."""
+    with following() as state:
+        state.begin(before=1, starts_now=False, has_header=True, open_limit=100, has_ledger=False)
+        state.unreadable(is_restarted=True, seconds=10.0, which=4)
+        state.rename_in_cascade()
+        state.write(count=2, size=300)
+        state.rename_in_cascade()
+        state.delete(which=0)
+        state.compress(members=2, seconds=3.0, steps=3, which=7)
+
+
+def test_two_files_with_one_header_give_it_once() -> None:
+    """The second had asked the ledger before the first was shipped."""
+    with following() as state:
+        state.begin(open_limit=1, before=0, has_header=True, starts_now=False, has_ledger=True)
+        state.write(count=32, size=60)
+        state.disturb(has_place=False, is_answering=True)
+        state.rename(is_linked=True, is_recreated=False, seconds=0.0, style="date")
+        state.write(count=10, size=60)
+        state.rename(is_linked=True, is_recreated=False, seconds=3.0, style="number")
+
+
+def test_a_reload_looks_at_what_it_is_handed() -> None:
+    """A deleted file that had been emptied and written again was read on in the middle of its new content."""
+    with following() as state:
+        state.begin(before=3, has_ledger=False, starts_now=True, has_header=True, open_limit=1)
+        state.copytruncate(is_matched=True, regrown=60, seconds=3.0)
+        state.replace(count=5)
+        state.reload()
+        state.directory_away(is_restored=False, seconds=0.3)
+
+
+def test_what_is_known_of_a_copy_outlives_the_absence_of_its_directory() -> None:
+    """It was counted anew when it came back and had grown."""
+    with following() as state:
+        state.begin(starts_now=False, has_header=True, before=1, open_limit=1, has_ledger=False)
+        state.write(count=10, size=3000)
+        state.directory_away(is_restored=True, seconds=0.3)
+        state.cut(kept=20, is_torn=False)
+        state.write(count=38, size=300)
+        state.directory_away(is_restored=False, seconds=3.0)
+
+
+def test_a_cut_that_is_found_while_reading_is_a_cut_as_well() -> None:
+    """Where a turn came before a look, the file passed for one that was written anew."""
+    with following() as state:
+        state.begin(has_header=False, before=2, open_limit=100, starts_now=False, has_ledger=True)
+        state.copytruncate(is_matched=True, regrown=60, seconds=0.0)
+        state.disturb(has_place=False, is_answering=False)
+        state.cut(kept=17, is_torn=False)
+        state.cut(kept=26, is_torn=False)
+        state.write(count=34, size=300)
+
+
+def test_an_empty_file_is_looked_at_as_often_as_any_other() -> None:
+    """After a minute of nothing its first line was looked for every five seconds only."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=True, has_header=False, before=2, open_limit=100)
+        state.cut(kept=15, is_torn=True)
+        state.run(seconds=100.0)
+        state.truncate(regrown=60)
+        state.cut(kept=12, is_torn=True)
+        state.truncate(regrown=1)
+
+
+def test_a_renamed_file_that_was_given_up_is_final_when_it_comes_back() -> None:
+    """Its last line without an end was left there for ever."""
+    with following() as state:
+        state.begin(before=2, starts_now=False, open_limit=1, has_ledger=True, has_header=False)
+        state.write_without_newline()
+        state.rename(is_linked=False, is_recreated=False, seconds=0.0, style="date")
+        state.write_in_pieces(pieces=[23, 13, 58, 7], seconds=0.3)
+        state.reload()
+        state.move_away(which=1)
+        state.cut(kept=30, is_torn=False)
+        state.bring_back(which=0)
+
+
+def test_a_file_that_has_nothing_but_a_header_is_no_part_of_the_next_one() -> None:
+    """The new file passed for a longer copy, and with it for one that is written no more."""
+    with following() as state:
+        state.begin(has_ledger=False, open_limit=100, starts_now=True, has_header=True, before=2)
+        state.copytruncate(is_matched=True, regrown=0, seconds=0.0)
+        state.rename(is_linked=False, is_recreated=True, seconds=0.0, style="date")
+        state.rename(is_linked=False, is_recreated=False, seconds=0.0, style="date")
+        state.move_away(which=2)
+        state.compress(members=1, seconds=3.0, steps=2, which=3)
+        state.write_in_pieces(pieces=[43, 15, 3, 21], seconds=3.0)

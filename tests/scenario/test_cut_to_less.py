@@ -1,0 +1,101 @@
+"""Cut in place, to a part of what was read, and written to before anyone looks, or not: as after a power cut."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from harness.story import Story, Unseen
+
+SIZE = 100
+LINES = 40
+
+
+def fill(story: Story, count: int) -> None:
+    """Lines of equal length, so that each begins at a multiple of it."""
+    story.append("app.log", b"".join(story.line(size=SIZE) for _ in range(count)))
+
+
+@pytest.fixture(autouse=True)
+def _read(story: Story) -> None:
+    """All of it is read when it is cut."""
+    fill(story, LINES)
+    story.run()
+
+
+@pytest.mark.parametrize("kept", [11, 22, 39])
+def test_looked_at_before_more_comes(story: Story, unseen: Unseen, kept: int) -> None:
+    """What is left is known; what comes is new."""
+    with unseen(story):
+        os.truncate(story.path("app.log"), kept * SIZE)
+    story.run()
+    fill(story, 5)
+    story.run()
+
+    story.assert_exact()
+
+
+@pytest.mark.parametrize(("kept", "more"), [(11, 5), (22, 5), (22, 17), (30, 4)])
+def test_written_to_before_anyone_looks(story: Story, unseen: Unseen, kept: int, more: int) -> None:
+    """It is shorter than it was all the same: every line is a document once.
+
+    (Metrics take it for a file that was only cut: how much of it is new is not to be seen.)
+    """
+    with unseen(story):
+        os.truncate(story.path("app.log"), kept * SIZE)
+        fill(story, more)
+    story.run()
+    story.restart()
+    fill(story, 3)
+    story.run()
+
+    assert list(range(1, story.written + 1)) == story.shipped()
+    assert {1} == set(story.counted().values())
+    assert story.written - more <= len(story.counted())
+
+
+@pytest.mark.parametrize(("kept", "more"), [(30, 30), (22, 18), (39, 2)])
+def test_grown_past_its_old_length_before_anyone_looks(story: Story, unseen: Unseen, kept: int, more: int) -> None:
+    """Other bytes stand before the place that was read to: what surely is left is known, the rest is read again.
+
+    (Metrics count again what was left behind the last mark that agrees.)
+    """
+    with unseen(story):
+        os.truncate(story.path("app.log"), kept * SIZE)
+        fill(story, more)
+    story.run()
+    story.restart()
+    fill(story, 3)
+    story.run()
+
+    assert list(range(1, story.written + 1)) == story.shipped()
+    counted = story.counted()
+    assert [*range(1, story.written + 1)] == sorted(counted)
+    assert [] == [number for number, count in counted.items() if count > 1 and not 20 < number <= kept]
+
+
+def test_within_a_line(story: Story, unseen: Unseen) -> None:
+    """The rest of the cut line is no line until something ends it; then it is what now stands there."""
+    with unseen(story):
+        os.truncate(story.path("app.log"), 25 * SIZE + 30)
+    story.run()
+    story.append("app.log", b"\n")
+    fill(story, 2)
+    story.run()
+
+    torn = [text["message"] for text in story.receiver.documents().values() if "message" in text]
+    assert 1 == len(torn)
+    assert list(range(1, story.written + 1)) == story.shipped()
+    assert {1} == set(story.counted().values())
+
+
+def test_again_and_again(story: Story, unseen: Unseen) -> None:
+    """Each time to less, and grown again."""
+    for kept in (35, 30, 25):
+        with unseen(story):
+            os.truncate(story.path("app.log"), kept * SIZE)
+        story.run()
+        fill(story, 8)
+        story.run()
+
+    story.assert_exact()

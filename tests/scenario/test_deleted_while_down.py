@@ -1,0 +1,82 @@
+"""Deleted while nobody looked: what had been read is no loss; what had not is counted in bytes, and said once."""
+
+from __future__ import annotations
+
+import pytest
+from harness.story import Story
+
+
+@pytest.mark.parametrize("ends", [Story.stop, Story.kill], ids=["stopped", "killed"])
+def test_after_it_was_read(story: Story, ends: object) -> None:
+    """Nothing is lost, and a new file of that name is new."""
+    assert callable(ends)
+    story.write("app.log", 20)
+    story.run()
+    ends(story)
+    story.path("app.log").unlink()
+    story.write("app.log", 3)
+    story.start()
+    story.run()
+
+    story.assert_exact()
+
+
+@pytest.mark.parametrize("rest", [b"", b"other.log"], ids=["directory empty", "another file there"])
+def test_before_it_was_shipped(story: Story, rest: bytes) -> None:
+    """What the daemon had seen and not shipped is lost, and said once over several starts."""
+    story.write("app.log", 20)
+    story.run()
+    shipped_bytes = story.path("app.log").stat().st_size
+    story.block_output(is_blocked=True)
+    unread = story.write("app.log", 5)
+    story.run()
+    lost = story.path("app.log").stat().st_size - shipped_bytes
+    story.stop()
+    story.path("app.log").unlink()
+    if rest:
+        story.write(rest.decode(), 2)
+    story.block_output(is_blocked=False)
+    for _ in range(3):
+        story.start()
+        story.run()
+        story.stop()
+
+    assert lost == story.lost_bytes()
+    assert lost == story.metric("unread_lost_bytes_total", source="app", reason="deleted_while_down")
+    assert sorted({*range(1, story.written + 1)} - {*unread}) == story.shipped()
+    assert dict.fromkeys(range(1, story.written + 1), 1) == story.counted()
+
+
+def test_and_moved_where_no_pattern_looks(story: Story) -> None:
+    """Unread bytes of a file that lies elsewhere now are said too: nobody will read them there."""
+    story.write("app.log", 20)
+    story.run()
+    shipped_bytes = story.path("app.log").stat().st_size
+    story.block_output(is_blocked=True)
+    story.write("app.log", 5)
+    story.run()
+    lost = story.path("app.log").stat().st_size - shipped_bytes
+    story.stop()
+    story.path("app.log").rename(story.logs.parent / "copy.away")
+    story.block_output(is_blocked=False)
+    story.start()
+    story.run()
+
+    assert lost == story.lost_bytes()
+
+
+def test_and_given_back(story: Story) -> None:
+    """It lies there again after a start without it: reading goes on where it had come to."""
+    story.write("app.log", 20)
+    story.run()
+    story.stop()
+    text = story.path("app.log").read_bytes()
+    story.path("app.log").unlink()
+    story.start()
+    story.run(60.0)
+    story.stop()
+    story.path("app.log").write_bytes(text + story.lines(4))
+    story.start()
+    story.run()
+
+    story.assert_exact()

@@ -1,0 +1,85 @@
+"""Files that begin with the same line, or with the same 10 KiB: each line of each is one, whatever else is equal."""
+
+from __future__ import annotations
+
+import pytest
+from harness.story import Story, Unseen
+
+HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
+
+
+def assert_each_line_once(story: Story) -> None:
+    """The ledger of the lines with a number; those of the header are one document by definition."""
+    everything = range(1, story.written + 1)
+    assert list(everything) == story.shipped()
+    assert dict.fromkeys(everything, 1) == story.counted()
+    assert 0 == story.lost_bytes()
+
+
+@pytest.mark.parametrize("header_lines", [1, 3, 300], ids=["a line", "three", "12 KiB"])
+def test_two_files_beside_each_other(story: Story, unseen: Unseen, header_lines: int) -> None:
+    """They grow in turns, and while down."""
+    for name in ("app-1.log", "app-2.log"):
+        story.append(name, HEADER * header_lines)
+        story.write(name, 5)
+    story.run()
+    with unseen(story):
+        story.write("app-1.log", 3)
+        story.write("app-2.log", 4)
+    story.run()
+
+    assert_each_line_once(story)
+
+
+@pytest.mark.parametrize("header_lines", [1, 300], ids=["a line", "12 KiB"])
+def test_only_the_header_at_first(story: Story, unseen: Unseen, header_lines: int) -> None:
+    """As long as nothing else is there, the second file is a copy of the first; then both go their ways."""
+    for name in ("app-1.log", "app-2.log"):
+        story.append(name, HEADER * header_lines)
+    story.run()
+    with unseen(story):
+        story.write("app-2.log", 3)
+    story.run()
+    story.write("app-1.log", 3)
+    story.run()
+
+    assert_each_line_once(story)
+
+
+@pytest.mark.parametrize("header_lines", [1, 30, 300], ids=["a line", "1 KiB", "12 KiB"])
+def test_after_a_rotation(story: Story, unseen: Unseen, header_lines: int) -> None:
+    """Each new file begins with the same header; the rotated ones keep theirs."""
+    story.append("app.log", HEADER * header_lines)
+    story.write("app.log", 5)
+    story.run()
+    for number in range(1, 4):
+        with unseen(story):
+            story.write("app.log", 2)
+            story.path("app.log").rename(story.path(f"app-{number}.log"))
+            story.append("app.log", HEADER * header_lines)
+            story.write("app.log", 2)
+        story.run()
+
+    assert_each_line_once(story)
+
+
+def test_after_truncation(story: Story, unseen: Unseen) -> None:
+    """The header is written again, and more than there was before."""
+    story.append("app.log", HEADER)
+    story.write("app.log", 5)
+    story.run()
+    with unseen(story):
+        story.path("app.log").write_bytes(HEADER + story.lines(30))
+    story.run()
+
+    assert_each_line_once(story)
+
+
+def test_in_other_stems(story: Story) -> None:
+    """Equal texts in files of other stems are other documents: every line is one."""
+    for name in ("app.log", "web.log"):
+        story.append(name, HEADER * 3)
+    story.run()
+
+    assert 6 == len(story.receiver.documents())
+    assert {str(HEADER.strip()): 6} == dict(story.tally.counts)

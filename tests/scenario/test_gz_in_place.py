@@ -1,0 +1,157 @@
+"""A file is replaced by its archive: live, while down, when it is half read, and while the archive grows."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+import zstandard
+from harness.story import Story, Unseen
+
+
+def test_of_a_file_that_was_read(story: Story, unseen: Unseen) -> None:
+    """The archive holds nothing new."""
+    story.write("app.log.1", 50)
+    story.run()
+    with unseen(story):
+        story.compress("app.log.1")
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_of_a_file_that_had_grown(story: Story, unseen: Unseen) -> None:
+    """The last lines are read in the archive, or from the file that is open still."""
+    story.write("app.log.1", 50)
+    story.run()
+    with unseen(story):
+        story.write("app.log.1", 7)
+        story.compress("app.log.1")
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_of_a_file_that_was_never_seen(story: Story, unseen: Unseen) -> None:
+    """It came, was rotated and compressed before anyone looked."""
+    story.write("other.log", 1)
+    story.run()
+    with unseen(story):
+        story.write("app.log", 50)
+        story.path("app.log").rename(story.path("app.log.1"))
+        story.compress("app.log.1")
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["killed", "stopped"])
+def test_of_a_file_that_was_half_read(story: Story, *, is_stopped: bool) -> None:
+    """The daemon ends within the file; the rest is read in the archive, at its offset of decompressed bytes."""
+    story.write("app.log.1", 3000, size=100)
+    story.read_one_batch()
+    story.stop() if is_stopped else story.kill()
+    story.compress("app.log.1")
+    story.block_output(is_blocked=False)
+    story.start()
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_half_read_while_it_happens(story: Story) -> None:
+    """The daemon is within the file when the archive takes its place."""
+    story.write("app.log.1", 3000, size=100)
+    story.read_one_batch()
+    story.compress("app.log.1")
+    story.run(1.0)
+    story.block_output(is_blocked=False)
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+@pytest.mark.parametrize("pieces", [2, 7])
+def test_the_archive_grows_beside_the_file(story: Story, pieces: int) -> None:
+    """As gzip writes it: the daemon looks at half an archive, while the file is still there, and after it is gone."""
+    story.write("app.log.1", 2000, size=100)
+    story.run()
+    archive = gzip.compress(story.path("app.log.1").read_bytes(), mtime=0)
+    size = len(archive) // pieces + 1
+    for start in range(0, len(archive), size):
+        story.append("app.log.1.gz", archive[start : start + size])
+        story.run(1.0)
+    story.run()
+    story.path("app.log.1").unlink()
+    story.run(60.0)
+
+    story.assert_exact()
+
+
+def test_the_file_goes_before_its_archive_is_whole(story: Story) -> None:
+    """Half the archive is there when the daemon starts, and the file is not."""
+    story.write("app.log.1", 2000, size=100)
+    story.read_one_batch()
+    story.kill()
+    story.block_output(is_blocked=False)
+    archive = gzip.compress(story.path("app.log.1").read_bytes(), mtime=0)
+    story.path("app.log.1").unlink()
+    story.append("app.log.1.gz", archive[: len(archive) // 2])
+    story.start()
+    story.run(20.0)
+    story.append("app.log.1.gz", archive[len(archive) // 2 :])
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_while_the_output_takes_nothing(story: Story) -> None:
+    """Metrics have counted the file, shipping has it still to come: from the archive."""
+    story.write("app.log.1", 5)
+    story.run()
+    story.block_output(is_blocked=True)
+    story.write("app.log.1", 500, size=200)
+    story.run(20.0)
+    story.compress("app.log.1")
+    story.run(120.0)
+    story.restart()
+    story.block_output(is_blocked=False)
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_zstd(story: Story, unseen: Unseen) -> None:
+    """The same with logrotate's `compresscmd zstd`."""
+    story.write("app.log.1", 50)
+    story.run()
+    with unseen(story):
+        story.write("app.log.1", 7)
+        text = story.path("app.log.1").read_bytes()
+        story.path("app.log.1.zst").write_bytes(zstandard.ZstdCompressor().compress(text))
+        story.path("app.log.1").unlink()
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_unpacked_again(story: Story, unseen: Unseen) -> None:
+    """Somebody runs gunzip to look into it."""
+    story.write("app.log.1", 50)
+    story.compress("app.log.1")
+    story.run()
+    with unseen(story):
+        story.path("app.log.1").write_bytes(gzip.decompress(story.path("app.log.1.gz").read_bytes()))
+        story.path("app.log.1.gz").unlink()
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_a_name_that_lies(story: Story) -> None:
+    """Compressed without the suffix, and plain with it: the first bytes say what it is."""
+    story.append("app.log.1", gzip.compress(story.lines(5)))
+    story.append("other.log.gz", story.lines(5))
+    story.run()
+
+    story.assert_exact()

@@ -1,0 +1,76 @@
+"""A new file gets the inode of one that was read: it is another file, read from its beginning."""
+
+from __future__ import annotations
+
+import pytest
+from harness.missing import MissingError
+from harness.story import NewStory, Story, Unseen
+
+
+def put_on_the_inode(story: Story, old: str, new: str, text: bytes) -> None:
+    """Another content under another name on the same inode: what a file system does that gives a freed inode again."""
+    inode = story.path(old).stat().st_ino
+    with story.path(old).open("r+b") as file:
+        file.truncate(0)
+        file.write(text)
+    if new != old:
+        story.path(old).rename(story.path(new))
+    assert inode == story.path(new).stat().st_ino
+
+
+@pytest.mark.parametrize("count", [1, 20, 60], ids=["shorter", "equal", "longer"])
+@pytest.mark.parametrize("new", ["app.log", "other.log"], ids=["same name", "other name"])
+def test_by_another_content(story: Story, unseen: Unseen, count: int, new: str) -> None:
+    """Whatever its size and name: the bytes before the cursor are not those that were read."""
+    story.append("app.log", b"".join(story.line(size=80) for _ in range(20)))
+    story.run()
+    with unseen(story):
+        put_on_the_inode(story, "app.log", new, b"".join(story.line(size=80) for _ in range(count)))
+    story.run()
+
+    story.assert_exact()
+
+
+def test_of_a_file_that_is_closed(new_story: NewStory) -> None:
+    """With one descriptor for four files each is closed most of the time, so its inode may be anybody's meanwhile."""
+    story = new_story(open_limit=1)
+    for name in "abcd":
+        story.write(f"{name}.log", 5)
+    story.run()
+    for name in "abcd":
+        put_on_the_inode(story, f"{name}.log", f"{name}.log.1", story.lines(8))
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_really(story: Story, unseen: Unseen) -> None:
+    """The file system gives the inode of a deleted file to the next one."""
+    story.write("app.log", 20)
+    story.run(20.0)
+    inode = story.path("app.log").stat().st_ino
+    with unseen(story):
+        if story.is_running:
+            story.followed("app.log").close()  # as it is where descriptors are few: an open file keeps its inode
+        story.path("app.log").unlink()
+        _create_until(story, inode)
+        story.append("app.log", story.lines(30))
+    story.run()
+
+    story.assert_exact()
+
+
+def _create_until(story: Story, inode: int) -> None:
+    """Creates files until one has the inode, which is app.log then."""
+    made = []
+    for number in range(2000):
+        path = story.logs / f".{number}"
+        path.touch()
+        made.append(path)
+        if path.stat().st_ino == inode:
+            made.pop().replace(story.path("app.log"))
+            break
+    for path in made:
+        path.unlink()
+    if not story.path("app.log").exists():
+        raise MissingError(f"a file system below {story.logs} that gives inodes again", is_excused=True)

@@ -1,0 +1,102 @@
+"""Emptied in place, without a copy: what was read stays delivered, what was not is said, what comes is read."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from harness.story import Story, Unseen
+
+
+def size_of(story: Story) -> int:
+    return story.path("app.log").stat().st_size
+
+
+def test_to_zero(story: Story, unseen: Unseen) -> None:
+    """The next line is the first of a new content."""
+    story.write("app.log", 20)
+    story.run()
+    with unseen(story):
+        os.truncate(story.path("app.log"), 0)
+        story.write("app.log", 3)
+    story.run()
+
+    story.assert_exact()
+
+
+def test_to_zero_and_nothing_comes_for_long(story: Story, unseen: Unseen) -> None:
+    """An empty file is looked at again and again."""
+    story.write("app.log", 20)
+    story.run()
+    with unseen(story):
+        os.truncate(story.path("app.log"), 0)
+    story.run(300.0)
+    story.write("app.log", 3)
+    story.run()
+
+    story.assert_exact()
+
+
+def test_again_and_again(story: Story, unseen: Unseen) -> None:
+    """The same file, emptied after each burst."""
+    for _ in range(5):
+        story.write("app.log", 4)
+        story.run(3.0)
+        with unseen(story):
+            os.truncate(story.path("app.log"), 0)
+    story.write("app.log", 1)
+    story.run()
+
+    story.assert_exact()
+
+
+@pytest.mark.parametrize("more", [1, 19, 20, 21, 400])
+def test_and_grown_again_before_anyone_looked(story: Story, unseen: Unseen, more: int) -> None:
+    """To less than its old length, to just that, and past it."""
+    story.append("app.log", b"".join(story.line(size=80) for _ in range(20)))
+    story.run()
+    with unseen(story):
+        os.truncate(story.path("app.log"), 0)
+        story.append("app.log", b"".join(story.line(size=80) for _ in range(more)))
+    story.run()
+
+    story.assert_exact()
+
+
+def test_while_lines_were_unread(story: Story) -> None:
+    """The output takes nothing when the file is emptied: the metrics have its lines, the bytes are said to be lost."""
+    story.write("app.log", 20)
+    story.run()
+    story.block_output(is_blocked=True)
+    before = size_of(story)
+    unread = story.write("app.log", 5)
+    story.run(20.0)
+    lost = size_of(story) - before
+    os.truncate(story.path("app.log"), 0)
+    story.run(2.0)
+    story.write("app.log", 3)
+    story.run(20.0)
+    story.block_output(is_blocked=False)
+    story.run(20.0)
+
+    assert set(range(1, story.written + 1)) - set(unread) == set(story.shipped())
+    assert dict.fromkeys(range(1, story.written + 1), 1) == story.counted()
+    assert lost == story.lost_bytes()
+
+
+def test_while_what_was_read_is_not_acknowledged(story: Story) -> None:
+    """Lines that the output has taken over are its own: they arrive although the file is empty by now."""
+    story.write("app.log", 2)
+    story.run()
+    receiver = story.receiver
+    receiver.is_answering = False  # type: ignore[attr-defined]
+    story.write("app.log", 20)
+    story.run(2.0)
+    os.truncate(story.path("app.log"), 0)
+    story.run(2.0)
+    story.write("app.log", 3)
+    story.run(2.0)
+    receiver.is_answering = True  # type: ignore[attr-defined]
+    story.run()
+
+    story.assert_exact()

@@ -1,0 +1,36 @@
+"""When a file that rests is looked at again."""
+
+from __future__ import annotations
+
+import pytest
+
+from shipper.looks import FIRST_SECONDS, next_interval, next_look
+
+
+@pytest.mark.parametrize(
+    ("now", "interval", "expected"),
+    [
+        (100.0, 0.05, 100.05),
+        (100.1, 0.2, 100.3),
+        (100.1, 0.4, 100.5),
+        (100.25, 0.25, 100.5),
+        (100.0, 1.0, 101.0),
+        (100.3, 1.0, 101.0),
+        (100.9, 2.0, 102.0),
+        (100.3, 20.0, 120.0),
+    ],
+)
+def test_looks_fall_together_and_never_later_than_they_should(now: float, interval: float, expected: float) -> None:
+    """On a grid of a second or a quarter, as far as the pause is that long."""
+    assert expected == pytest.approx(next_look(now, interval))
+    assert now < next_look(now, interval) <= now + interval
+
+
+def test_a_file_that_rests_is_looked_at_ever_seldomer() -> None:
+    """Up to a second, two after a while, and thousands of files seldomer still."""
+    pauses = [0.0]
+    for _ in range(8):
+        pauses.append(next_interval(pauses[-1], quiet_seconds=1, files=10))
+    assert [FIRST_SECONDS, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0] == pytest.approx(pauses[1:])
+    assert next_interval(1.0, quiet_seconds=60, files=10) == 2.0
+    assert next_interval(16.0, quiet_seconds=60, files=10_000) == 20.0
