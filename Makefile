@@ -16,13 +16,15 @@ YAML_RULES := {extends: default, rules: {line-length: {max: 140}, document-start
 
 # More for the program behind a target: make test ARGS="-k identity", make run ARGS="--rate 100"
 ARGS :=
-# Of make soak: so many minutes of writing, into the bulk sink with faults or into the real Elasticsearch of the tests
+# How long each fuzzer of make fuzz runs, and which (default: all). Of make soak: so many minutes of writing, into the
+# bulk sink with faults or into the real Elasticsearch of the tests
 MINUTES := 10
+TARGETS :=
 SERVER := sink
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check bench bench-quick bench-files bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay mindeps lock clean
+.PHONY: help run test soak check bench bench-quick bench-files bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay fuzz sbom mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
@@ -36,11 +38,12 @@ test: $(TEST_VENV)/.installed ## Run all tests
 soak: $(TEST_VENV)/.installed ## Real writers, a shipper that is killed, a server that fails: make soak MINUTES=30 SERVER=elasticsearch
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m soak --minutes $(MINUTES) --server $(SERVER) $(ARGS)
 
-check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, import contracts, documents, containers
+check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, types, contracts, bandit, documents, containers
 	$(TEST_VENV)/bin/python -m ruff check $(CHECKED)
 	$(TEST_VENV)/bin/python -m ruff format --check $(CHECKED)
 	$(TEST_VENV)/bin/python -m mypy shipper exporter tests requirements/lowest.py
 	PYTHONPATH=. $(TEST_VENV)/bin/python $(TEST_VENV)/bin/lint-imports
+	$(TEST_VENV)/bin/python -m bandit --quiet --recursive shipper exporter requirements
 	$(TEST_VENV)/bin/python -m pytest -q $(DOCUMENTS)
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/yamllint --strict --config-data '$(YAML_RULES)' conf docker
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yml
@@ -70,6 +73,12 @@ bench-elasticsearch: $(TEST_VENV)/.installed ## What it takes beside a real Elas
 
 bench-replay: $(TEST_VENV)/.installed ## A million lines from gzip archives, by one worker and by two
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.replay $(ARGS)
+
+fuzz: $(TEST_VENV)/.installed ## Feed what strangers may write to all that reads it, ten minutes each: MINUTES=1 TARGETS="http lines"
+	PYTHONPATH=.:tests $(TEST_VENV)/bin/python -m fuzz --minutes $(MINUTES) $(TARGETS)
+
+sbom: $(TEST_VENV)/.installed ## Write sbom.json, CycloneDX: what a run installs, from requirements/run.lock
+	$(TEST_VENV)/bin/python -m cyclonedx_py requirements --output-reproducible --output-file sbom.json requirements/run.lock
 
 mindeps: $(MINDEPS_VENV)/.installed ## Run the unit tests with the oldest dependencies that setup.cfg allows
 	$(MINDEPS_VENV)/bin/python -m pytest tests/unit $(ARGS)

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import parse_qs, unquote
 
 MAX_HEAD_BYTES: Final = 16 << 10
+NO_HEADERS: Final[Mapping[str, str]] = {}
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _Q: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -89,14 +90,18 @@ def _headers(lines: Sequence[str]) -> dict[str, str]:
     return headers
 
 
-def format_response(response: Response, *, is_head: bool, is_kept_alive: bool) -> bytes:
-    """The bytes of a response; without the body for HEAD."""
+def format_response(
+    response: Response, *, is_head: bool, is_kept_alive: bool, extra: Mapping[str, str] = NO_HEADERS
+) -> bytes:
+    """The bytes of a response; without the body for HEAD. `extra` headers stand in place of ours."""
     headers = {
         "Content-Type": response.content_type,
         "Content-Length": str(len(response.body)),
         "Date": formatdate(usegmt=True),
         "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
         **response.headers,
+        **extra,
     }
     if not is_kept_alive:
         headers["Connection"] = "close"

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import yaml
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 20
+MAX_NODES: Final = 20_000
+"""Values in a file with its aliases written out: ten lines of them can stand for billions."""
 Problem = Callable[[int, str], None]
 """Takes a line and what is wrong there."""
 
@@ -64,7 +67,12 @@ def read_tree(data: bytes, problem: Problem) -> Tree | None:
     except yaml.YAMLError as error:
         problem(1, f"is not YAML: {str(error).splitlines()[0]}")
         return None
-    return None if node is None else _tree(node, problem)
+    if node is None:
+        return None
+    if _size(node, {}) > MAX_NODES:
+        problem(node.start_mark.line + 1, f"has more than {MAX_NODES:,} values, aliases expanded")
+        return None
+    return _tree(node, problem)
 
 
 def _too_deep(text: str, loader: Any) -> int:
@@ -78,6 +86,18 @@ def _too_deep(text: str, loader: Any) -> int:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
     return 0
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    """How many values a node stands for; one that contains itself counts once here, and is refused by `_tree`."""
+    size = known.get(id(node))
+    if size is not None:
+        return size
+    known[id(node)] = 1
+    if isinstance(node, yaml.CollectionNode):
+        parts = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _tree(node: Any, problem: Problem, depth: int = 0) -> Tree:

@@ -14,16 +14,26 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from exporter.connection import READ_BYTES, Connection, Wait, encrypted
+from exporter.doorkeeper import Doorkeeper
+from exporter.guard import REFUSALS, Admission, Guard
 from exporter.listen import bind, parse_listen
-from exporter.messages import MAX_HEAD_BYTES, BadRequestError, Request, Response, format_response, parse_head
+from exporter.messages import (
+    MAX_HEAD_BYTES,
+    NO_HEADERS,
+    BadRequestError,
+    Request,
+    Response,
+    format_response,
+    parse_head,
+)
 from exporter.site import ServerHooks, Site
 
-_READ_BYTES: Final = 64 << 10
 log: Final = logging.getLogger(__name__)
 
 
@@ -38,24 +48,6 @@ class Limits:
     close_seconds: float = 1.0  # for answers under way when the server is closed
 
 
-@dataclass(slots=True, eq=False)
-class _Connection:
-    """One client. It reads, then waits for its answer, then writes; never two at a time."""
-
-    socket: socket.socket
-    address: str
-    deadline: float
-    received: bytearray = field(default_factory=bytearray)
-    response: memoryview | None = None
-    is_waiting: bool = False
-    is_kept_alive: bool = True
-    on_sent: Callable[[], None] | None = None
-
-    @property
-    def is_reading(self) -> bool:
-        return self.response is None and not self.is_waiting
-
-
 class Server:
     """Bound and answering between `start` and `close`; may be started once."""
 
@@ -64,6 +56,7 @@ class Server:
         *,
         listen: str,
         hooks: ServerHooks,
+        guard: Guard | None = None,
         workers: int = 4,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -71,12 +64,14 @@ class Server:
         self._listen = listen
         self._port = parse_listen(listen)[1]
         self._site = Site(hooks=hooks)
+        self._guard = guard
+        self._doorkeeper = Doorkeeper(check=guard.check) if guard is not None else None
         self._limits = limits or Limits()
         self._clock = clock
         self._listeners: list[socket.socket] = []
-        self._connections: set[_Connection] = set()  # the I/O thread's own
-        self._requests: queue.SimpleQueue[tuple[_Connection, Request] | None] = queue.SimpleQueue()
-        self._answers: deque[tuple[_Connection, Response, bytes]] = deque()
+        self._connections: set[Connection] = set()  # the I/O thread's own
+        self._requests: queue.SimpleQueue[tuple[Connection, Request] | None] = queue.SimpleQueue()
+        self._answers: deque[tuple[Connection, Response, bytes]] = deque()
         self._close_at: float | None = None
         self._threads = [threading.Thread(target=self._serve, name="http", daemon=True)]
         self._threads += [
@@ -88,9 +83,15 @@ class Server:
         """The port that is bound, also where any was asked for."""
         return self._port
 
+    @property
+    def scheme(self) -> str:
+        """`https` where TLS is served."""
+        return "https" if self._guard is not None and self._guard.has_tls else "http"
+
     def is_alive(self) -> bool:
         """True while every thread of the server runs."""
-        return all(thread.is_alive() for thread in self._threads)
+        keeps_door = self._doorkeeper is None or self._doorkeeper.is_alive()
+        return keeps_door and all(thread.is_alive() for thread in self._threads)
 
     def start(self) -> None:
         """Binds and begins to answer. Raises InUseError if the port is taken, ConfigError if it can never be bound."""
@@ -102,6 +103,8 @@ class Server:
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
         self._selector.register(self._wakened, selectors.EVENT_READ)
+        if self._doorkeeper is not None:
+            self._doorkeeper.start()
         for thread in self._threads:
             thread.start()
 
@@ -111,6 +114,8 @@ class Server:
             return
         self._close_at = self._clock() + self._limits.close_seconds
         self._wake()
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
         for _ in self._threads[1:]:
             self._requests.put(None)
         for thread in self._threads:
@@ -128,14 +133,39 @@ class Server:
         while (item := self._requests.get()) is not None:
             connection, request = item
             try:
-                response = self._site.answer(request)
+                response = self._response(connection, request)
             except Exception:  # one request that fails must not end the answering of others
                 log.exception("cannot answer %s %r", request.method, request.path)
                 response = Response(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=b"failed; see the log\n")
-            is_head = request.method == "HEAD"
-            data = format_response(response, is_head=is_head, is_kept_alive=request.is_kept_alive)
-            self._answers.append((connection, response, data))
-            self._wake()
+            if response is not None:
+                self._give(connection, request, response)
+
+    def _response(self, connection: Connection, request: Request) -> Response | None:
+        """The answer; None where the doorkeeper will say whether there is one."""
+        admission = self._guard.admission(request) if self._guard is not None else Admission.ADMITTED
+        if admission is Admission.TO_CHECK and self._doorkeeper is not None:
+            is_taken = self._doorkeeper.take(request, lambda is_right: self._checked(connection, request, is_right))
+            return None if is_taken else REFUSALS[Admission.LIMITED]
+        if admission is Admission.ADMITTED:
+            return self._site.answer(request)
+        return self._site.probe(request) if admission is Admission.PROBE else REFUSALS[admission]
+
+    def _checked(self, connection: Connection, request: Request, is_right: bool) -> None:
+        """The doorkeeper's thread: a login was right, and is known from now on, or wrong."""
+        if is_right:
+            self._requests.put((connection, request))
+        else:
+            self._give(connection, request, REFUSALS[Admission.REFUSED])
+
+    def _give(self, connection: Connection, request: Request, response: Response) -> None:
+        """Any thread but the I/O thread: hands an answer over to it."""
+        is_head = request.method == "HEAD"
+        data = format_response(response, is_head=is_head, is_kept_alive=request.is_kept_alive, extra=self._headers())
+        self._answers.append((connection, response, data))
+        self._wake()
+
+    def _headers(self) -> Mapping[str, str]:
+        return self._guard.headers() if self._guard is not None else NO_HEADERS
 
     def _serve(self) -> None:
         """The I/O thread."""
@@ -143,7 +173,7 @@ class Server:
             for key, _ in self._selector.select(self._timeout()):
                 if key.fileobj is self._wakened:
                     with contextlib.suppress(BlockingIOError):
-                        self._wakened.recv(_READ_BYTES)
+                        self._wakened.recv(READ_BYTES)
                 elif key.data is None:
                     self._accept(key.fileobj)  # type: ignore[arg-type]
                 else:
@@ -168,11 +198,11 @@ class Server:
         for connection in [item for item in self._connections if item.deadline <= now and not item.is_waiting]:
             self._drop(connection)
 
-    def _drop(self, connection: _Connection) -> None:
+    def _drop(self, connection: Connection) -> None:
         self._connections.discard(connection)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(connection.socket)
-        connection.socket.close()
+        connection.close()
 
     def _give_way(self) -> bool:
         """Drops the reading connection that would expire first; False if there is none."""
@@ -198,25 +228,47 @@ class Server:
         with contextlib.suppress(OSError):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = str(address[0]).removeprefix("::ffff:")
-        connection = _Connection(client, host, self._clock() + self._limits.head_seconds)
+        context = self._guard.context() if self._guard is not None else None
+        try:
+            client = encrypted(client, context) if context is not None else client
+        except OSError:  # it is gone already
+            client.close()
+            return
+        deadline = self._clock() + self._limits.head_seconds
+        connection = Connection(client, host, deadline, is_shaking=context is not None)
         self._connections.add(connection)
         self._selector.register(client, selectors.EVENT_READ, connection)
 
-    def _advance(self, connection: _Connection) -> None:
+    def _advance(self, connection: Connection) -> None:
         if connection not in self._connections:
             return  # dropped by an event before this one
         try:
-            if connection.is_reading:
+            if connection.is_shaking:
+                self._shake(connection)
+            elif connection.is_reading:
                 self._read(connection)
             elif connection.response is not None:
                 self._write(connection)
+        except Wait as wait:
+            self._selector.modify(connection.socket, wait.events, connection)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
+            if connection.is_shaking:
+                log.info("no TLS with %s: %s", connection.address, getattr(error, "reason", None) or error)
             self._drop(connection)
 
-    def _read(self, connection: _Connection) -> None:
-        data = connection.socket.recv(_READ_BYTES)
+    def _shake(self, connection: Connection) -> None:
+        certificate = connection.shake()
+        if self._guard is not None and not self._guard.admits(certificate):
+            log.info("no TLS with %s: its certificate has none of client_allowed_sans", connection.address)
+            self._drop(connection)
+            return
+        self._selector.modify(connection.socket, connection.events, connection)
+        self._read(connection)
+
+    def _read(self, connection: Connection) -> None:
+        data = connection.receive()
         if not data:
             self._drop(connection)
             return
@@ -225,7 +277,7 @@ class Server:
         connection.received += data
         self._take_request(connection)
 
-    def _take_request(self, connection: _Connection) -> None:
+    def _take_request(self, connection: Connection) -> None:
         """Hands the next request to the workers, if its head is there."""
         end = connection.received.find(b"\r\n\r\n")
         try:
@@ -237,7 +289,7 @@ class Server:
         except BadRequestError as error:
             response = Response(status=error.status, body=f"{error.status.phrase}\n".encode())
             connection.is_kept_alive = False
-            data = format_response(response, is_head=False, is_kept_alive=False)
+            data = format_response(response, is_head=False, is_kept_alive=False, extra=self._headers())
             self._begin_writing(connection, response, data)
             return
         del connection.received[: end + 4]
@@ -246,7 +298,7 @@ class Server:
         self._selector.unregister(connection.socket)
         self._requests.put((connection, request))
 
-    def _begin_writing(self, connection: _Connection, response: Response, data: bytes) -> None:
+    def _begin_writing(self, connection: Connection, response: Response, data: bytes) -> None:
         if connection.is_waiting:
             connection.is_waiting = False
             self._selector.register(connection.socket, selectors.EVENT_WRITE, connection)
@@ -257,11 +309,8 @@ class Server:
         connection.deadline = self._clock() + self._limits.write_seconds
         self._advance(connection)
 
-    def _write(self, connection: _Connection) -> None:
-        if connection.response is None:
-            return
-        connection.response = connection.response[connection.socket.send(connection.response) :]
-        if connection.response:
+    def _write(self, connection: Connection) -> None:
+        if not connection.send():
             return
         connection.response = None
         if connection.on_sent is not None:

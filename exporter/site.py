@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -61,6 +61,11 @@ class Site:
             text = b"only GET and HEAD are answered\n"
             return Response(status=HTTPStatus.METHOD_NOT_ALLOWED, body=text, headers={"Allow": ", ".join(METHODS)})
         return route(request)
+
+    def probe(self, request: Request) -> Response:
+        """The response to a probe of one who has not logged in: good or not, without the reason."""
+        answer = self.answer(request)
+        return replace(answer, body=b"ok\n" if answer.status is HTTPStatus.OK else b"not ok\n")
 
     def _metrics(self, request: Request) -> Response:
         if not self._hooks.committed_recently():

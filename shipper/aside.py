@@ -49,7 +49,7 @@ class Aside:
     original: Followed | None = None
     """Of what it is a twin."""
     is_settled: bool = False
-    """A twin that was compared to its end."""
+    """A twin that was compared to its end; one that is unreadable as long as it does not change."""
     asked_at: int = -1
     """How far the original was read then."""
     equal_until: int = 0
@@ -65,7 +65,7 @@ def should_ask(aside: Aside, *, quiet_seconds: float) -> bool:
     is_quiet = quiet_seconds >= SETTLED_SECONDS
     match aside.why:
         case Why.UNREADABLE:
-            return True
+            return not aside.is_settled
         case Why.NO_LINE | Why.PARTIAL:
             return is_quiet and not aside.was_settled and aside.found.size > 0
         case Why.TWIN:

@@ -106,6 +106,8 @@ class Attacher:
             facts = os.fstat(descriptor)
             if key_of(facts) != (found.device, found.inode):
                 raise FileNotFoundError(errno.ENOENT, "another file has its place", found.path)
+            if found.confinement is not None:
+                found.confinement.check(descriptor, found.path)
             found = found._replace(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
             attachment = self._attach(found, descriptor, live, asked)
         except BaseException:

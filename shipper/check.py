@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from exporter.guard import Guard
 from exporter.rules import catalogue
 from shipper import __version__
 from shipper.config import Loaded, check_files
@@ -23,6 +24,7 @@ from shipper.discover import scan
 from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
+from shipper.escaping import printable
 from shipper.settings import ElasticsearchSettings, Settings
 
 MOST_FILES = 20
@@ -63,6 +65,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
         report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
     except ConfigError as error:
         report.problems += error.problems
+    _check_web_config(settings.metrics.web_config, report)
     _check_directory("state", settings.state, report)
     if settings.output.elasticsearch is not None:
         _check_server(settings.output.elasticsearch, report, ping)
@@ -83,24 +86,27 @@ def _check_sources(settings: Settings, report: Report) -> None:
                 "paths": list(source.paths),
                 "files": len(files),
                 "bytes": sum(found.size for found in files),
-                "first_files": [_shown(found.path) for found in files[:MOST_FILES]],
+                "first_files": [printable(found.path) for found in files[:MOST_FILES]],
             }
         )
         if not files:
             report.warnings.append(f"source {source.name!r}: no file matches now; files that appear later are followed")
         report.warnings += [
-            f"{_shown(found.path)}: cannot be read: Permission denied"
+            f"{printable(found.path)}: cannot be read: Permission denied"
             for found in files
             if not os.access(found.path, os.R_OK)
         ]
-    report.warnings += [f"{_shown(path)}: {problem}" for path, problem in listing.problems.items()]
+    report.warnings += [f"{printable(path)}: {problem}" for path, problem in listing.problems.items()]
     report.warnings += [
-        f"{_shown(path)} is not followed: {reason}" for path, reason in sorted(listing.left_out.items())
+        f"{printable(path)} is not followed: {reason}" for path, reason in sorted(listing.left_out.items())
     ]
 
 
-def _shown(path: str) -> str:
-    return path if path.isprintable() else repr(path)
+def _check_web_config(path: str, report: Report) -> None:
+    try:
+        report.warnings += Guard(path=Path(path)).warnings() if path else []
+    except ConfigError as error:
+        report.problems += error.problems
 
 
 def _check_directory(what: str, directory: str, report: Report) -> None:
@@ -139,8 +145,10 @@ def ping(settings: ElasticsearchSettings) -> str:
         raise OutputError(f"{cluster} does not answer: {error}") from None
     finally:
         cluster.close()
-    if answer.status in (401, 403):
-        raise OutputError(f"{cluster} refuses the credentials ({answer.status})")
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        raise OutputError(f"{cluster} refuses the credentials (401)")
+    if answer.status == HTTPStatus.FORBIDDEN:
+        return "answers; these credentials may not ask for its version, which shipping does not need"
     if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
         return "answers"
     if answer.status != HTTPStatus.OK:

@@ -18,6 +18,7 @@ import click
 
 from shipper import __version__
 from shipper.errors import ConfigError, ShipperError
+from shipper.escaping import EscapingFormatter, printable
 from shipper.operations import add_commands
 from shipper.replay.command import replay
 
@@ -32,7 +33,7 @@ class ExitWithUsage(click.ClickException):
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
         for line in self.message.splitlines():
-            click.echo(f"shipper: {line}", err=True)
+            click.echo(f"shipper: {printable(line)}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -52,7 +53,9 @@ def main(*, verbose: bool) -> None:
 def start_logging(*, is_verbose: bool) -> None:
     """Messages go to standard error; the time is left to systemd's journal where that reads them."""
     form = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, format=form, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EscapingFormatter(form))
+    logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler])
     for noisy in ("elastic_transport", "urllib3", "watchdog"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
@@ -111,13 +114,20 @@ def run(
         load=_loader(config_file, paths=paths, output=output, state=state, listen=listen, drain=drain),
         reads_once=once,
         listens=not once or listen is not None,
-        arguments=("shipper", *sys.argv[1:]),
+        arguments=("shipper", *map(_as_shown, sys.argv[1:])),
     )
     try:
         code = run_daemon(request)
     except CANNOT_BEGIN as error:
         _fail(error)
     sys.exit(int(code))
+
+
+def _as_shown(argument: str) -> str:
+    """An argument as it may be repeated: a URL without its password."""
+    from shipper.config.values import without_credentials
+
+    return without_credentials(argument) if "://" in argument else argument
 
 
 @main.command("check")

@@ -50,12 +50,13 @@ class GzipCodec:
 
 class ZstdCodec:
     piece_bytes = 1 << 10  # the library has no limit on what a piece unfolds to
+    window_bytes = 8 << 20  # what all levels below --ultra need; a file may ask for 128 MiB, and many files for as much
 
     def __init__(self) -> None:
         import zstandard  # 1 MB of memory that only .zst files need
 
         self.errors: tuple[type[Exception], ...] = (zstandard.ZstdError,)
-        self.new = zstandard.ZstdDecompressor().decompressobj
+        self.new = zstandard.ZstdDecompressor(max_window_size=self.window_bytes).decompressobj
 
     @staticmethod
     def begins(head: bytes) -> bool | None:

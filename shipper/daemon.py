@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from exporter.guard import Guard
 from exporter.rule import Rule
 from exporter.rules import default_rules, load_rules
 from exporter.scrape import Scrapes
@@ -34,6 +35,7 @@ from shipper.config import Loaded, rule_files
 from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
+from shipper.escaping import printable
 from shipper.failpoints import failpoint
 from shipper.positions import positions_of
 from shipper.recent import Recent
@@ -41,7 +43,7 @@ from shipper.routing import functions_of
 from shipper.sdnotify import Notifier
 from shipper.settings import Settings
 from shipper.state import State, open_state
-from shipper.status import bind_gauges, printable, status_of, totals_of
+from shipper.status import bind_gauges, status_of, totals_of
 from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -159,7 +161,7 @@ class Daemon:
     def address(self) -> str:
         """Where the page is."""
         host = self._loaded.settings.metrics.listen.rpartition(":")[0]
-        return f"http://{host}:{self._server.port}/" if self._server is not None else ""
+        return f"{self._server.scheme}://{host}:{self._server.port}/" if self._server is not None else ""
 
     def _require_engine(self) -> Engine:
         if self.engine is None:
@@ -326,7 +328,11 @@ class Daemon:
             status=self._status,
             committed_recently=lambda: not self._require_engine().committer.is_late(),
         )
-        server = Server(listen=settings.metrics.listen, hooks=hooks)
+        web_config = settings.metrics.web_config
+        guard = Guard(path=Path(web_config)) if web_config else None
+        for warning in guard.warnings() if guard is not None else ():
+            log.warning("%s", warning)
+        server = Server(listen=settings.metrics.listen, hooks=hooks, guard=guard)
         server.start()
         return server
 
@@ -388,6 +394,7 @@ def check_same(old: Settings, new: Settings) -> None:
         for name, before, after in (
             ("state", old.state, new.state),
             ("metrics.listen", old.metrics.listen, new.metrics.listen),
+            ("metrics.web_config", old.metrics.web_config, new.metrics.web_config),
         )
         if before != after
     ]

@@ -185,7 +185,7 @@ class Generator:
         self._rate = rate
         self._clock = clock
         self._monotonic = monotonic
-        self._lines = Lines(random=random.Random(seed))  # noqa: S311 - demo data, repeatable on purpose
+        self._lines = Lines(random=random.Random(seed))  # noqa: S311 - demo data, repeatable  # nosec B311
         self._last: float | None = None
         self._owed = 0.0
         directory.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from shipper.confinement import Confinement, confinement_of
 from shipper.settings import SourceSettings
 
 DIRECTORY_PATTERNS = ("*.log", "*.log.*", "*.log-*", "*.json", "*.jsonl", "*.ndjson")
@@ -41,6 +42,8 @@ class Found(NamedTuple):
     inode: int
     size: int
     mtime_ns: int
+    confinement: Confinement | None = None
+    """To be held against the file once it is open; None where it was typed or is open already."""
 
 
 @dataclass(slots=True)
@@ -140,6 +143,15 @@ def note_problem(listing: Listing, path: str, error: OSError) -> None:
     listing.problems[path] = error.strerror or str(error)
 
 
+def top_of(pattern: str) -> str:
+    """The directory that a PATH names without wildcards: its files lie there or below."""
+    if not has_wildcard(pattern):
+        return pattern if os.path.isdir(pattern) else os.path.dirname(pattern) or "."
+    parts = os.path.dirname(pattern).split(os.sep)
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return os.sep.join(parts[:fixed]) or (os.sep if pattern.startswith(os.sep) else ".")
+
+
 def nearest_existing(directory: str) -> str:
     """The directory, or the one above it that there is: where it can appear."""
     while directory and not os.path.isdir(directory):
@@ -162,6 +174,7 @@ def scan(sources: Sequence[SourceSettings], *, own_directories: Iterable[str] = 
     listing = Listing()
     scanning = _Scan(listing, own_directories, archived=archived)
     for source in sources:
+        scanning.confine(source)
         for pattern in source.paths:
             scanning.add_matches(source, pattern)
     _leave_out_repetitions(listing)
@@ -176,8 +189,12 @@ class _Scan:
         self._owned = tuple(os.path.realpath(directory) + os.sep for directory in own_directories)
         self._places: dict[tuple[int, int], int] = {}  # of a file in the listing
         self._links: set[str] = set()
-        self._owned_directories: dict[str, bool] = {}
+        self._real_directories: dict[str, str] = {}
         self._directories = _Directories(listing)
+
+    def confine(self, source: SourceSettings) -> None:
+        """What is added from now on is this source's, and must lie where its files may."""
+        self._confinement = confinement_of(source, [top_of(pattern) for pattern in source.paths])
 
     def add_matches(self, source: SourceSettings, pattern: str) -> None:
         """Adds what one PATH matches."""
@@ -243,11 +260,13 @@ class _Scan:
         self._add(source, path, facts, is_link=os.path.islink(path), is_owned=self._is_owned(directory))
 
     def _is_owned(self, directory: str) -> bool:
-        owned = self._owned_directories.get(directory)
-        if owned is None:
-            owned = f"{os.path.realpath(directory)}{os.sep}".startswith(self._owned) if self._owned else False
-            self._owned_directories[directory] = owned
-        return owned
+        return os.path.join(self._real(directory), "").startswith(self._owned) if self._owned else False
+
+    def _real(self, directory: str) -> str:
+        real = self._real_directories.get(directory)
+        if real is None:
+            real = self._real_directories[directory] = os.path.realpath(directory)
+        return real
 
     def _add(self, source: SourceSettings, path: str, facts: os.stat_result, *, is_link: bool, is_owned: bool) -> None:
         if not stat.S_ISREG(facts.st_mode) or (source.exclude and _is_excluded(source, path)):
@@ -259,11 +278,16 @@ class _Scan:
         if is_owned:
             self._listing.left_out[path] = "below a directory of the shipper's own"
             return
+        directory, name = os.path.split(real_path)
+        really = os.path.join(self._real(directory or "."), name)
+        if not self._confinement.holds(really):
+            self._listing.left_out[path] = f"leads to {really!r}, out of its source's directories (symlinks allows it)"
+            return
         if is_link:
             self._links.add(path)
             self._listing.directories.add(os.path.dirname(real_path))
         key = (facts.st_dev, facts.st_ino)
-        found = Found(source, path, real_path, *key, facts.st_size, facts.st_mtime_ns)
+        found = Found(source, path, real_path, *key, facts.st_size, facts.st_mtime_ns, self._confinement)
         files = self._listing.files
         place = self._places.setdefault(key, len(files))
         if place == len(files):

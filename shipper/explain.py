@@ -21,6 +21,7 @@ from shipper.discover import Found, scan
 from shipper.engine import host_name
 from shipper.enrich import Enricher
 from shipper.errors import ConfigError
+from shipper.escaping import printable
 from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
 from shipper.moments import Moments
@@ -217,4 +218,5 @@ def as_explanation(explanation: dict[str, Any]) -> str:
         rows.append(("document", text.replace("\n", "\n" + " " * 10)))
     rows += [("metric", f"{series} {does}") for series, does in found["series"].items()] or [("metric", "none")]
     rows += [("not by", f"{rule}: {reason}") for rule, reason in found["rule_errors"].items()]
-    return "".join(f"{name:<10}{value}\n" for name, value in rows)
+    text = "".join(f"{name:<10}{value}\n" for name, value in rows)
+    return "".join(f"{printable(line)}\n" for line in text.split("\n")[:-1])

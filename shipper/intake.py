@@ -19,7 +19,7 @@ from shipper.discover import Found
 from shipper.followed import NEVER, Followed
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
-from shipper.tail import Damaged
+from shipper.tail import Damaged, EndlessError
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ class Intake:
             reason = str(getattr(error, "strerror", None) or error)
             if aside is None or aside.reason != reason:
                 log.warning("cannot read %r: %s; tried again every %d seconds", found.path, reason, UNREADABLE_SECONDS)
-            self._put_aside(found, Why.UNREADABLE, now, earlier=aside).reason = reason
+            unreadable = self._put_aside(found, Why.UNREADABLE, now, earlier=aside)
+            unreadable.reason, unreadable.is_settled = reason, isinstance(error, EndlessError)
             return
         if aside is not None and aside.reason:
             log.info("%r can be read now", found.path)

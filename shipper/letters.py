@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from shipper.errors import StateError
+from shipper.escaping import printable
 
 DAY_FILES = "[0-9]*.ndjson"
 RETRIED = "retried-"
@@ -92,11 +93,6 @@ def letters_in(directory: Path, wanted: Wanted) -> Iterator[Letter]:
             continue
         except OSError as error:
             raise StateError(f"cannot read {str(path)!r}: {error.strerror}") from None
-
-
-def printable(text: str) -> str:
-    """Text that can be shown on one line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def count_of(directory: Path) -> int:

@@ -13,6 +13,7 @@ from shipper.errors import ConfigError
 from shipper.routepatterns import parse_pattern
 
 MAX_FILE_BYTES: Final = 32 << 20
+MAX_DEPTH: Final = 100
 
 
 def openapi_patterns(path: str) -> list[str]:
@@ -44,13 +45,26 @@ def _document(path: str) -> Any:
         raise ConfigError([f"metrics.openapi: {path!r} is larger than {MAX_FILE_BYTES >> 20} MiB"])
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(data, Loader=loader)  # noqa: S506 - both are safe loaders; JSON is YAML
+        _refuse_deep(data, loader)
+        return yaml.load(data, Loader=loader)  # noqa: S506 - safe loaders; JSON is YAML  # nosec B506
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{path}:{line}: is neither YAML nor JSON: {error.problem}"]) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError([f"metrics.openapi: {path!r} is neither YAML nor JSON: {reason}"]) from None
+
+
+def _refuse_deep(data: bytes, loader: Any) -> None:
+    """Raises ValueError for nesting that would end the process: PyYAML's composer recurses in C."""
+    depth = 0
+    for event in yaml.parse(data, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH}")
 
 
 def _bases(document: dict[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from shipper.errors import ConfigError, InUseError, ShipperError
+from shipper.escaping import printable
 
 if TYPE_CHECKING:
     from shipper.carrier import Carrier
@@ -385,5 +386,5 @@ def _as_json_line(value: object) -> str:
 
 def _end(code: int, message: str) -> NoReturn:
     for line in message.splitlines():
-        click.echo(f"shipper: {line}", err=True)
+        click.echo(f"shipper: {printable(line)}", err=True)
     sys.exit(code)

@@ -13,8 +13,9 @@ from typing import Any
 
 from shipper.control import asked
 from shipper.errors import StateError
+from shipper.escaping import printable
 from shipper.followed import NEVER
-from shipper.letters import count_of, printable
+from shipper.letters import count_of
 from shipper.positions import FilePosition, positions_in
 
 QUESTION = "status"

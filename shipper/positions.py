@@ -15,9 +15,9 @@ import msgspec
 from shipper.control import NoAnswerError, ask
 from shipper.copied import copied
 from shipper.engine import Engine
+from shipper.escaping import printable
 from shipper.followed import Followed
 from shipper.state import FileRecord
-from shipper.status import printable
 
 QUESTION = "files"
 _AT_ONCE = 256

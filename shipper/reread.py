@@ -92,6 +92,8 @@ class Rereader:
         """The file, open; to be used as a context manager. Raises OSError and Damaged."""
         descriptor = open_log(found.path)
         try:
+            if found.confinement is not None:
+                found.confinement.check(descriptor, found.path)
             return Reread(self, found, descriptor)
         except BaseException:
             os.close(descriptor)

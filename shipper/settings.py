@@ -119,6 +119,9 @@ class Within:
     high: float
 
 
+DEFAULT_SYMLINKS = ("/var/log/pods/*.log*", "/var/lib/docker/containers/*-json.log*")
+"""Kubernetes: /var/log/containers leads to /var/log/pods, and from there, with Docker, to its own directory."""
+
 Name = Annotated[str, Kind.NAME]
 Field = Annotated[str, Kind.FIELD]
 Expression = Annotated[str, Kind.EXPRESSION]
@@ -146,6 +149,9 @@ class SourceSettings(Config, frozen=True, kw_only=True):
     # files, globs (`**` too) or directories; a file belongs to the first source that matches it
     paths: tuple[Glob, ...]
     exclude: tuple[Exclude, ...] = ()  # patterns of base names or paths that are left alone
+    # where symlinks may lead outside the directories of `paths`: directories, or patterns of real paths, in which `*`
+    # takes `/` too
+    symlinks: tuple[Glob, ...] = DEFAULT_SYMLINKS
     # how a line is packed: `json` is one object a line; `docker` (json-file) and `cri` (Kubernetes) wrap such a line,
     # and their partial lines are joined
     format: Format = Format.JSON
@@ -208,6 +214,10 @@ class ElasticsearchSettings(Config, frozen=True, kw_only=True):
     concurrency: Annotated[int, Within(1, 8)] = 2  # bulk requests in flight
     request_seconds: Annotated[float, Kind.DURATION, Within(0.1, 3600)] = 90.0  # how long an answer is waited for
 
+    def __repr__(self) -> str:
+        """Without headers and proxy, which may hold secrets as plain text."""
+        return f"ElasticsearchSettings(hosts={self.hosts!r}, index={self.index!r})"
+
 
 class LocalSettings(Config, frozen=True, kw_only=True):
     directory: FilePath = "./shipped"  # one NDJSON file a day
@@ -225,6 +235,8 @@ class OutputSettings(Config, frozen=True, kw_only=True):
 
 class MetricsSettings(Config, frozen=True, kw_only=True):
     listen: Listen = DEFAULT_LISTEN  # address of page and metrics; `""` for none
+    # TLS, users and client certificates for them: a file in the form of Prometheus's exporters
+    web_config: FilePath = ""
     # where counting begins in files that are there at the very first start; files met later, and `--once`, count from
     # their beginning
     start: MetricsStart = MetricsStart.NOW

@@ -14,6 +14,7 @@ from typing import Any
 from shipper import __version__
 from shipper.aside import Why
 from shipper.engine import Engine
+from shipper.escaping import printable
 from shipper.followed import NEVER, Followed
 from shipper.roster import Roster
 from shipper.settings import Settings, SourceSettings
@@ -178,11 +179,6 @@ def _state(followed: Followed) -> str:
     if followed.is_deleted or not followed.is_listed:
         return "deleted or moved away"
     return "renamed" if followed.is_renamed else "followed"
-
-
-def printable(path: str) -> str:
-    """A file's name as text that can be encoded and shown on one line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in path)
 
 
 def _sum(metric: Any, **labels: str) -> int:

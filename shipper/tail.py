@@ -5,6 +5,7 @@ Positions are decompressed bytes. `discover` says which files, `pipeline` when t
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES
 
 CHUNK_BYTES = 64 << 10
 """Batches of the cache's size: 256 KiB cost a quarter more a line, 1 MiB almost half."""
+MAX_BLANK_BYTES = 256 << 20
+"""NULs (holes aside) and blank lines before the first line: more is no log, and would keep other files waiting."""
 SCAN_BYTES = 8 << 20
 """How far one turn looks for the end of a line that is too long, so that other files get theirs."""
 
@@ -25,12 +28,21 @@ class Damaged(Exception):  # noqa: N818 - an outcome of reading, not of the prog
 
 
 def open_log(path: str | Path) -> int:
-    """Opens a regular file for reading without ever waiting (a FIFO or device is refused). Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path!r} is not a regular file")
-    return descriptor
+    """Opens a regular file for reading, and touches nothing else: a FIFO would wait, a device might do something.
+
+    Raises OSError.
+    """
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)  # what it is can be asked before it is opened, and not swapped then
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise OSError(f"{path!r} is not a regular file")
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        os.close(place)
 
 
 class ByteReader(Protocol):
@@ -64,6 +76,17 @@ class PlainReader:
 
     def read(self, position: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, position)
+
+    def behind_hole(self, position: int) -> int:
+        """Where data begins at or behind a position that may lie in a hole, as copytruncate makes. Raises OSError."""
+        try:
+            return os.lseek(self._descriptor, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but the hole
+                return max(position, os.fstat(self._descriptor).st_size)
+            if error.errno == errno.EINVAL:  # a file system that does not know
+                return position
+            raise
 
 
 class CompressedReader:
@@ -315,18 +338,24 @@ class LineReader:
         return self._line(self._scanned, is_tail=True)
 
 
+BLANK = b"\0 \t\n\r\x0b\x0c"
+
+
+class EndlessError(Damaged):
+    """A file begins with so much that is no line that no more of it is looked at."""
+
+
 def first_line(reader: ByteReader, *, is_final: bool = False) -> bytes | None:
     """The first line that is not blank, without NULs before it and line ending, at most FIRST_LINE_BYTES; None if there
     is no complete one.
 
-    `is_final`: the file will not grow; an unterminated line is a line. Raises OSError and Damaged.
+    `is_final`: the file will not grow; an unterminated line is a line. Raises OSError and Damaged, EndlessError too.
     """
-    position, text = 0, b""
+    position, text, blank_bytes = 0, b"", 0
     while True:
         data = reader.read(position, CHUNK_BYTES if position else 4096)
         position += len(data)
-        text += data
-        *lines, text = text.split(b"\n")
+        lines, text = _lines_of(text, data)
         for line in lines:
             if found := _first_text(line):
                 return found
@@ -335,6 +364,19 @@ def first_line(reader: ByteReader, *, is_final: bool = False) -> bytes | None:
             return _first_text(text) if is_final else None
         if len(text) > FIRST_LINE_BYTES:
             return _first_text(text)
+        blank_bytes = 0 if text.strip() else blank_bytes + len(data)
+        if blank_bytes > MAX_BLANK_BYTES:
+            raise EndlessError(f"begins with more than {MAX_BLANK_BYTES >> 20} MiB without a line")
+        if not text and isinstance(reader, PlainReader):
+            position = reader.behind_hole(position)
+
+
+def _lines_of(text: bytes, data: bytes) -> tuple[list[bytes], bytes]:
+    """The lines that end in `data`, which comes after `text`, and what is left; fast where there is nothing in it."""
+    if not (text + data).translate(None, BLANK):
+        return [], (text + data).rpartition(b"\n")[2]
+    *lines, left = (text + data).split(b"\n")
+    return lines, left
 
 
 def _first_text(line: bytes) -> bytes | None:

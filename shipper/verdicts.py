@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from shipper.letters import printable
+from shipper.escaping import printable
 from shipper.reread import Line
 
 

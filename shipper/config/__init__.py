@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from shipper.config.checks import checks, warnings
-from shipper.config.command_line import CommandLine, apply_command_line
+from shipper.config.command_line import CommandLine, apply_command_line, secret_warnings
 from shipper.config.decode import Decoder, absolute
 from shipper.config.document import MAX_TEXT_BYTES, Problems, compose, printable
 from shipper.config.render import render
@@ -78,7 +78,8 @@ def zero_config(command_line: CommandLine) -> Loaded:
 
 def _finished(settings: Settings, *, command_line: CommandLine, directory: Path, file: Path | None) -> Loaded:
     applied = _with_defaults(apply_command_line(settings, command_line), directory)
-    return Loaded(settings=applied, warnings=tuple(warnings(applied)), file=file)
+    odd = (*secret_warnings(command_line), *warnings(applied))
+    return Loaded(settings=applied, warnings=odd, file=file)
 
 
 def _with_defaults(settings: Settings, directory: Path) -> Settings:

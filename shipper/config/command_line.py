@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,14 +65,29 @@ def apply_command_line(settings: Settings, command_line: CommandLine) -> Setting
     return msgspec.structs.replace(settings, **changes)
 
 
+def secret_warnings(command_line: CommandLine) -> list[str]:
+    """What is said about a secret that was typed: others on this machine can read it in the list of processes."""
+    text = command_line.output or ""
+    if values.without_credentials(text) == text:
+        return []
+    seen = "which every user of this machine can read in the list of processes"
+    return [f"--output holds a password, {seen}; use -c FILE with password_file or api_key_file"]
+
+
 def _sources(settings: Settings, command_line: CommandLine) -> tuple[SourceSettings, ...]:
     if len(settings.sources) != 1:
         names = ", ".join(source.name for source in settings.sources)
         raise BadValue(f"replaces the paths of one source, but the configuration has {len(settings.sources)} ({names})")
     if not all(command_line.paths):
         raise BadValue("expected a path that is not empty")
+    return (typed_source(settings.sources[0], command_line),)
+
+
+def typed_source(source: SourceSettings, command_line: CommandLine) -> SourceSettings:
+    """The source with the paths that were typed. Where one is a symlink, whoever typed it means what it leads to."""
     paths = tuple(absolute_glob(path, command_line.directory) for path in command_line.paths)
-    return (msgspec.structs.replace(settings.sources[0], paths=paths),)
+    leads_to = tuple(glob.escape(os.path.realpath(path)) for path in paths if Path(path).is_symlink())
+    return msgspec.structs.replace(source, paths=paths, symlinks=(*source.symlinks, *leads_to))
 
 
 def _output(settings: Settings, command_line: CommandLine) -> OutputSettings:

@@ -23,20 +23,13 @@ from shipper.config.document import Items, Node, Problems, Scalar, Table
 from shipper.config.values import BadValue
 from shipper.errors import ExpressionError
 from shipper.expressions import compile_predicate
-from shipper.settings import Config, Field, Kind, MetricsSettings, Secret, Settings, Within
+from shipper.settings import Config, Field, Kind, Secret, Settings, Within
 
 FAILED: Final = object()
 """Stands for a value that was refused; its problem is noted."""
 
 SHOWN_CHARACTERS: Final = 60
 MAX_PATTERN_CHARACTERS: Final = 2_000
-NOT_YET: Final[Mapping[tuple[type, str], str]] = {
-    (
-        MetricsSettings,
-        "web_config",
-    ): "this version serves plain HTTP only; listen on loopback, behind a proxy that has TLS",
-}
-"""Keys of the interface that must not be ignored silently where they are not served."""
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -289,8 +282,6 @@ def field_type(hint: Any) -> FieldType:
 def unknown_key(struct: type[Config], key: str, where: str) -> str:
     """What to say of a key that `struct` does not have."""
     shown = dotted(where, key)
-    if (struct, key) in NOT_YET:
-        return f"{shown}: {NOT_YET[struct, key]}"
     known = [item.name for item in msgspec.structs.fields(struct)]
     near = nearest(key, known)
     if near:

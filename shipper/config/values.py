@@ -136,7 +136,7 @@ def parse_listen(text: str) -> tuple[str, int]:
         raise BadValue("expected host:port, with a port from 0 to 65535")
     if (":" in bare) != is_bracketed or not re.fullmatch(r"[A-Za-z0-9._:%-]*", bare):
         raise BadValue("expected host:port, or [address]:port for IPv6")
-    return bare or "0.0.0.0", int(port)  # noqa: S104 - what `:9640` asks for
+    return bare or "0.0.0.0", int(port)  # noqa: S104 - what `:9640` asks for  # nosec B104
 
 
 class Url(NamedTuple):
@@ -172,7 +172,7 @@ def url(text: str) -> Url:
 
 def without_credentials(text: str) -> str:
     """A URL as it may be shown."""
-    return re.sub(r"//.*@", "//***@", text)
+    return re.sub(r"//.*@", "//***@", text) if "//" in text else re.sub(r".*:.*@", "***@", text)
 
 
 def secret(text: str) -> Secret | None:

@@ -81,11 +81,18 @@ class WatchedFile:
 
 
 class SecretSource:
-    """A secret given in the configuration or in a file, which is read again when it changes."""
+    """A secret given in the configuration or in a file, which is read again when it changes.
 
-    def __init__(self, *, value: Secret | None, path: str) -> None:
+    `is_for_header`: it goes into a header as it is, whose own error would show it. Raises OutputError if it cannot.
+    """
+
+    def __init__(self, *, value: Secret | None, path: str, is_for_header: bool = False) -> None:
         self._value = value
         self._file = WatchedFile(path) if path else None
+        self._is_for_header = is_for_header
+        problem = self._problem(value.reveal()) if value is not None and is_for_header else ""
+        if problem:
+            raise OutputError(f"the API key cannot be used: {problem}")
 
     def value(self) -> Secret | None:
         """Return the secret as it is now; raise OutputError if its file cannot be read and none is known yet."""
@@ -95,15 +102,24 @@ class SecretSource:
 
     def _read(self, path: Path) -> None:
         try:
-            text, problem = path.read_text().strip(), "it is empty"
+            text = path.read_text().strip()
+            problem = self._problem(text)
         except (OSError, UnicodeDecodeError) as error:
             text, problem = "", plain(error)
-        if text:
+        if not problem:
             self._value = Secret(text)
         elif self._value is None:
             raise OutputError(f"the secret in {str(path)!r} cannot be read: {problem}")
         else:
             log.warning("the secret in %r cannot be read, the last one stays in use: %s", str(path), problem)
+
+    def _problem(self, text: str) -> str:
+        """Why a secret cannot be used, without showing it; "" if it can."""
+        if not text:
+            return "it is empty"
+        if not text.isprintable():
+            return "it holds a line break or another control character"
+        return "it holds letters beyond ASCII" if self._is_for_header and not text.isascii() else ""
 
 
 def authorization(*, api_key: Secret | None, username: str, password: Secret | None) -> str | None:

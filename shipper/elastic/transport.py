@@ -137,7 +137,7 @@ class Cluster:
         self._settings = settings
         self._monotonic = monotonic
         self._common = {"user-agent": user_agent, "x-opaque-id": opaque_id, "accept": "application/json"}
-        self._api_key = SecretSource(value=settings.api_key, path=settings.api_key_file)
+        self._api_key = SecretSource(value=settings.api_key, path=settings.api_key_file, is_for_header=True)
         self._password = SecretSource(value=settings.password, path=settings.password_file)
         self._hosts = [_Host(_address(url)) for url in settings.hosts]
         self._turn = 0  # guarded by _lock
@@ -194,7 +194,7 @@ class Cluster:
         timeout_seconds: float | None,
     ) -> Answer:
         node = host.node
-        assert node is not None  # noqa: S101  set by _renew_nodes before any request
+        assert node is not None  # noqa: S101 - set by _renew_nodes  # nosec B101
         total = min(timeout_seconds or self._settings.request_seconds, self._settings.request_seconds)
         timeout: Any = urllib3.Timeout(connect=min(total, CONNECT_SECONDS), read=total)
         sent: Any = body

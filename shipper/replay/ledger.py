@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from shipper.errors import StateError
+from shipper.escaping import printable
 from shipper.replay.book import LEDGER
 from shipper.replay.records import RESULTS, FileRecord, add_counts
-from shipper.status import printable
 
 _MOST_FILES = 40
 

@@ -39,7 +39,7 @@ def test_recall(corpus: list[Sample]) -> None:
 
 def test_false_masking() -> None:
     """Of the clean lines at most one in a thousand is changed, with every pack on."""
-    lines = [clean.line for clean in clean_lines(SEED, 20)]
+    lines = [clean.line for clean in clean_lines(SEED, 60)]  # so many that chance does not decide
     changed = [line for line in lines if ALL.redact_line(line) != line]
     assert len(changed) <= len(lines) * 0.001, f"seed {SEED}: {changed[:5]}"
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from shipper import settings
-from shipper.config.decode import NOT_YET, field_type
+from shipper.config.decode import field_type
 from shipper.expressions import FUNCTIONS
 from shipper.settings import Config, Kind, Secret, Within
 
@@ -52,8 +52,6 @@ def _part(what: str) -> str:
             return _fields(getattr(settings, name))
         case "functions":
             return _table(("Function", "Result"), [(f"`{item.signature}`", item.help) for item in FUNCTIONS.values()])
-        case "later":
-            return _table(("Key", "In this version"), [(f"`{key}`", text) for (_, key), text in NOT_YET.items()])
         case "file":
             return f"```yaml\n{(ROOT / name).read_text()}```\n"
     raise ValueError(what)

@@ -21,6 +21,7 @@ from shipper.tail import (
     Chunk,
     CompressedReader,
     Damaged,
+    EndlessError,
     LineReader,
     PlainReader,
     bytes_before,
@@ -395,3 +396,43 @@ def test_the_bytes_before_a_place(tmp_path: Path, size: int) -> None:
     assert content[max(0, size - MARK_BYTES) : size] == bytes_before(reader_for(descriptor), size)
     assert b"" == bytes_before(reader_for(descriptor), 6000)
     os.close(descriptor)
+
+
+def test_a_first_line_behind_a_hole(tmp_path: Path) -> None:
+    """What copytruncate leaves: gigabytes of NULs that are not there, and then the lines."""
+    path = tmp_path / "x.log"
+    with path.open("wb") as file:
+        file.seek(8 << 30)
+        file.write(b"\n\n{}\n")
+    descriptor = open_log(path)
+    try:
+        assert first_line(reader_for(descriptor)) == b"{}"
+        os.truncate(path, 8 << 30)
+        assert first_line(reader_for(descriptor)) is None
+    finally:
+        os.close(descriptor)
+
+
+class Blank:
+    """A content that begins with so many bytes of a pattern, and then has a line."""
+
+    damage = ""
+    is_complete = False
+    is_seekable = True
+
+    def __init__(self, pattern: bytes, length: int) -> None:
+        self._pattern = pattern * CHUNK_BYTES
+        self._length = length
+
+    def read(self, position: int, size: int) -> bytes:
+        if position >= self._length:
+            return b"{}\n"[position - self._length :][:size]
+        return self._pattern[: min(size, self._length - position)]
+
+
+@pytest.mark.parametrize("pattern", [b"\n", b"\0", b"\0 \r\n"])
+def test_blanks_without_end_are_given_up(pattern: bytes) -> None:
+    """NULs, blank lines or both, beyond any log; up to the limit the first line is found."""
+    assert first_line(Blank(pattern, (1 << 20) + 4096)) == b"{}"
+    with pytest.raises(EndlessError, match="begins with more than 256 MiB without a line"):
+        first_line(Blank(pattern, 1 << 40))
