@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -126,8 +126,7 @@ def audit(
     except ConfigError as error:
         _end(USAGE, str(error))
     if not found.files:
-        reasons = [f"{path}: {why}" for path, why in (found.problems | found.left_out).items()]
-        _end(USAGE, "\n".join(["there is no file to audit", *reasons]))
+        _end(USAGE, _no_file(found.problems | found.left_out))
     progress = Progress(what="audit", total=bytes_to_read(settings, found), stream=sys.stderr)
     try:
         report = run_audit(settings, found, show=max(0, show), advance=progress.advance)
@@ -135,8 +134,14 @@ def audit(
         progress.clear()
         _end(UNFINISHED, f"not finished: {error}")
     progress.clear()
+    if not report.files:
+        _end(USAGE, _no_file(report.problems | report.left_out))
     click.echo(_as_json(report.as_data()) if as_json else report.as_text())
     sys.exit(DONE if report.is_good else UNFINISHED)
+
+
+def _no_file(reasons: Mapping[str, str]) -> str:
+    return "\n".join(["there is no file to audit", *(f"{path}: {why}" for path, why in reasons.items())])
 
 
 # Dead letters
