@@ -203,6 +203,7 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
       tail -n 1 app.log | shipper explain -c shipper.yml
       echo '{"duration": 2500}' | shipper explain
     """
+    from itertools import islice
 
     from shipper.daemon import rules_of
     from shipper.explain import Explainer, as_explanation, chunks_of, origin_of
@@ -211,13 +212,10 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
         settings = _loader(config_file, paths=() if config_file else (path,))().settings
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
+        chunks = chunks_of(path, sys.stdin.buffer, max_line_bytes=origin.source.max_line_bytes)
         shown = 0
-        for chunk in chunks_of(path, sys.stdin.buffer):
-            for explanation in explainer.explain(chunk):
-                click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
-                shown += 1
-                if shown == count:
-                    return
+        for shown, explanation in enumerate(islice(explainer.explain(chunks), count or None), 1):
+            click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
     except ConfigError as error:
         _fail(error)
     except OSError as error:

@@ -35,7 +35,7 @@ def open_log(path: str | Path) -> int:
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)  # what it is can be asked before it is opened, and not swapped then
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):
-            raise OSError(f"{path!r} is not a regular file")
+            raise OSError(f"{str(path)!r} is not a regular file")
         return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         if error.errno is None:

@@ -100,7 +100,7 @@ def explained(*lines: bytes, **options: Any) -> list[dict[str, Any]]:
         origin=Origin(source, "/x", "x"),
     )
     data = b"".join(line + b"\n" for line in lines)
-    return list(explainer.explain(Chunk(0, len(data), data)))
+    return list(explainer.explain([Chunk(0, len(data), data)]))
 
 
 def strictly(text: str) -> Any:
