@@ -213,14 +213,15 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
         chunks = chunks_of(path, sys.stdin.buffer, max_line_bytes=origin.source.max_line_bytes)
-        shown = 0
-        for shown, explanation in enumerate(islice(explainer.explain(chunks), count or None), 1):
+        is_empty = True
+        for explanation in islice(explainer.explain(chunks), count or None):
+            is_empty = False
             click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
     except ConfigError as error:
         _fail(error)
     except OSError as error:
         raise ExitWithUsage(f"{path}: {error.strerror or error}") from None
-    if not shown:
+    if is_empty:
         click.echo("no lines", err=True)
 
 

@@ -66,7 +66,7 @@ FRAMED = {
 
 @pytest.mark.parametrize("line_format", FRAMED)
 def test_explain_joins_the_parts_that_run_joins(tmp_path: Path, line_format: str) -> None:
-    """A line that a container runtime has cut is one line, in the order of the first parts: the same documents and ids."""
+    """A line that a container runtime has cut is one, where its first part stands: the same documents and ids."""
     lines = FRAMED[line_format]
     (tmp_path / "app.log").write_text("\n".join(lines) + "\n")
     (tmp_path / "c.yml").write_text(f"sources: [{{name: a, paths: [app.log], format: {line_format}}}]\n")
