@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from shipper import __version__
@@ -16,6 +17,7 @@ from shipper.aside import Why
 from shipper.engine import Engine
 from shipper.escaping import printable
 from shipper.followed import NEVER, Followed
+from shipper.lettercounts import LetterCounts
 from shipper.roster import Roster
 from shipper.settings import Settings, SourceSettings
 from shipper.telemetry import Telemetry
@@ -27,6 +29,7 @@ RESULTS = ("created", "duplicate", "reduced", "dropped", "dead_letter")
 
 def bind_gauges(telemetry: Telemetry, engine: Callable[[], Engine], settings: Settings) -> None:
     """Lets the gauges be computed at each scrape, from the engine that runs then."""
+    telemetry.dead_letter_records.set_function(LetterCounts(Path(settings.state) / "dead-letter").by_reason)
     telemetry.state_commit_age.set_function(lambda: engine().committer.age_seconds())
     for source in settings.sources:
         name = source.name
