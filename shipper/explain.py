@@ -78,7 +78,7 @@ def chunks_of(path: str, standard_input: BinaryIO, *, max_line_bytes: int) -> It
     descriptor = open_log(Path(path))
     try:
         lines = LineReader(reader_for(descriptor), position=0, max_line_bytes=max_line_bytes)
-        while chunk := lines.next_chunk():
+        while chunk := lines.patient_chunk():
             yield chunk
         tail = lines.tail_chunk()
         if tail is not None:

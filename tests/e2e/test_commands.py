@@ -33,8 +33,8 @@ def test_explain_says_what_becomes_of_a_line(tmp_path: Path) -> None:
 
 
 def test_explain_gives_the_ids_that_run_gives(tmp_path: Path) -> None:
-    """Also from the compressed file, and for lines of any kind."""
-    lines = [REQUEST, "no JSON", '{"a":1}', ""]
+    """Also from the compressed file, and for lines of any kind and length."""
+    lines = [REQUEST, "no JSON", "x" * 9_000_000, '{"a":1}', ""]
     (tmp_path / "app.log").write_text("\n".join(lines))
     run_to_end("run", "app.log", "--once", directory=tmp_path)
     shipped = {document["_id"]: document["_source"] for document in documents_in(tmp_path / "shipped")}
@@ -45,7 +45,7 @@ def test_explain_gives_the_ids_that_run_gives(tmp_path: Path) -> None:
 
         explained = [json.loads(line) for line in done.stdout.splitlines()]
         assert set(shipped) == {one["id"] for one in explained}
-    assert [one["problems"] for one in explained] == [[], ["not_json"], []]
+    assert [one["problems"] for one in explained] == [[], ["not_json"], ["too_long"], []]
 
 
 FRAMED = {
