@@ -113,7 +113,7 @@ def run(
     request = Request(
         load=_loader(config_file, paths=paths, output=output, state=state, listen=listen, drain=drain),
         reads_once=once,
-        listens=not once or listen is not None,
+        listens=not once or bool(listen),
         arguments=("shipper", *map(_as_shown, sys.argv[1:])),
     )
     try:

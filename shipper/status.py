@@ -87,12 +87,13 @@ def position(followed: Followed, cursor: str) -> int | None:
 
 
 def lag_of(followed: Followed, cursor: str) -> int:
-    """Bytes on disk that a cursor has not passed; of a compressed file its size if there are any."""
+    """Bytes on disk that a cursor has not passed; of a compressed file its size until its end is reached."""
     at = position(followed, cursor)
     if at is None or followed.is_gone:
         return 0
     if followed.is_compressed:
-        return 0 if followed.looked_at_size == followed.size else followed.size
+        farthest = max((one.position for one in followed.cursors() if one.position < NEVER), default=at)
+        return max(0, farthest - at) if followed.is_at_end else followed.size
     return max(0, followed.size - at)
 
 
@@ -103,9 +104,8 @@ def lag_bytes(files: Iterable[Followed], cursor: str) -> int:
 def lag_seconds(files: Iterable[Followed], cursor: str) -> float:
     """For how long the file that is behind longest has been behind."""
     now = time.monotonic()
-    return max(
-        (now - followed.behind_since(cursor, now) for followed in files if lag_of(followed, cursor)), default=0.0
-    )
+    behind = (followed for followed in files if lag_of(followed, cursor))
+    return max((now - followed.behind_since(cursor, followed.changed_at or now) for followed in behind), default=0.0)
 
 
 def status_of(
