@@ -264,17 +264,14 @@ class Daemon:
             print(f"shipper: not finished: {why}", file=sys.stderr)
             print(f"shipper: to go on where it stopped: {shlex.join(self._request.arguments)}", file=sys.stderr)
             return Exit.UNFINISHED
-        return Exit.DEAD_LETTERS if self._dead_letters() else Exit.DONE
+        documents = totals_of(self.telemetry)["documents"]
+        return Exit.DEAD_LETTERS if documents["dead_letter"] or documents["reduced"] else Exit.DONE
 
     def _summary(self) -> str:
         """What a `--once` did, for whoever started it."""
         totals = totals_of(self.telemetry)
         documents = ", ".join(f"{count:,} {result.replace('_', ' ')}" for result, count in totals["documents"].items())
         return f"read {totals['lines']:,} lines; documents: {documents}"
-
-    def _dead_letters(self) -> float:
-        samples = (sample for metric in self.telemetry.dead_letter_records.collect() for sample in metric.samples)
-        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
     # Reload
 

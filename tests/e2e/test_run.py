@@ -56,6 +56,18 @@ def test_once_again_with_a_fresh_state_adds_nothing(tmp_path: Path) -> None:
     assert before == documents_in(tmp_path / "shipped")
 
 
+def test_a_server_that_is_away_at_the_start_is_seen_as_lag(tmp_path: Path) -> None:
+    """Of what was there before the daemon as well: in bytes and in seconds, of a plain file and of an archive."""
+    text = "".join(map(line, range(500)))
+    write(tmp_path / "plain.log", text)
+    (tmp_path / "packed.log.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("plain.log", "packed.log.gz"):
+        with Running(name, "--output", "http://127.0.0.1:1", "--state", name[:-4], directory=tmp_path) as shipper:
+            shipper.wait_for(lambda: shipper.metric("shipper_lag_seconds", cursor="shipped") > 1, "a lag in seconds")
+            assert shipper.metric("shipper_lag_bytes", cursor="shipped") == len(text)
+            assert shipper.metric("shipper_lag_seconds", cursor="observed") == 0
+
+
 def test_once_says_what_it_did(tmp_path: Path) -> None:
     """Whoever started it sees how many lines were read, and what became of them."""
     write(tmp_path / "logs/app.log", *map(line, range(3)))
