@@ -215,12 +215,11 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
         shown = 0
-        for chunk in chunks_of(path, sys.stdin.buffer):
-            for explanation in explainer.explain(chunk):
-                click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
-                shown += 1
-                if shown == count:
-                    return
+        for explanation in explainer.explain(chunks_of(path, sys.stdin.buffer)):
+            click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
+            shown += 1
+            if shown == count:
+                return
     except ConfigError as error:
         _fail(error)
     except OSError as error:

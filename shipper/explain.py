@@ -8,15 +8,15 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from exporter.effects import effects_of
 from exporter.rule import Rule
 from exporter.series import fields_of
-from shipper.batch import Frame
+from shipper.batch import Batch, Frame
 from shipper.discover import Found, scan
 from shipper.engine import host_name
 from shipper.enrich import Enricher
@@ -134,9 +134,18 @@ class Explainer:
         )
         self._identity = ""
         self._last_time = ""
+        self._open = b""
+        """Parts of a container's line of which more is to come."""
+        self._position = 0
 
-    def explain(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
-        """What becomes of each line of a chunk, as plain data."""
+    def explain(self, chunks: Iterable[Chunk]) -> Iterator[dict[str, Any]]:
+        """What becomes of each line, as plain data."""
+        for chunk in chunks:
+            yield from self._explain_chunk(chunk)
+        yield from self._rest()
+
+    def _explain_chunk(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
+        """Of a chunk's lines; parts of a container's line wait for what follows."""
         if not self._identity:
             first = first_line(_Bytes(chunk.data), is_final=True)
             if first is None:
@@ -146,23 +155,38 @@ class Explainer:
                 stem_name=self._origin.stem,
                 first_line=self._redactor.identity_line(first),
             )
-        position = chunk.start
+        if chunk.is_cut:
+            yield from self._rest()
+        self._position = chunk.start
         for line in io.BytesIO(chunk.data):
-            end = position + len(line)
-            yield from self._explain_one(Chunk(position, end, line, is_cut=chunk.is_cut, is_tail=chunk.is_tail))
-            position = end
+            start, data = self._position - len(self._open), self._open + line
+            self._position += len(line)
+            piece = Chunk(start, self._position, data, is_cut=chunk.is_cut, is_tail=chunk.is_tail)
+            yield from self._explain_lines(piece, is_final=False)
 
-    def _explain_one(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
+    def _rest(self) -> Iterator[dict[str, Any]]:
+        """Of parts that wait, behind which nothing comes."""
+        if self._open:
+            piece = Chunk(self._position - len(self._open), self._position, self._open)
+            yield from self._explain_lines(piece, is_final=True)
+
+    def _explain_lines(self, piece: Chunk, *, is_final: bool) -> Iterator[dict[str, Any]]:
+        """Of one line, or of several that were written at the same time into two streams of a container."""
         batch = self._parser.parse(
-            chunk,
+            piece,
             source=self._origin.source.name,
             path=self._origin.path,
             identity=self._identity,
             content=None,
-            is_final=True,
+            is_final=is_final,
         )
-        if batch is None or not batch.count:
-            return
+        end = piece.start if batch is None else batch.end
+        self._open = piece.data[end - piece.start :] if end < piece.end and not piece.is_cut else b""
+        if batch is not None:
+            for number in range(batch.count):
+                yield self._explain_one(_only(batch, number))
+
+    def _explain_one(self, batch: Batch) -> dict[str, Any]:
         enriched = self._enricher.enrich(batch, last_time=self._last_time, done=lambda _: None)
         self._last_time = enriched.last_time
         documents = enriched.documents
@@ -188,7 +212,7 @@ class Explainer:
             result["rule_errors"] = dict(found.errors)
         else:
             result |= {"series": {}, "rule_errors": {}}
-        yield result
+        return result
 
     def _tags(self, columns: Any) -> dict[str, str]:
         """The tags that apply, each with its expression."""
@@ -199,6 +223,26 @@ class Explainer:
 
     def _is_true(self, text: str, columns: Any) -> bool:
         return len(compile_predicate(text, functions=self._functions)(columns, 1)) > 0
+
+
+def _only(batch: Batch, number: int) -> Batch:
+    """One line of a batch."""
+    if batch.count == 1:
+        return batch
+
+    def pick(values: Sequence[Any] | None) -> list[Any] | None:
+        return None if values is None else [values[number]]
+
+    return replace(
+        batch,
+        lines=[batch.lines[number]],
+        offsets=[batch.offsets[number]],
+        columns={name: [column[number]] for name, column in batch.columns.items()},
+        problems={0: batch.problems[number]} if number in batch.problems else {},
+        raw_lines=pick(batch.raw_lines),
+        runtime_times=pick(batch.runtime_times),
+        checksums={0: batch.checksums[number]} if number in batch.checksums else {},
+    )
 
 
 def as_explanation(explanation: dict[str, Any]) -> str:
