@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -27,7 +27,7 @@ from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
 from shipper.settings import ElasticsearchSettings, Settings
-from shipper.suggest import Suggestion, routes_of_sample, suggested
+from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 
 MOST_FILES = 20
 PING_SECONDS = 5.0
@@ -78,8 +78,18 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
         report.output = settings.output.local.directory
         _check_directory("output", settings.output.local.directory, report)
     if not report.problems:
-        report.routes = suggested(routes_of_sample(settings, listing.files))
+        _check_routes(routes_of_sample(settings, listing.files), report)
     return report
+
+
+def _check_routes(sample: Mapping[Seen, int], report: Report) -> None:
+    report.routes = suggested(sample)
+    count = noise(sample)
+    if count >= MANY_NAMES:
+        report.warnings.append(
+            f"{count:,} paths that were not found (404) would each be a label, and leave none for others; "
+            "where routes are written down (metrics.routes, metrics.openapi), they are one"
+        )
 
 
 def _check_sources(settings: Settings, listing: Listing, report: Report) -> None:

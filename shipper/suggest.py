@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from exporter.rule import Rule
 from shipper.batch import Batch
@@ -48,6 +48,13 @@ class Suggestion:
     """How many names would become one label; 0 for a page that keeps its own beside them."""
 
 
+class Seen(NamedTuple):
+    """A route in a label, and whether the line says that it was not found (404)."""
+
+    route: str
+    is_not_found: bool
+
+
 @dataclass(slots=True)
 class _Node:
     """What lies below a part of a path."""
@@ -70,11 +77,11 @@ class _Node:
             self.below.setdefault(name, _Node()).merge(node)
 
 
-def suggested(routes: Mapping[str, int]) -> list[Suggestion]:
+def suggested(sample: Mapping[Seen, int]) -> list[Suggestion]:
     """The patterns that make few labels of many, of routes with their numbers of lines; those of most lines first."""
     root = _Node()
-    for route, lines in routes.items():
-        if route.startswith("/"):
+    for (route, is_not_found), lines in sample.items():
+        if route.startswith("/") and not is_not_found:
             root.add(route[1:].split("/"), lines)
     found = [(lines, suggestion) for lines, suggestion in _varied(root, "", 0, is_new=False) if _fits(suggestion.route)]
     found.sort(key=lambda one: (-one[0], one[1]))
@@ -116,47 +123,53 @@ def _many_alike(node: _Node) -> set[str]:
     return alike if is_many else set()
 
 
-def routes_of_sample(settings: Settings, files: Iterable[Found]) -> Counter[str]:
+def noise(sample: Mapping[Seen, int]) -> int:
+    """How many routes were never found and would each be a label: what scanners ask for. (`:unmatched` is one.)"""
+    found = {seen.route for seen in sample if not seen.is_not_found}
+    return len({seen.route for seen in sample if seen.is_not_found and seen.route.startswith("/")} - found)
+
+
+def routes_of_sample(settings: Settings, files: Iterable[Found]) -> Counter[Seen]:
     """Routes that labels would have, by how many of the first lines of the newest files. Raises ConfigError."""
-    noted: list[Sequence[Any]] = []
+    noted: list[Sequence[Seen]] = []
     functions = functions_of(settings)
     rules = rules_of(settings, functions={**functions, "route": _noting(functions["route"], noted)})
     newest = sorted(files, key=lambda found: found.mtime_ns, reverse=True)
-    found: Counter[str] = Counter()
+    found: Counter[Seen] = Counter()
     for source in settings.sources:
         wanted = [rule for rule in rules if source.metrics and (not rule.sources or source.name in rule.sources)]
         own = [file for file in newest if file.source.name == source.name][:SAMPLE_FILES]
         for batch in _batches(settings, source, own, wanted) if wanted else ():
-            lines: Counter[str] = Counter()
+            lines: Counter[Seen] = Counter()
             for rule in wanted:
                 lines |= _routes(rule, batch, noted)  # rules that ask for the same see the same lines
             found.update(lines)
     return found
 
 
-def _noting(route: Function, noted: list[Sequence[Any]]) -> Function:
-    """`route`, which notes what it gives: for what was not found, nothing."""
+def _noting(route: Function, noted: list[Sequence[Seen]]) -> Function:
+    """`route`, which notes what it gives."""
     column = route.column
     if column is None:
         raise AssertionError("route works on columns")
 
     def routes(urls: Sequence[Any], statuses: Sequence[Any] | None = None) -> Sequence[Any]:
         given: Sequence[Any] = column(urls, statuses)
-        wrong = [False] * len(urls) if statuses is None else [number_of(status) == _NOT_FOUND for status in statuses]
-        noted.append(["" if is_wrong else one for one, is_wrong in zip(given, wrong, strict=True)])
+        missed = [False] * len(urls) if statuses is None else [number_of(status) == _NOT_FOUND for status in statuses]
+        noted.append([Seen(*one) for one in zip(given, missed, strict=True)])
         return given
 
     return replace(route, column=routes)
 
 
-def _routes(rule: Rule, batch: Batch, noted: list[Sequence[Any]]) -> Counter[str]:
+def _routes(rule: Rule, batch: Batch, noted: list[Sequence[Seen]]) -> Counter[Seen]:
     """The routes in a rule's labels, with its lines."""
     positions = range(batch.count) if rule.when is None else rule.when(batch.columns, batch.count)
     noted.clear()
     for _, value in rule.labels:
         value(batch.columns, batch.count)
     routes = [column[position] for column in noted if len(column) == batch.count for position in positions]
-    return Counter([route for route in routes if route.__class__ is str])
+    return Counter([seen for seen in routes if seen.route.__class__ is str])
 
 
 def _batches(

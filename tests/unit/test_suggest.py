@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from shipper.check import check
+from shipper.check import Report, check
 from shipper.cli import main
 from shipper.config import CommandLine, load
 from shipper.routing import functions_of
 from shipper.settings import MetricsSettings, Settings
-from shipper.suggest import SAMPLE_BYTES, Suggestion, suggested
+from shipper.suggest import SAMPLE_BYTES, Seen, Suggestion, suggested
 
 LETTERS = "abcdefghij"
 WORDS = [first + second for first in LETTERS for second in LETTERS]
@@ -61,18 +61,23 @@ CASES = [
 @pytest.mark.parametrize(("routes", "expected"), CASES)
 def test_many_names_in_one_place_are_one_route(routes: dict[str, int], expected: list[Suggestion]) -> None:
     """Where they are too many to be pages; those of most lines first."""
-    assert expected == suggested(routes)
+    assert expected == suggested({Seen(route, is_not_found=False): lines for route, lines in routes.items()})
 
 
 CONFIG = "sources: [{name: a, paths: ['*.log', '*.gz']}]\n"
 
 
-def suggested_by_check(directory: Path, config: str = CONFIG) -> list[Suggestion]:
-    """What `shipper check` suggests in this directory."""
+def checked(directory: Path, config: str = CONFIG) -> Report:
+    """What `shipper check` finds in this directory."""
     (directory / "c.yml").write_text(config)
     report = check(load(directory / "c.yml", environ={}, command_line=CommandLine(directory=directory)), ping=None)
     assert report.problems == []
-    return report.routes
+    return report
+
+
+def suggested_by_check(directory: Path, config: str = CONFIG) -> list[Suggestion]:
+    """What it suggests."""
+    return checked(directory, config).routes
 
 
 def requests(urls: Iterable[str], **more: Any) -> str:
@@ -94,6 +99,20 @@ def test_the_sample_is_what_the_rules_would_count(tmp_path: Path) -> None:
         + requests(["/u/17", "/u/login"] * 30)
     )
     assert suggested_by_check(tmp_path) == [Suggestion("/u/:id", 20), Suggestion("/u/login", 0)]
+
+
+def test_paths_that_scanners_ask_for_are_warned_of(tmp_path: Path) -> None:
+    """A hundred that were never found would each be a label; once routes are written down they are one."""
+    (tmp_path / "a.log").write_text(
+        requests(below(WORDS, "/{}.php"), statusCode=404)
+        + requests(["/patients/17", "/aa.php"], statusCode=404)
+        + requests(["/patients/18"])
+    )
+    (warning,) = checked(tmp_path).warnings
+    assert warning.startswith("100 paths that were not found (404) would each be a label")
+    assert checked(tmp_path, CONFIG + "metrics: {routes: [/patients/:id]}\n").warnings == []
+    (tmp_path / "a.log").write_text(requests(below(WORDS[1:], "/{}.php"), statusCode=404))
+    assert checked(tmp_path).warnings == []
 
 
 def test_what_is_suggested_makes_one_label(tmp_path: Path) -> None:
