@@ -154,6 +154,9 @@ def check_command(
 ) -> None:
     """Check a configuration: what it says, which files it follows, whether it can write.
 
+    Of the newest files of each source it reads the beginning, and suggests routes where URLs
+    would make many labels.
+
     \b
     Examples:
       shipper check -c /etc/shipper/shipper.yml

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -36,6 +36,7 @@ from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
+from shipper.expressions import Function
 from shipper.failpoints import failpoint
 from shipper.positions import positions_of
 from shipper.recent import Recent
@@ -81,10 +82,13 @@ class Request:
     """Called before a stop."""
 
 
-def rules_of(settings: Settings) -> list[Rule]:
-    """The rules of the settings' files, or the two default ones. Raises ConfigError."""
+def rules_of(settings: Settings, *, functions: Mapping[str, Function] | None = None) -> list[Rule]:
+    """The rules of the settings' files, or the two default ones; with the settings' functions, unless others are given.
+
+    Raises ConfigError.
+    """
     files = rule_files(settings)
-    functions = functions_of(settings)
+    functions = functions or functions_of(settings)
     rules = load_rules(files, functions=functions) if files else default_rules(functions=functions)
     names = {source.name for source in settings.sources}
     unknown = sorted({name for rule in rules for name in rule.sources} - names)

@@ -82,6 +82,32 @@ def test_explain_joins_the_parts_that_run_joins(tmp_path: Path, line_format: str
     assert len(explained) == len(lines) - 1
 
 
+def test_explain_joins_the_parts_of_a_containers_line(tmp_path: Path) -> None:
+    """As `run` does, with its ids; also of streams that interleave, and of a line that is not whole yet."""
+    half = len(REQUEST) // 2
+    parts = [
+        f"stdout P {REQUEST[:half]}",
+        'stderr F {"event":"between"}',
+        f"stdout F {REQUEST[half:]}",
+        "stdout F no JSON",
+        'stdout P {"event":',
+    ]
+    lines = "".join(f"2024-01-15T10:30:45.1{number}Z {part}\n" for number, part in enumerate(parts))
+    (tmp_path / "app.log").write_text(lines)
+    (tmp_path / "c.yml").write_text("sources: [{name: a, paths: [app.log], format: cri}]\n")
+
+    from_file = run_to_end("explain", "app.log", "-c", "c.yml", "--json", "-n", "0", directory=tmp_path)
+    from_input = run_to_end("explain", "-c", "c.yml", "--json", "-n", "0", directory=tmp_path, standard_input=lines)
+    run_to_end("run", "-c", "c.yml", "--once", directory=tmp_path)
+
+    explained = [json.loads(line) for line in from_file.stdout.splitlines()]
+    assert [one["line"] for one in explained] == [REQUEST, '{"event":"between"}', "no JSON", '{"event":']
+    assert len(explained[0]["series"]) == 2
+    shipped = {document["_id"] for document in documents_in(tmp_path / "shipped")}
+    assert {one["id"] for one in explained[:3]} <= shipped
+    assert [json.loads(line)["line"] for line in from_input.stdout.splitlines()] == [one["line"] for one in explained]
+
+
 def test_explain_for_people(tmp_path: Path) -> None:
     """The same as text, with the outcome of a dropped line and its reason."""
     (tmp_path / "c.yml").write_text("sources: [{name: a, paths: [x.log]}]\ndrop: [{when: duration > 1}]\n")
