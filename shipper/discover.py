@@ -25,6 +25,8 @@ NEVER_READ = (".zip", ".swp", ".tmp")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 ARCHIVED = (*COMPRESSED, ".bz2", ".xz")
 """What `replay` reads beside."""
+MOST_DEPTH = 64
+"""So many directories below its place `**` goes: who nests thousands shall not keep us from looking elsewhere."""
 REPEATING = "errors-"
 REPEATED = "combined-"
 """Winston's errors-* repeats what stands in combined-* of the same directory."""
@@ -115,28 +117,41 @@ class _Directories:
             if os.path.isdir(path):
                 yield from self._below(path, parts[1:])
 
-    def _all_below(self, directory: str) -> Iterator[str]:
-        """The directory and all below it, each once: symlinks may lead in circles."""
-        try:
-            facts = os.stat(directory)
-        except OSError:
-            return
-        if (facts.st_dev, facts.st_ino) in self._seen:
-            return
-        self._seen.add((facts.st_dev, facts.st_ino))
-        yield directory
-        for name in self._subdirectories(directory):
-            if not name.startswith("."):
-                yield from self._all_below(os.path.join(directory, name))
+    def _all_below(self, top: str) -> Iterator[str]:
+        """The directory and those below it, each once: symlinks may lead in circles, and nesting knows no end."""
+        waiting = [(top, 0)]
+        while waiting:
+            directory, depth = waiting.pop()
+            try:
+                facts = os.stat(directory)
+            except OSError:
+                continue
+            if (facts.st_dev, facts.st_ino) in self._seen:
+                continue
+            self._seen.add((facts.st_dev, facts.st_ino))
+            yield directory
+            names = [name for name in self._subdirectories(directory) if not name.startswith(".")]
+            if names and depth == MOST_DEPTH:
+                self._listing.problems[directory] = f"more than {MOST_DEPTH} directories deep: not looked into further"
+                continue
+            waiting += [(os.path.join(directory, name), depth + 1) for name in reversed(names)]
 
     def _subdirectories(self, directory: str) -> list[str]:
         self._listing.directories.add(directory)
         try:
             with os.scandir(directory) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+                return sorted(entry.name for entry in entries if self._is_directory(entry))
         except OSError as error:
             note_problem(self._listing, directory, error)
             return []
+
+    def _is_directory(self, entry: os.DirEntry[str]) -> bool:
+        """A link that leads in a circle, or where we may not look, hides itself and not what lies beside it."""
+        try:
+            return entry.is_dir()
+        except OSError as error:
+            note_problem(self._listing, entry.path, error)
+            return False
 
 
 def note_problem(listing: Listing, path: str, error: OSError) -> None:

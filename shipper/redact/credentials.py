@@ -76,14 +76,14 @@ CREDENTIALS: Final = (
     Pattern("credentials.private_key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", check=_whole_key, comes_first=True),
     Pattern(
         "credentials.bearer",
-        BREAK + r"bearer(?:[ \t]{1,4}|%20|\+)[\"'\\]{0,4}([\w.~+/%-]{3,}=*)",
-        hint=r"bearer(?:[ \\+]|%20)",
+        BREAK + r"bearer(?:(?:[ \t]|\\t){1,4}|%20|\+)[\"'\\<({\[]{0,4}([\w.~+/%-]{3,}=*)",
+        hint=r"bearer(?:[ \t\\+]|%20)",
         check=_bearer,
     ),
     Pattern(
         "credentials.basic",
-        BREAK + r"basic(?:[ \t]{1,4}|%20|\+)[\"'\\]{0,4}([\w+/-]{4,}(?:=|%3d){0,2})",
-        hint=r"basic(?:[ \\+]|%20)",
+        BREAK + r"basic(?:(?:[ \t]|\\t){1,4}|%20|\+)[\"'\\]{0,4}([\w+/-]{4,}(?:=|%3d){0,2})",
+        hint=r"basic(?:[ \t\\+]|%20)",
         check=_basic,
     ),
     Pattern(

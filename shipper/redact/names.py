@@ -58,14 +58,15 @@ NAMES: Final[dict[Pack, Sequence[Name]]] = {
         Name(_CREDENTIALS, r"secrets?(?:~(?:access~)?keys?|~hash|~id|~value|\d{1,2})?"),
         Name(_CREDENTIALS, r"token(?:~hash|~value|\d{1,2})?"),
         Name(_CREDENTIALS, "tokens", count_digits=12),
-        Name(_CREDENTIALS, "(?:api|app|private|secret|access|signing|encryption|decryption|auth|session|account|shared"
-             "|master|ssh|hmac|consumer|subscription|client|license|deploy)~keys?(?:~id)?"),
+        Name(_CREDENTIALS, "(?:api|app|priv(?:ate)?|secret|access|signing|encryption|decryption|auth|session|account"
+             "|shared|master|ssh|hmac|consumer|subscription|client|license|deploy)~keys?(?:~id)?"),
         Name(_CREDENTIALS, "jwt|[cx]srf|basic~auth|sess(?:ion)?~id|connect~sid"),
         Name(_CREDENTIALS, "auth(?:ori[sz]ation)?~(?:code|header)|(?:mfa|otp|2fa|verification)~code"),
         Name(_CREDENTIALS, "(?:amz|goog)~(?:signature|credential)"),
         Name(_CREDENTIALS, "cookies?|set~cookie2", count_digits=9),
         Name(_CREDENTIALS, "authori[sz]ation", before=f"(?:(?:{_OWNERS})~)*"),
-        Name(_CREDENTIALS, "credentials?", before="(?:user~|login~)?", speaks=Speaks.OF_ANYTHING),
+        Name(_CREDENTIALS, "credentials?|creds?", before="(?:(?:user|login|db|database|aws|api|auth)~)*",
+             speaks=Speaks.OF_ANYTHING),
         Name(_CREDENTIALS, "session", before=f"(?:(?:{_OWNERS}|user|web|php|login|auth|client|express|current)~)*",
              count_digits=4, speaks=Speaks.OF_EVENTS),
         Name(_CREDENTIALS, "pass", before=f"(?:(?:{_LOGINS})~)*", count_digits=9, speaks=Speaks.OF_EVENTS),
@@ -114,7 +115,7 @@ _NO_SECRET: Final = re.compile(
     rb".*(?:page|next|prev|previous|continuation|cancel(?:l?ation)?|sync|resume|scroll)[-_. ]*tokens?"
     rb"|.*(?:consent|accept|acceptance|policy)[-_. ]*cookies?"
 )
-_NAME: Final = re.compile(rb"[a-z0-9_.$@' -]+")
+_NAME: Final = re.compile(rb"(?:.*[:\x80-\xff])?([a-z0-9_.$@' -]+)", re.DOTALL)
 
 
 class Names:
@@ -125,10 +126,15 @@ class Names:
         self._wanted = [(re.compile(_spread(f"(?:{n.before})(?:{n.core}){n.after}").encode()), n) for n in self.names]
 
     def find(self, name: bytes) -> Name | None:
-        """What kind of secret `name` says it is, None if none; of `user[password]` what is in the brackets counts."""
-        lowered = name.lower().rpartition(b"[")[2].rstrip(b"]").lstrip(b"-._$@")
-        if len(lowered) > MAX_NAME_BYTES or not _NAME.fullmatch(lowered):
+        """What kind of secret `name` says it is, None if none.
+
+        Of `user[password]` what is in the brackets counts, of `wsse:Password` what is behind the colon, of a name that
+        is very long its end.
+        """
+        readable = _NAME.fullmatch(name.lower().rpartition(b"[")[2].rstrip(b"] \t:="))
+        if readable is None:
             return None
+        lowered = readable[1].strip(b" -._$@")[-MAX_NAME_BYTES:]
         if _HARMLESS.fullmatch(lowered) or _NO_SECRET.fullmatch(lowered):
             return None
         return next((kind for pattern, kind in self._wanted if pattern.fullmatch(lowered)), None)

@@ -13,7 +13,7 @@ from shipper.redact.actions import MASK, is_placeholder
 from shipper.redact.linear import compiled, one_pass
 from shipper.redact.names import MAX_NAME_BYTES, Names
 from shipper.redact.patterns import ESCAPED, Check, Pattern
-from shipper.redact.values import is_secret, value_span
+from shipper.redact.values import COLOUR, LONGEST_COLOUR, is_secret, value_span
 
 Redaction = tuple[str, str]
 """Rule, and where: the field's path, '' in a line that is no JSON."""
@@ -24,7 +24,10 @@ NOT_A_JOB: Final = -1
 MOST_OWN_MATCHES: Final = 1_000
 """A text in which an own pattern matches oftener is masked whole: finding all would not be linear for any pattern."""
 
-BETWEEN: Final = r"(?:[ \t\"'\x60\]\\]|\\[tnr]|\\u00(?:2[27]|60|5d)|%(?:25)*(?:22|5d|20))*"
+BETWEEN: Final = (
+    r"(?:[ \t\"'\x60\]\\]|\\[tnr]|\\u00(?:2[27]|60|5d)|%(?:25)*(?:22|5d|20)"
+    rf"|\[\d{{0,3}}\]|%(?:25)*5b\d{{0,3}}%(?:25)*5d|{COLOUR})*"
+)
 """What may stand between a name and its `=` or `:`, also where JSON is within a string and not decoded."""
 _QUOTE: Final = r"\""
 _ANY_ESCAPE: Final = r"\\(?:u[0-9a-f]{4}|/)"
@@ -32,6 +35,7 @@ _ESCAPES: Final = re.compile(rb"(\\++)(?:u([0-9a-fA-F]{4})|/)")
 _ATTRIBUTES: Final = r"(?:[ ][^<>]{0,200})?"
 ASSIGNED: Final = r"(?:[:=]{1,2}|%(?:25)*3[ad])(?:>|\\u003e)?"
 
+_COLOURED: Final = re.compile(COLOUR.encode(), re.IGNORECASE)
 _NAME_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-$@["
 _CONTENT: Final = re.compile(rb"(?:<!\[CDATA\[)?([^<\]]++)(?:</|\]\]>)")
 _PERCENT_ESCAPED: Final = re.compile(rb"%(?:25)*[0-9a-fA-F]{2}")
@@ -241,4 +245,6 @@ def _name_begin(text: bytes, start: int) -> int:
     low = max(0, start - MAX_NAME_BYTES)
     begin = low + len(text[low:start].rstrip(_NAME_BYTES))
     escaped = _PERCENT_ESCAPED.match(text, begin - 1, start) if begin else None  # `?` as %3F, not a part of the name
-    return escaped.end() if escaped else begin
+    begin = escaped.end() if escaped else begin
+    colours = _COLOURED.finditer(text, max(0, begin - LONGEST_COLOUR), start)  # `[32mpassword` is no name
+    return max([begin, *(colour.end() for colour in colours)])

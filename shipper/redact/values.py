@@ -11,18 +11,23 @@ from typing import Final
 from shipper.redact.actions import digits_of, is_count, is_placeholder
 from shipper.redact.names import Name, Speaks
 
-_SPACES: Final = re.compile(rb"(?:[ \t]|\\[tnr])*+")
-_OPENING: Final = re.compile(rb"(\\*)([\"'`])")
+COLOUR: Final = r"(?:\x1b|\\{1,16}(?:u00|x)1b)\[[0-9;]{0,16}m"
+"""What colours a terminal, as it is or as JSON writes it: loggers for developers put it around names and values."""
+LONGEST_COLOUR: Final = 40
+_SPACES: Final = re.compile(rb"(?:[ \t]|\\[tnr]|%b)*+" % COLOUR.encode(), re.IGNORECASE)
+_OPENING: Final = re.compile(rb"(?:[bru]{1,2}(?=\\*[\"']))?(\\*)([\"'`])", re.IGNORECASE)  # b'...' is Python's
 _QUOTES: Final = {quote: re.compile(rb"\\++%b?|%b" % (quote, quote)) for quote in (b'"', b"'", b"`")}
 _BRACKETS: Final = re.compile(rb"\\++(?![\"'])|[\[\]{}]|(\\*+)(\"|(?<=[\[{:, ])')")
-_PIECE: Final = rb"(?:[^\s\"'`<>&|,;)}\]\\]|\\(?![\"']))"
+_PIECE: Final = rb"(?:[^\s\x1b\"'`<>&|,;)}\]\\]|\\(?![\"']))"
 _NEXT_NAME: Final = rb"(?!\s*\\*[\"']?[\w.\-\[\]]{1,60}\\*[\"']?\s*[:=])"
 _BARE: Final = re.compile(
     rb"<[^<>\s]{0,100}>|(?:%(piece)b)++(?:[&|,;)}\]]++%(next)b(?:%(piece)b)++)*+"
     % {b"piece": _PIECE, b"next": _NEXT_NAME}
 )
 _SCHEME: Final = re.compile(
-    rb"(?:bearer|basic|digest|token|apikey|negotiate|ntlm|aws4-[\w-]+)[ \t]+(?=[^\s\"'])", re.IGNORECASE
+    rb"(?:bearer|basic|digest|token|api-?key|negotiate|ntlm|oauth|hawk|dpop|ssws|vapid|signature"
+    rb"|aws4-[\w-]+)[ \t]+(?=[^\s\"'])",
+    re.IGNORECASE,
 )
 _PARAMETERS: Final = re.compile(rb"(?:[ ]*,?[ ]*[\w-]{1,40}=(?:\"[^\"]*+\"|[^\s,\"]++))*+")
 _COOKIES: Final = re.compile(

@@ -44,7 +44,22 @@ WORDS = (
         "Set-Cookie",
         "session",
     ),
-    *("api key", "x-api-key", "JSESSIONID", "user[password]", "otp", "pass", "mrn", "notes", "patient", "name", "zip"),
+    *(
+        "Bearer",
+        "Basic",
+        "dXNlcjpwYXNz",
+        "api key",
+        "x-api-key",
+        "JSESSIONID",
+        "user[password]",
+        "otp",
+        "pass",
+        "mrn",
+        "notes",
+        "patient",
+        "name",
+        "zip",
+    ),
     *("größe", "email", "phone", "ssn", "dob", "date of birth", "card_number", "born", "message", "url", "passenger"),
 )
 VALUES = (
@@ -94,6 +109,8 @@ GLUE = (
     "]",
     "%3D",
     "--",
+    "[0]",
+    "\x1b[33m",
 )
 
 words, values, glue = st.sampled_from(WORDS), st.sampled_from(VALUES), st.sampled_from(GLUE)

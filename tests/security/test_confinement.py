@@ -214,6 +214,33 @@ def test_what_is_no_file_is_never_opened(logs: Path, make: Callable[[Path], None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+@pytest.mark.parametrize("pattern", ["**/*.log", "*/*.log"])
+def test_a_link_in_a_circle_hides_only_itself(logs: Path, pattern: str) -> None:
+    """It cannot be asked what it leads to; the directories beside it are looked into all the same."""
+    (logs / "loop").symlink_to("loop")
+    (logs / "sub").mkdir()
+    (logs / "sub" / "more.log").write_text(LINE)
+    listing = scan([source(logs / pattern)])
+    assert "more.log" in [Path(found.path).name for found in listing.files]
+    assert {str(logs / "loop"): "Too many levels of symbolic links"} == listing.problems
+
+
+def test_directories_without_end(logs: Path) -> None:
+    """A thousand directories, one in the other, are left at a depth that no log has; what lies above is found."""
+    (logs / "z").mkdir()
+    (logs / "z" / "more.log").write_text(LINE)
+    above = os.open(logs, os.O_RDONLY)
+    for _ in range(1_200):
+        os.mkdir("d", dir_fd=above)
+        below = os.open("d", os.O_RDONLY, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    listing = scan([source(logs / "**/*.log")])
+    assert ["app.log", "more.log"] == [Path(found.path).name for found in listing.files]
+    assert ["more than 64 directories deep: not looked into further"] == list(listing.problems.values())
+
+
 def test_a_daemon_among_traps(tmp_path: Path, logs: Path) -> None:
     """Links, pipes, devices and directories beside a log: its lines are shipped, nothing else is, and it says so."""
     for make, name in ((device, "d.log"), (pipe, "p.log"), (directory, "dir.log"), (pipe, "p.log.gz")):

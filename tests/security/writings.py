@@ -101,6 +101,7 @@ _FORMS: Final = (
     *("curl -H '{n}: {v}' https://a.example/", "run --{n} {v} --verbose", "run --{n}={v}", "env {N}={v} node app.js"),
     *("<{n}>{v}</{n}>", '<user {n}="{v}" id="7"/>', "body: a=1&{n}={q}&b=2", "GET {p}?{n}={q}&x=1 200"),
     *("GET {p}?x=1&{n}={q} HTTP/1.1", 'POST /x {{"{n}":"{v}"}} 401', "redirect=https%3A%2F%2Fa%2F%3F{n}%3D{q}%26z%3D1"),
+    *("{n}[]={q}&a=1", "{{ {n}: \x1b[32m'{v}'\x1b[39m }}", "\x1b[36m{n}\x1b[39m={v}", "{{b'{n}': b'{v}'}}"),
     *("user%5B{n}%5D={q}&a=1", "user[{n}]={q}", "Server=db;{n}={v};Database=x"),
 )
 

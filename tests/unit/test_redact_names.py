@@ -24,6 +24,15 @@ ALL = Names(tuple(Pack))
         *("api_key", "apikey", "apiKey", "API-Key", "api key", "x-api-key", "stripe_api_keys", "private_key", "psk"),
         *("access_key_id", "encryptionKey", "signing-key", "Ocp-Apim-Subscription-Key", "smtp_pass", "pass", "dbPass"),
         *("user[password]", "body[user][token]", "--password", "X-Amz-Signature", "wifi_psk"),
+        *(
+            "caf\u00e9_token",
+            "wsse:Password",
+            " password ",
+            "password:",
+            "a" * 101 + "password",
+            "dbCreds",
+            "ssh_priv_key",
+        ),
     ],
 )
 def test_names_of_credentials(name: str) -> None:
@@ -45,7 +54,7 @@ def test_names_of_credentials(name: str) -> None:
         *("pre-authorization", "authorization_status", "cookieConsent", "cookie_policy", "acceptCookies"),
         *("sessions", "sessionDuration", "training_session", "dialysisSession", "possession", "obsession"),
         *("ootp", "desktop", "otpauth_enabled", "mailbox", "inside", "sid", "user/token", "größe", "pässword"),
-        *("a" * 101 + "password", "token\n", "caf\u00e9_token"),
+        *("token\n", "POST /oauth/token", "primary:key"),
     ],
 )
 def test_names_that_only_look_like_credentials(name: str) -> None:
