@@ -45,8 +45,8 @@ def parsed() -> argparse.Namespace:
         "--model-runs",
         type=int,
         default=None,
-        help=f"of the model of files in tests/property, and a tenth as many of the local output's; {LONG_MODEL_RUNS} from "
-        f"{LONG_MINUTES:g} minutes on, else none",
+        help="of the model of files in tests/property, and a tenth as many of that of the local output; "
+        f"{LONG_MODEL_RUNS} from {LONG_MINUTES:g} minutes on, else none",
     )
     return parser.parse_args()
 
