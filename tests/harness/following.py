@@ -72,7 +72,6 @@ class Following(RuleBasedStateMachine):
             receiver=receiver,
             metrics_start=MetricsStart.NOW if starts_now else MetricsStart.BEGINNING,
             open_limit=open_limit,
-            symlinks=(str(self.directory / "elsewhere"),),
         )
         self.has_header = has_header
         self.is_loss_exact = not has_header and open_limit >= MOST_FILES

@@ -18,12 +18,6 @@ def data(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture
-def story(new_story: NewStory, data: Path) -> Story:
-    """Links may lead there, for the source says so."""
-    return new_story(symlinks=(str(data),))
-
-
 def link(story: Story, name: str, target: Path) -> None:
     """Makes or swaps a link, as `ln -sfn` does."""
     path = story.path(name)
@@ -152,7 +146,7 @@ def test_a_circle(story: Story) -> None:
 def test_a_linked_directory_is_swapped(new_story: NewStory, unseen: Unseen, data: Path, receiver: Receiver) -> None:
     """`current/` leads to another release's directory, which has a file of the same name."""
     del receiver
-    story = new_story(paths=["current/*.log"], symlinks=(str(data),))
+    story = new_story(paths=["current/*.log"])
     for release in ("1", "2", "3"):
         (data / release).mkdir()
         append(data / release / "app.log", story.lines(5))
