@@ -190,7 +190,8 @@ class Daemon:
 
     def _crash(self, error: BaseException) -> None:
         """Ends the process: a thread that has failed cannot be trusted to go on. Nothing that was committed is lost."""
-        log.critical("ended by a bug; nothing is lost, and a restart goes on where it was", exc_info=error)
+        why = "for want of memory" if isinstance(error, MemoryError) else "by a bug"
+        log.critical("ended %s; nothing is lost, and a restart goes on where it was", why, exc_info=error)
         logging.shutdown()
         os._exit(Exit.UNFINISHED)
 

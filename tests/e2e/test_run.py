@@ -173,6 +173,35 @@ def test_reload_takes_the_new_configuration(tmp_path: Path) -> None:
         assert shipper.stop() == 0
 
 
+def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
+    """What the first server has stays there; what it has not taken goes to the second one, like all that comes."""
+    config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
+
+    def configure(sink: Sink) -> None:
+        output = f"{{elasticsearch: {{hosts: ['{sink.url}'], request_seconds: 2}}}}"
+        config.write_text(
+            "state: state\nsources: [{name: a, paths: [logs/*.log]}]\n"
+            f"output: {output}\nmetrics: {{start: beginning}}\n"
+        )
+
+    with Sink() as first, Sink() as second:
+        configure(first)
+        write(log, line(1))
+        with Running("-c", config, directory=tmp_path) as shipper:
+            shipper.wait_for(lambda: shipper.metric("shipper_documents_total", result="created") == 1, "the first line")
+            first.fault(Fault("status", status=503))
+            write(log, line(2))
+            shipper.wait_for(lambda: first.fired()[0] >= 1, "a refusal")
+            configure(second)
+            shipper.signal(signal.SIGHUP)
+            write(log, line(3))
+            shipper.wait_for(lambda: len(second.docs()) == 2, "what is left and what came")
+            shipper.wait_for(lambda: shipper.metric("http_requests_total") == 3, "each counted once")
+            assert shipper.stop() == 0
+        durations = [sorted(hit["_source"]["duration"] for hit in sink.docs()) for sink in (first, second)]
+    assert durations == [[1], [2, 3]]
+
+
 def test_what_cannot_be_read_is_seen_and_tried_again(tmp_path: Path) -> None:
     """A directory that is not there: a warning once, a gauge, and its files as soon as it is."""
     with Running("logs/*.log", directory=tmp_path) as shipper:
