@@ -11,6 +11,7 @@ import logging
 import queue
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -255,7 +256,8 @@ class Server:
             return
         except OSError as error:
             if connection.is_shaking:
-                log.info("no TLS with %s: %s", connection.address, getattr(error, "reason", None) or error)
+                level = logging.DEBUG if isinstance(error, ssl.SSLEOFError) else logging.INFO  # a probe of the port
+                log.log(level, "no TLS with %s: %s", connection.address, getattr(error, "reason", None) or error)
             self._drop(connection)
 
     def _shake(self, connection: Connection) -> None:

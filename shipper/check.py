@@ -1,13 +1,14 @@
 """`shipper check`: is the configuration right, which files does it follow, can it write where it should?
 
-Starts nothing, writes nothing. What would stop `run` is a problem; what `run` would wait for is a warning.
+Starts nothing, writes nothing. What would stop `run` is a problem; what `run` would wait for is a warning. What would
+make few series of many is a suggestion.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -20,12 +21,13 @@ from exporter.rules import catalogue
 from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.daemon import rules_of
-from shipper.discover import scan
+from shipper.discover import Listing, scan
 from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
 from shipper.settings import ElasticsearchSettings, Settings
+from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 
 MOST_FILES = 20
 PING_SECONDS = 5.0
@@ -44,6 +46,8 @@ class Report:
     listen: str
     sources: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, list[str]] = field(default_factory=dict)
+    routes: list[Suggestion] = field(default_factory=list)
+    """What a sample of the lines suggests for `metrics.routes`."""
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -59,7 +63,8 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
     )
     report.warnings += loaded.warnings
     report.problems += check_files(settings)
-    _check_sources(settings, report)
+    listing = scan(settings.sources, own_directories=own_directories(settings))
+    _check_sources(settings, listing, report)
     try:
         rules = rules_of(settings)
         report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
@@ -72,11 +77,22 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
     elif settings.output.local is not None:
         report.output = settings.output.local.directory
         _check_directory("output", settings.output.local.directory, report)
+    if not report.problems:
+        _check_routes(routes_of_sample(settings, listing.files), report)
     return report
 
 
-def _check_sources(settings: Settings, report: Report) -> None:
-    listing = scan(settings.sources, own_directories=own_directories(settings))
+def _check_routes(sample: Mapping[Seen, int], report: Report) -> None:
+    report.routes = suggested(sample)
+    count = noise(sample)
+    if count >= MANY_NAMES:
+        report.warnings.append(
+            f"{count:,} paths that were not found (404) would each be a label, and leave none for others; "
+            "where routes are written down (metrics.routes, metrics.openapi), they are one"
+        )
+
+
+def _check_sources(settings: Settings, listing: Listing, report: Report) -> None:
     for source in settings.sources:
         files = [found for found in listing.files if found.source.name == source.name]
         report.sources.append(
@@ -165,6 +181,10 @@ def _product(body: bytes) -> str:
         return "answers, but not like Elasticsearch: is the address right?"
 
 
+def _why(suggestion: Suggestion) -> str:
+    return f"({suggestion.names} names, one label)" if suggestion.names else "(a page among names: keeps its label)"
+
+
 def as_text(report: Report) -> str:
     """For people."""
     lines = [f"configuration  {report.file}"]
@@ -178,6 +198,7 @@ def as_text(report: Report) -> str:
     lines.append(f"state          {report.state}")
     lines.append(f"listen         {report.listen}")
     lines += [f"metric         {name}{{{','.join(labels)}}}" for name, labels in report.metrics.items()]
+    lines += [f"suggestion     metrics.routes: {printable(one.route)} {_why(one)}" for one in report.routes]
     lines += [f"warning        {warning}" for warning in report.warnings]
     lines += [f"PROBLEM        {problem}" for problem in report.problems]
     lines.append("not usable" if report.problems else "ok")

@@ -113,7 +113,7 @@ def run(
     request = Request(
         load=_loader(config_file, paths=paths, output=output, state=state, listen=listen, drain=drain),
         reads_once=once,
-        listens=not once or listen is not None,
+        listens=not once or bool(listen),
         arguments=("shipper", *map(_as_shown, sys.argv[1:])),
     )
     try:
@@ -153,6 +153,9 @@ def check_command(
     as_json: bool,
 ) -> None:
     """Check a configuration: what it says, which files it follows, whether it can write.
+
+    Of the newest files of each source it reads the beginning, and suggests routes where URLs
+    would make many labels.
 
     \b
     Examples:
@@ -203,6 +206,7 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
       tail -n 1 app.log | shipper explain -c shipper.yml
       echo '{"duration": 2500}' | shipper explain
     """
+    from itertools import islice
 
     from shipper.daemon import rules_of
     from shipper.explain import Explainer, as_explanation, chunks_of, origin_of
@@ -211,18 +215,16 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
         settings = _loader(config_file, paths=() if config_file else (path,))().settings
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
-        shown = 0
-        for chunk in chunks_of(path, sys.stdin.buffer):
-            for explanation in explainer.explain(chunk):
-                click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
-                shown += 1
-                if shown == count:
-                    return
+        chunks = chunks_of(path, sys.stdin.buffer, max_line_bytes=origin.source.max_line_bytes)
+        is_empty = True
+        for explanation in islice(explainer.explain(chunks), count or None):
+            is_empty = False
+            click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
     except ConfigError as error:
         _fail(error)
     except OSError as error:
         raise ExitWithUsage(f"{path}: {error.strerror or error}") from None
-    if not shown:
+    if is_empty:
         click.echo("no lines", err=True)
 
 

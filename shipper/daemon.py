@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -36,6 +36,7 @@ from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
+from shipper.expressions import Function
 from shipper.failpoints import failpoint
 from shipper.positions import positions_of
 from shipper.recent import Recent
@@ -81,10 +82,13 @@ class Request:
     """Called before a stop."""
 
 
-def rules_of(settings: Settings) -> list[Rule]:
-    """The rules of the settings' files, or the two default ones. Raises ConfigError."""
+def rules_of(settings: Settings, *, functions: Mapping[str, Function] | None = None) -> list[Rule]:
+    """The rules of the settings' files, or the two default ones; with the settings' functions, unless others are given.
+
+    Raises ConfigError.
+    """
     files = rule_files(settings)
-    functions = functions_of(settings)
+    functions = functions or functions_of(settings)
     rules = load_rules(files, functions=functions) if files else default_rules(functions=functions)
     names = {source.name for source in settings.sources}
     unknown = sorted({name for rule in rules for name in rule.sources} - names)
@@ -186,7 +190,8 @@ class Daemon:
 
     def _crash(self, error: BaseException) -> None:
         """Ends the process: a thread that has failed cannot be trusted to go on. Nothing that was committed is lost."""
-        log.critical("ended by a bug; nothing is lost, and a restart goes on where it was", exc_info=error)
+        why = "for want of memory" if isinstance(error, MemoryError) else "by a bug"
+        log.critical("ended %s; nothing is lost, and a restart goes on where it was", why, exc_info=error)
         logging.shutdown()
         os._exit(Exit.UNFINISHED)
 
@@ -264,17 +269,14 @@ class Daemon:
             print(f"shipper: not finished: {why}", file=sys.stderr)
             print(f"shipper: to go on where it stopped: {shlex.join(self._request.arguments)}", file=sys.stderr)
             return Exit.UNFINISHED
-        return Exit.DEAD_LETTERS if self._dead_letters() else Exit.DONE
+        documents = totals_of(self.telemetry)["documents"]
+        return Exit.DEAD_LETTERS if documents["dead_letter"] or documents["reduced"] else Exit.DONE
 
     def _summary(self) -> str:
         """What a `--once` did, for whoever started it."""
         totals = totals_of(self.telemetry)
         documents = ", ".join(f"{count:,} {result.replace('_', ' ')}" for result, count in totals["documents"].items())
         return f"read {totals['lines']:,} lines; documents: {documents}"
-
-    def _dead_letters(self) -> float:
-        samples = (sample for metric in self.telemetry.dead_letter_records.collect() for sample in metric.samples)
-        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
     # Reload
 

@@ -20,7 +20,6 @@ from typing import Any
 from shipper.batch import DeadLetter
 from shipper.durable import sync_directory, write_all
 from shipper.failpoints import failpoint
-from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +33,12 @@ class DeadLetterWriter:
     What a crash left half-written is ended by a newline; what a full disk left half-written is taken back.
     """
 
-    def __init__(self, *, directory: Path, telemetry: Telemetry, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self._directory = directory
-        self._telemetry = telemetry
         self._clock = clock
         self._lock = threading.Lock()  # guards everything below, and the file
         self._known: set[tuple[str, str]] | None = None
         self._is_failing = False
-        self.written = 0
-        """Records written by this process."""
 
     def write(self, records: Sequence[DeadLetter]) -> None:
         """Append the records and sync them. Raises OSError (said once) if that fails; none of them counts then."""
@@ -75,9 +71,6 @@ class DeadLetterWriter:
         text = b"".join(encoded(record, time=now) for record in new)
         with locked(self._directory):
             _append_synced(self._directory / f"{now:%Y-%m-%d}.ndjson", text)
-        for record in new:
-            self._telemetry.dead_letter_records.labels(record.reason).inc()
-        self.written += len(new)
 
 
 def encoded(record: DeadLetter, *, time: datetime) -> bytes:

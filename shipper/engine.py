@@ -78,7 +78,7 @@ class Engine:
         self._is_drained = threading.Event()
         self.is_first_scan_done = False
         self.beat_at = time.monotonic()
-        self.dead_letters = DeadLetterWriter(directory=Path(settings.state) / "dead-letter", telemetry=telemetry)
+        self.dead_letters = DeadLetterWriter(directory=Path(settings.state) / "dead-letter")
         self._redactor = redactor(settings)
         for rule in self._redactor.rules:
             telemetry.redactions.labels(rule)  # born as 0, so that the first increase is seen

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +24,9 @@ from shipper.errors import ConfigError
 from shipper.escaping import printable
 from shipper.expressions import compile_predicate
 from shipper.identity import identity_of, stem
+from shipper.joining import MOST_SPANNED, Framing
 from shipper.moments import Moments
-from shipper.parse import Parser
+from shipper.parse import FRAMINGS, Parser
 from shipper.redact.stage import redactor
 from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
@@ -50,14 +51,15 @@ def origin_of(settings: Settings, path: str, *, source_name: str) -> Origin:
     if source_name and source_name not in sources:
         raise ConfigError([f"--source: there is no source {source_name!r}; there are {', '.join(sources)}"])
     name = stem(Path(path).resolve().name) if path != "-" else "stdin"
+    where = path if path == "-" else str(Path(path).absolute())
     if source_name:
-        return Origin(sources[source_name], path, name)
+        return Origin(sources[source_name], where, name)
     if path == "-" or len(sources) == 1:
-        return Origin(settings.sources[0], path, name)
+        return Origin(settings.sources[0], where, name)
     found = _found(settings, path)
     if found is None:
         raise ConfigError([f"{path}: no source's patterns match it; name one with --source ({', '.join(sources)})"])
-    return Origin(found.source, path, name)
+    return Origin(found.source, where, name)
 
 
 def _found(settings: Settings, path: str) -> Found | None:
@@ -65,7 +67,7 @@ def _found(settings: Settings, path: str) -> Found | None:
     return next((found for found in scan(settings.sources).files if found.real_path == real), None)
 
 
-def chunks_of(path: str, standard_input: BinaryIO) -> Iterator[Chunk]:
+def chunks_of(path: str, standard_input: BinaryIO, *, max_line_bytes: int) -> Iterator[Chunk]:
     """A file's lines (plain or compressed, an unterminated last one too), or standard input's for `-`.
 
     Raises OSError.
@@ -75,8 +77,8 @@ def chunks_of(path: str, standard_input: BinaryIO) -> Iterator[Chunk]:
         return
     descriptor = open_log(Path(path))
     try:
-        lines = LineReader(reader_for(descriptor), position=0, max_line_bytes=1 << 20)
-        while chunk := lines.next_chunk():
+        lines = LineReader(reader_for(descriptor), position=0, max_line_bytes=max_line_bytes)
+        while chunk := lines.patient_chunk():
             yield chunk
         tail = lines.tail_chunk()
         if tail is not None:
@@ -103,6 +105,48 @@ class _Bytes:
 
     def read(self, position: int, size: int) -> bytes:
         return self.data[position : position + size]
+
+
+def single_lines(chunks: Iterable[Chunk], *, framing: Framing | None, max_line_bytes: int) -> Iterator[Chunk]:
+    """A chunk for each line of the application, by its first byte: one line of the file, or all parts of one that a
+    runtime has cut.
+    """
+    if framing is None:
+        yield from _file_lines(chunks)
+        return
+    opened: dict[str, list[Chunk]] = {}
+    done: list[Chunk] = []
+    for line in _file_lines(chunks):
+        parts = [line]
+        text = line.data.removesuffix(b"\n").removesuffix(b"\r").lstrip(b"\0")
+        part = None if line.is_cut else framing.part(text, line.start, line.end)
+        if part is not None:
+            parts = [*opened.pop(part.stream, ()), line]
+        if part is not None and part.is_open and line.end - parts[0].start < MOST_SPANNED * max_line_bytes:
+            opened[part.stream] = parts
+        else:
+            done.append(_joined(parts))
+        hold = min((waiting[0].start for waiting in opened.values()), default=line.end)
+        yield from sorted((one for one in done if one.start < hold), key=_start)
+        done = [one for one in done if one.start >= hold]
+    yield from sorted([*done, *map(_joined, opened.values())], key=_start)
+
+
+def _file_lines(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    for chunk in chunks:
+        position = chunk.start
+        for line in io.BytesIO(chunk.data):
+            end = position + len(line)
+            yield Chunk(position, end, line, is_cut=chunk.is_cut, is_tail=chunk.is_tail)
+            position = end
+
+
+def _start(chunk: Chunk) -> int:
+    return chunk.start
+
+
+def _joined(parts: list[Chunk]) -> Chunk:
+    return Chunk(parts[0].start, parts[-1].end, b"".join(part.data for part in parts), is_tail=parts[-1].is_tail)
 
 
 class Explainer:
@@ -135,22 +179,21 @@ class Explainer:
         self._identity = ""
         self._last_time = ""
 
-    def explain(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
-        """What becomes of each line of a chunk, as plain data."""
-        if not self._identity:
-            first = first_line(_Bytes(chunk.data), is_final=True)
-            if first is None:
-                return
-            self._identity = identity_of(
-                scope=self._settings.identity_scope,
-                stem_name=self._origin.stem,
-                first_line=self._redactor.identity_line(first),
-            )
-        position = chunk.start
-        for line in io.BytesIO(chunk.data):
-            end = position + len(line)
-            yield from self._explain_one(Chunk(position, end, line, is_cut=chunk.is_cut, is_tail=chunk.is_tail))
-            position = end
+    def explain(self, chunks: Iterable[Chunk]) -> Iterator[dict[str, Any]]:
+        """What becomes of each line, as plain data; nothing follows the chunks."""
+        source = self._origin.source
+        framing = FRAMINGS.get(source.format)
+        for line in single_lines(chunks, framing=framing, max_line_bytes=source.max_line_bytes):
+            if not self._identity:
+                first = first_line(_Bytes(line.data), is_final=True)
+                if first is None:
+                    continue
+                self._identity = identity_of(
+                    scope=self._settings.identity_scope,
+                    stem_name=self._origin.stem,
+                    first_line=self._redactor.identity_line(first),
+                )
+            yield from self._explain_one(line)
 
     def _explain_one(self, chunk: Chunk) -> Iterator[dict[str, Any]]:
         batch = self._parser.parse(

@@ -62,6 +62,7 @@ NAMES: Final[dict[str, str]] = {
     "stop.begun": "no more is read",
     "stop.delivered": "what was under way is delivered",
     "stop.committed": "the last commit is made",
+    "tallies.before_commit": "a replay has counted a batch for its history, and not kept it",
 }
 """Every place, and what is so when the process ends there."""
 

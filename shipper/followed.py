@@ -364,10 +364,10 @@ class Followed:
         if not self.ends or now - self.ends[-1][0] >= max(1.0, (now - self.ends[0][0]) / 16):
             self.ends.append((now, size))
 
-    def behind_since(self, cursor: str, now: float) -> float:
-        """Since when a cursor that is behind has been so."""
+    def behind_since(self, cursor: str, otherwise: float) -> float:
+        """Since when a cursor that is behind has been so; `otherwise` if it has not grown since it was met."""
         at = self.observe_position if cursor == "observed" else self.shipped
-        return next((when for when, size in list(self.ends) if size > at), now)
+        return next((when for when, size in list(self.ends) if size > at), otherwise)
 
     # What it holds
 

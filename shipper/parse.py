@@ -36,7 +36,7 @@ BAD_ENCODING = Problem("encoding_failure", "encoding")
 TAGS: Final = ("parse_failure", "too_deep", "line_too_long", "encoding_failure")
 """The tags of all problems."""
 
-_FRAMINGS: dict[Format, Framing] = {Format.DOCKER: DOCKER, Format.CRI: CRI}
+FRAMINGS: dict[Format, Framing] = {Format.DOCKER: DOCKER, Format.CRI: CRI}
 
 
 class Redact(Protocol):
@@ -54,7 +54,7 @@ class Parser:
         """`redact` takes out of each batch what nobody behind this stage is to see."""
         self.fields = Fields(fields)
         self._redact = redact
-        self._framing = _FRAMINGS.get(line_format)
+        self._framing = FRAMINGS.get(line_format)
         self._max_line_bytes = max_line_bytes
 
     def parse(

@@ -190,7 +190,6 @@ class Batches:
         position: int = 0,
         content: Content | None = None,
     ) -> None:
-        self._reader = reader
         self._parser = parser
         self._source = source
         self._path = path
@@ -207,13 +206,7 @@ class Batches:
             yield Read(self._final(tail), tail, is_tail=True)
 
     def _next(self) -> Chunk | None:
-        lines = self._lines
-        if not self._is_within(lines.position):
-            return None
-        while (chunk := lines.next_chunk()) is None and lines.scanned > lines.position:
-            if not self._reader.read(lines.scanned, 1):  # else one turn was not enough for a line that is very long
-                return None
-        return chunk
+        return self._lines.patient_chunk() if self._is_within(self._lines.position) else None
 
     def _is_within(self, position: int) -> bool:
         return self._end is None or position < self._end

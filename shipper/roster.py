@@ -362,4 +362,7 @@ def _tell_fresh(fresh: Sequence[Followed]) -> None:
         log.info("following %d files more", len(fresh))
         return
     for followed in fresh:
-        log.info("following %r from offset %d", followed.path, min(followed.nearest, followed.size))
+        nearest = followed.nearest
+        if followed.is_plain or nearest == NEVER:  # offsets are decompressed bytes, and the size is not
+            nearest = min(nearest, followed.size)
+        log.info("following %r from offset %d", followed.path, nearest)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from shipper import __version__
@@ -16,6 +17,7 @@ from shipper.aside import Why
 from shipper.engine import Engine
 from shipper.escaping import printable
 from shipper.followed import NEVER, Followed
+from shipper.lettercounts import LetterCounts
 from shipper.roster import Roster
 from shipper.settings import Settings, SourceSettings
 from shipper.telemetry import Telemetry
@@ -27,6 +29,7 @@ RESULTS = ("created", "duplicate", "reduced", "dropped", "dead_letter")
 
 def bind_gauges(telemetry: Telemetry, engine: Callable[[], Engine], settings: Settings) -> None:
     """Lets the gauges be computed at each scrape, from the engine that runs then."""
+    telemetry.dead_letter_records.set_function(LetterCounts(Path(settings.state) / "dead-letter").by_reason)
     telemetry.state_commit_age.set_function(lambda: engine().committer.age_seconds())
     for source in settings.sources:
         name = source.name
@@ -84,12 +87,13 @@ def position(followed: Followed, cursor: str) -> int | None:
 
 
 def lag_of(followed: Followed, cursor: str) -> int:
-    """Bytes on disk that a cursor has not passed; of a compressed file its size if there are any."""
+    """Bytes on disk that a cursor has not passed; of a compressed file its size until its end is reached."""
     at = position(followed, cursor)
     if at is None or followed.is_gone:
         return 0
     if followed.is_compressed:
-        return 0 if followed.looked_at_size == followed.size else followed.size
+        farthest = max((one.position for one in followed.cursors() if one.position < NEVER), default=at)
+        return max(0, farthest - at) if followed.is_at_end else followed.size
     return max(0, followed.size - at)
 
 
@@ -100,9 +104,8 @@ def lag_bytes(files: Iterable[Followed], cursor: str) -> int:
 def lag_seconds(files: Iterable[Followed], cursor: str) -> float:
     """For how long the file that is behind longest has been behind."""
     now = time.monotonic()
-    return max(
-        (now - followed.behind_since(cursor, now) for followed in files if lag_of(followed, cursor)), default=0.0
-    )
+    behind = (followed for followed in files if lag_of(followed, cursor))
+    return max((now - followed.behind_since(cursor, followed.changed_at or now) for followed in behind), default=0.0)
 
 
 def status_of(

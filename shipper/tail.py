@@ -35,7 +35,7 @@ def open_log(path: str | Path) -> int:
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)  # what it is can be asked before it is opened, and not swapped then
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):
-            raise OSError(f"{path!r} is not a regular file")
+            raise OSError(f"{str(path)!r} is not a regular file")
         return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         if error.errno is None:
@@ -261,6 +261,13 @@ class LineReader:
             self._raise_damage()
             return None
         return self._long_line()
+
+    def patient_chunk(self) -> Chunk | None:
+        """The same for a reader that nothing else waits for: the end of a line of any length is looked for at once."""
+        while (chunk := self.next_chunk()) is None and self._scanned > self.position:
+            if not self.reader.read(self._scanned, 1):  # else one turn was not enough
+                return None
+        return chunk
 
     def _raise_damage(self) -> None:
         if self.reader.damage:

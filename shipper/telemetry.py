@@ -6,9 +6,11 @@ per batch: `.labels()` per line would cost more than the line. `exporter.selfmet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from shipper import __version__
 
@@ -16,6 +18,26 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 RULE_ERRORS = ("missing", "not_a_number", "not_finite", "negative", "internal")
 """Why a rule could not count a line."""
+
+
+class AskedGauge(Collector):
+    """A gauge whose series are asked for at each scrape: which there are is known by nobody beforehand."""
+
+    def __init__(self, name: str, text: str, label: str) -> None:
+        self._name = name
+        self._text = text
+        self._label = label
+        self._function: Callable[[], Mapping[str, int]] = dict
+
+    def set_function(self, function: Callable[[], Mapping[str, int]]) -> None:
+        """`function` gives the values by label, from any thread; if it raised, others would be missing too."""
+        self._function = function
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=[self._label])
+        for value, count in self._function().items():
+            family.add_metric([value], count)
+        yield family
 
 
 class Telemetry:
@@ -57,7 +79,10 @@ class Telemetry:
         self.bulk_duration = histogram("bulk_duration_seconds", "Time from sending a bulk request to its answer.")
         self.bulk_retries = counter("bulk_retries", "Documents sent again, by reason.", "reason")
         self.output_up = gauge("output_up", "1 if the last request to the output was answered.")
-        self.dead_letter_records = counter("dead_letter_records", "Lines set aside, by reason.", "reason")
+        self.dead_letter_records = AskedGauge(
+            "shipper_dead_letter_records", "Dead letters that stand in the files, by reason.", "reason"
+        )
+        registry.register(self.dead_letter_records)
         self.redactions = counter("redactions", "Values redacted, by rule.", "rule")
         self.rule_errors = counter("rule_errors", "Lines that a rule could not count, by reason.", "rule", "reason")
         self.label_overflow = counter(

@@ -64,6 +64,7 @@ def exported() -> dict[str, frozenset[str]]:
     for metric in vars(telemetry).values():
         if names := getattr(metric, "_labelnames", ()):  # a labelled metric has no sample before its first label set
             metric.labels(*names)
+    telemetry.dead_letter_records.set_function(lambda: {"reason": 1})
     for family in (*registry.collect(), *ProcessCollector(registry=None).collect()):
         for sample in family.samples:
             found[sample.name] = TARGET_LABELS | frozenset(sample.labels)

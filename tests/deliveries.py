@@ -113,7 +113,7 @@ class Delivery:
         self.output = ElasticsearchOutput(
             settings=ElasticsearchSettings(hosts=hosts, **settings),
             telemetry=telemetry,
-            dead_letters=DeadLetterWriter(directory=self.letters_directory, telemetry=telemetry),
+            dead_letters=DeadLetterWriter(directory=self.letters_directory),
             spool_directory=self.spool_directory,
             on_crash=self._crash,
             version="1.2.3",

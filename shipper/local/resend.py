@@ -36,7 +36,7 @@ class DirectoryCarrier:
         self._output = LocalOutput(
             settings=settings,
             telemetry=telemetry,
-            dead_letters=DeadLetterWriter(directory=state / "dead-letter", telemetry=telemetry),
+            dead_letters=DeadLetterWriter(directory=state / "dead-letter"),
             on_crash=self._ended,
         )
 

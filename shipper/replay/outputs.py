@@ -56,7 +56,7 @@ class CountingOutput:
 def make_output(settings: Settings, *, directory: Path, number: int, on_crash: Callable[[], None]) -> Output:
     """The configured output for one worker, with dead letters and spool below `directory`. Raises OutputError."""
     telemetry = Telemetry(registry=CollectorRegistry())
-    dead_letters = DeadLetterWriter(directory=directory / "dead-letter", telemetry=telemetry)
+    dead_letters = DeadLetterWriter(directory=directory / "dead-letter")
     server = settings.output.elasticsearch
     if server is None:
         local = settings.output.local or LocalSettings()

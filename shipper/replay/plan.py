@@ -140,7 +140,7 @@ class Planner:
     def _first_time(self, entry: Entry, opened: Opened) -> str:
         source = entry.source
         lines = LineReader(opened.reader, position=0, max_line_bytes=source.max_line_bytes)
-        chunk = lines.next_chunk() or lines.tail_chunk()
+        chunk = lines.patient_chunk() or lines.tail_chunk()
         if chunk is None:
             return ""
         return next(filter(None, self._times(source, chunk)), "")

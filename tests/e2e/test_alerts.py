@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -104,6 +105,27 @@ def test_an_emergency_in_a_log_reaches_who_is_on_call(
         "runbook_url": "docs/runbooks.md#emergencydetected",
     }
     assert alertmanager.notified("channel") == []
+
+
+def test_the_recipe_of_the_documents_leads_to_an_alert(tmp_path: Path, prometheus: Callable[..., Prometheus]) -> None:
+    """With the files and lines of docs/metrics.md as they stand: a quick print is silent, slow ones fire."""
+    recipe = (CONF.parent / "docs" / "metrics.md").read_text().partition("## Types\n")[0]
+    rules, config, alerts, _ = map(dedent, re.findall(r"```yaml\n(.*?)```", recipe, re.DOTALL))
+    quick, slow = re.findall(r"^ +echo '(\{.*\})' >> labels.log$", recipe, re.MULTILINE)
+    log = tmp_path / "labels.log"
+    for path, text in ((log, ""), (tmp_path / "labels.yml", rules), (tmp_path / "alerts.yml", alerts)):
+        path.write_text(text)
+    (tmp_path / "shipper.yml").write_text(config)
+    with Running("-c", tmp_path / "shipper.yml", directory=tmp_path) as running:
+        server = prometheus(config=watching(running, rule_files=[tmp_path / "alerts.yml"]))
+        append(log, json.loads(quick))
+        server.wait_for("rate(label_print_seconds_count[5m]) > 0")
+        assert server.alerts() == []
+
+        append(log, json.loads(slow))
+        wait_until(lambda: bool(server.alerts()), what="the alert", timeout_seconds=30)
+        (alert,) = server.alerts()
+        assert (alert["labels"]["alertname"], alert["state"]) == ("LabelsSlow", "firing")
 
 
 NEEDS_ANOTHER_OUTPUT = ("shipper_bulk_duration_seconds", "shipper_bulk_retries")

@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import pytest
 from command import documents_in, run_to_end
 from harness.sink import Fault, Sink
 
@@ -32,8 +33,8 @@ def test_explain_says_what_becomes_of_a_line(tmp_path: Path) -> None:
 
 
 def test_explain_gives_the_ids_that_run_gives(tmp_path: Path) -> None:
-    """Also from the compressed file, and for lines of any kind."""
-    lines = [REQUEST, "no JSON", '{"a":1}', ""]
+    """Also from the compressed file, and for lines of any kind and length."""
+    lines = [REQUEST, "no JSON", "x" * 9_000_000, '{"a":1}', ""]
     (tmp_path / "app.log").write_text("\n".join(lines))
     run_to_end("run", "app.log", "--once", directory=tmp_path)
     shipped = {document["_id"]: document["_source"] for document in documents_in(tmp_path / "shipped")}
@@ -44,7 +45,67 @@ def test_explain_gives_the_ids_that_run_gives(tmp_path: Path) -> None:
 
         explained = [json.loads(line) for line in done.stdout.splitlines()]
         assert set(shipped) == {one["id"] for one in explained}
-    assert [one["problems"] for one in explained] == [[], ["not_json"], []]
+    assert [one["problems"] for one in explained] == [[], ["not_json"], ["too_long"], []]
+
+
+FRAMED = {
+    "cri": [
+        '2024-01-15T10:30:45.1Z stdout P {"duration":"145",',
+        "2024-01-15T10:30:45.2Z stderr F another stream between the parts",
+        '2024-01-15T10:30:45.3Z stdout F "statusCode":200}',
+        "no frame",
+        '2024-01-15T10:30:46.1Z stdout P {"never":"ended"',
+    ],
+    "docker": [
+        r'{"log":"{\"duration\":145,","stream":"stdout","time":"2024-01-15T10:30:45.1Z"}',
+        r'{"log":"another stream\n","stream":"stderr","time":"2024-01-15T10:30:45.2Z"}',
+        r'{"log":"\"statusCode\":200}\n","stream":"stdout","time":"2024-01-15T10:30:45.3Z"}',
+    ],
+}
+
+
+@pytest.mark.parametrize("line_format", FRAMED)
+def test_explain_joins_the_parts_that_run_joins(tmp_path: Path, line_format: str) -> None:
+    """A line that a container runtime has cut is one, where its first part stands: the same documents and ids."""
+    lines = FRAMED[line_format]
+    (tmp_path / "app.log").write_text("\n".join(lines) + "\n")
+    (tmp_path / "c.yml").write_text(f"sources: [{{name: a, paths: [app.log], format: {line_format}}}]\n")
+    run_to_end("run", "-c", "c.yml", "--once", directory=tmp_path)
+    shipped = {document["_id"]: document["_source"] for document in documents_in(tmp_path / "shipped")}
+
+    done = run_to_end("explain", "-c", "c.yml", "app.log", "--json", "-n", "0", directory=tmp_path)
+
+    explained = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {one["id"]: one["document"] for one in explained}.items() >= shipped.items()
+    assert explained[0]["document"]["statusCode"] == 200
+    assert [one["offset"] for one in explained] == sorted(one["offset"] for one in explained)
+    assert len(explained) == len(lines) - 1
+
+
+def test_explain_joins_the_parts_of_a_containers_line(tmp_path: Path) -> None:
+    """As `run` does, with its ids; also of streams that interleave, and of a line that is not whole yet."""
+    half = len(REQUEST) // 2
+    parts = [
+        f"stdout P {REQUEST[:half]}",
+        'stderr F {"event":"between"}',
+        f"stdout F {REQUEST[half:]}",
+        "stdout F no JSON",
+        'stdout P {"event":',
+    ]
+    lines = "".join(f"2024-01-15T10:30:45.1{number}Z {part}\n" for number, part in enumerate(parts))
+    (tmp_path / "app.log").write_text(lines)
+    (tmp_path / "c.yml").write_text("sources: [{name: a, paths: [app.log], format: cri}]\n")
+
+    from_file = run_to_end("explain", "app.log", "-c", "c.yml", "--json", "-n", "0", directory=tmp_path)
+    from_input = run_to_end("explain", "-c", "c.yml", "--json", "-n", "0", directory=tmp_path, standard_input=lines)
+    run_to_end("run", "-c", "c.yml", "--once", directory=tmp_path)
+
+    explained = [json.loads(line) for line in from_file.stdout.splitlines()]
+    assert [one["line"] for one in explained] == [REQUEST, '{"event":"between"}', "no JSON", '{"event":']
+    assert len(explained[0]["series"]) == 2
+    shipped = {document["_id"] for document in documents_in(tmp_path / "shipped")}
+    assert {one["id"] for one in explained[:3]} <= shipped
+    assert [json.loads(line)["line"] for line in from_input.stdout.splitlines()] == [one["line"] for one in explained]
 
 
 def test_explain_for_people(tmp_path: Path) -> None:

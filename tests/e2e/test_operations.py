@@ -111,6 +111,7 @@ def test_status_tells_lost_bytes_by_reason(tmp_path: Path, sink: Sink) -> None:
         reason = "deleted_while_down"
         assert running.status()["sources"][0]["lost_bytes"] == {reason: size}
         assert running.metric("shipper_unread_lost_bytes_total", source="default", reason=reason) == size
+        running.wait_for(lambda: running.status()["output"]["error"], "an answer that is none")
         text = shipper("status", directory=tmp_path, expects=1).stdout
     assert f"before they were read, since its start: {size:,} deleted while down" in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from command import Running, run_to_end
+from disks import small_disk
 from harness.process import free_port, wait_until
 from harness.prometheus import Prometheus, Series, missing
 from replays import BEGIN, line_of, replay
@@ -137,7 +139,7 @@ def test_killed_while_counting_it_counts_each_line_once(tmp_path: Path) -> None:
     ]
     done = replay(*arguments, "stopped", directory=tmp_path)
 
-    assert codes == [137] * 3
+    assert codes == [-signal.SIGKILL] * 3
     assert (whole.code, done.code) == (0, 0), done.errors
     assert counts_in(tmp_path / "stopped") == counts_in(tmp_path / "whole")
 
@@ -151,20 +153,13 @@ def counts_in(directory: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own; only root may mount one."""
-    place = tmp_path / "history"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+def history(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own."""
+    with small_disk(tmp_path / "history", size="1m") as place:
+        yield place
 
 
-def test_a_full_disk_leaves_no_half_file(tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path, history: Path) -> None:
     """Exit 1, naming the file; what was counted is kept, so that the same command writes it where there is room."""
     week_of(tmp_path / "logs", end=BEGIN, lines=200)
     arguments = ("replay", "logs", "--no-ship", "--step", "600", "--metrics", "history")
@@ -174,11 +169,11 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path, small_disk: Path) -> No
     assert full.returncode == 1, full.stderr
     assert "cannot write" in full.stderr
     assert "make room" in full.stderr
-    assert not list(small_disk.glob("*.new"))
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert not list(history.glob("*.new"))
+    subprocess.run(["mount", "-o", "remount,size=64m", str(history)], check=True)
     again = run_to_end(*arguments, directory=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert len(list(small_disk.glob("*.om"))) == 7
+    assert len(list(history.glob("*.om"))) == 7
 
 
 REFUSED = {

@@ -56,6 +56,18 @@ def test_once_again_with_a_fresh_state_adds_nothing(tmp_path: Path) -> None:
     assert before == documents_in(tmp_path / "shipped")
 
 
+def test_a_server_that_is_away_at_the_start_is_seen_as_lag(tmp_path: Path) -> None:
+    """Of what was there before the daemon as well: in bytes and in seconds, of a plain file and of an archive."""
+    text = "".join(map(line, range(500)))
+    write(tmp_path / "plain.log", text)
+    (tmp_path / "packed.log.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("plain.log", "packed.log.gz"):
+        with Running(name, "--output", "http://127.0.0.1:1", "--state", name[:-4], directory=tmp_path) as shipper:
+            shipper.wait_for(lambda: shipper.metric("shipper_lag_seconds", cursor="shipped") > 1, "a lag in seconds")
+            assert shipper.metric("shipper_lag_bytes", cursor="shipped") == len(text)
+            assert shipper.metric("shipper_lag_seconds", cursor="observed") == 0
+
+
 def test_once_says_what_it_did(tmp_path: Path) -> None:
     """Whoever started it sees how many lines were read, and what became of them."""
     write(tmp_path / "logs/app.log", *map(line, range(3)))
@@ -159,6 +171,35 @@ def test_reload_takes_the_new_configuration(tmp_path: Path) -> None:
         assert "tagz" in shipper.log
         shipper.wait_for(lambda: shipper.metric("http_requests_total") == 2, "both that came after the first start")
         assert shipper.stop() == 0
+
+
+def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
+    """What the first server has stays there; what it has not taken goes to the second one, like all that comes."""
+    config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
+
+    def configure(sink: Sink) -> None:
+        output = f"{{elasticsearch: {{hosts: ['{sink.url}'], request_seconds: 2}}}}"
+        config.write_text(
+            "state: state\nsources: [{name: a, paths: [logs/*.log]}]\n"
+            f"output: {output}\nmetrics: {{start: beginning}}\n"
+        )
+
+    with Sink() as first, Sink() as second:
+        configure(first)
+        write(log, line(1))
+        with Running("-c", config, directory=tmp_path) as shipper:
+            shipper.wait_for(lambda: shipper.metric("shipper_documents_total", result="created") == 1, "the first line")
+            first.fault(Fault("status", status=503))
+            write(log, line(2))
+            shipper.wait_for(lambda: first.fired()[0] >= 1, "a refusal")
+            configure(second)
+            shipper.signal(signal.SIGHUP)
+            write(log, line(3))
+            shipper.wait_for(lambda: len(second.docs()) == 2, "what is left and what came")
+            shipper.wait_for(lambda: shipper.metric("http_requests_total") == 3, "each counted once")
+            assert shipper.stop() == 0
+        durations = [sorted(hit["_source"]["duration"] for hit in sink.docs()) for sink in (first, second)]
+    assert durations == [[1], [2, 3]]
 
 
 def test_what_cannot_be_read_is_seen_and_tried_again(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def _explainer(line_format: Format) -> Explainer:
 def lines(data: bytes, line_format: Format = Format.JSON) -> None:
     """A line is parsed, redacted, enriched and counted: it becomes JSON, in an index of ours, or is set aside."""
     text = data.replace(b"\n", b" ") + b"\n"
-    for found in _explainer(line_format).explain(Chunk(0, len(text), text)):
+    for found in _explainer(line_format).explain([Chunk(0, len(text), text)]):
         if not json.dumps(found.get("document", {})).startswith("{"):
             raise AssertionError(f"a document that is no object: {found['document']!r}")
         if "index" in found and not _INDEX.fullmatch(found["index"]):
@@ -78,7 +78,7 @@ def joining(data: bytes) -> None:
     position = 0
     text = data + b"\n"
     for line_format in (Format.DOCKER, Format.CRI):
-        for found in _explainer(line_format).explain(Chunk(0, len(text), text)):
+        for found in _explainer(line_format).explain([Chunk(0, len(text), text)]):
             if found["offset"] < position:
                 raise AssertionError("a line begins before the one that stands before it")
             position = found["offset"]

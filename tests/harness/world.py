@@ -124,7 +124,8 @@ class World:
         assert self.state is not None
         snapshot = self.state.load()
         self.tally = Tally(snapshot.series)
-        source = SourceSettings(name="app", paths=self.paths, **self.given)
+        allowed = {"symlinks": (str(self.logs.parent),)}
+        source = SourceSettings(name="app", paths=self.paths, **{**allowed, **self.given})
         output = self.receiver.output
         roster = Roster(
             sources=[source],

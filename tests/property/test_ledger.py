@@ -214,12 +214,17 @@ class OutputMachine(RuleBasedStateMachine):
             shutil.rmtree(self.directory)
 
 
+IS_LONG = "SHIPPER_MODEL_RUNS" in os.environ
+RUNS = int(os.environ.get("SHIPPER_MODEL_RUNS", "800")) // 10
+"""A tenth of what the other model makes: each of these forks processes."""
+
 OutputMachine.TestCase.settings = settings(
-    max_examples=80,
+    max_examples=max(1, RUNS),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize=True,
+    derandomize=not IS_LONG,
+    print_blob=True,
 )
 TestOutput = OutputMachine.TestCase
 TestOutput.__doc__ = "Whatever the order of appending, truncating, crashing and running: every line is there once."

@@ -184,6 +184,26 @@ def while_dead_letters_are_retried(directory: Path, failpoint: str) -> None:
     story.assert_clean()
 
 
+def while_history_is_counted(directory: Path, failpoint: str) -> None:
+    """`replay --metrics`, killed and repeated: its files say of each line what those of a run without a kill say."""
+    story = Lives(directory)
+    story.write(200)
+    command = ("replay", story.log.parent, "--no-ship", "--step", "300", "--metrics")
+    whole = run_to_end(*command, "whole", directory=directory)
+    assert whole.returncode == 0, whole.stderr
+    killed = run_to_end(*command, "stopped", directory=directory, SHIPPER_FAILPOINT=failpoint)
+    assert -signal.SIGKILL == killed.returncode, killed.stderr
+
+    repeated = run_to_end(*command, "stopped", directory=directory)
+
+    assert repeated.returncode == 0, repeated.stderr
+    [expected, found] = [
+        {path.name: path.read_text() for path in (directory / name).glob("*.om")} for name in ("whole", "stopped")
+    ]
+    assert expected
+    assert expected == found
+
+
 AGAIN = (
     "local.after_commit",
     "state.in_commit",
@@ -218,6 +238,7 @@ STORIES: dict[str, Callable[[Path, str], None]] = {
     "before the answer": before_the_answer,
     **dict.fromkeys(by_prefix("spool."), while_an_index_is_blocked),
     **dict.fromkeys(by_prefix("retry."), while_dead_letters_are_retried),
+    **dict.fromkeys(by_prefix("tallies."), while_history_is_counted),
     "again and again": again_and_again,
 }
 

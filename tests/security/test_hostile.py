@@ -100,7 +100,7 @@ def explained(*lines: bytes, **options: Any) -> list[dict[str, Any]]:
         origin=Origin(source, "/x", "x"),
     )
     data = b"".join(line + b"\n" for line in lines)
-    return list(explainer.explain(Chunk(0, len(data), data)))
+    return list(explainer.explain([Chunk(0, len(data), data)]))
 
 
 def strictly(text: str) -> Any:
@@ -184,7 +184,7 @@ def test_random_paths_leave_the_routes_memory_flat() -> None:
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", '{"a":'])
 def test_a_deep_openapi_file_ends_nothing(tmp_path: Path, opening: str) -> None:
-    """PyYAML would end the process by it."""
+    """PyYAML would end the process by it. (Of some openings libyaml says so itself, before the first event.)"""
     (tmp_path / "api.json").write_text(opening * 100_000)
-    with pytest.raises(ConfigError, match="nested deeper than 100"):
+    with pytest.raises(ConfigError, match=r"nested deeper than 100|exceeded maximum nesting depth"):
         openapi_patterns(str(tmp_path / "api.json"))

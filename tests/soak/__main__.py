@@ -45,7 +45,8 @@ def parsed() -> argparse.Namespace:
         "--model-runs",
         type=int,
         default=None,
-        help=f"of the state machines in tests/property; {LONG_MODEL_RUNS} from {LONG_MINUTES:g} minutes on, else none",
+        help="of the model of files in tests/property, and a tenth as many of that of the local output; "
+        f"{LONG_MODEL_RUNS} from {LONG_MINUTES:g} minutes on, else none",
     )
     return parser.parse_args()
 
@@ -69,7 +70,7 @@ def is_clean(options: argparse.Namespace, number: int, rounds: int, seconds: flo
 
 
 def run_model(runs: int) -> bool:
-    """Whether so many runs of each state machine find nothing."""
+    """Whether so many runs of the state machines find nothing."""
     environ = {**os.environ, "SHIPPER_MODEL_RUNS": str(runs)}
     root = Path(__file__).parents[2]
     return (

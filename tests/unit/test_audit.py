@@ -155,9 +155,7 @@ class Bench:
 
     def set_aside(self, line: Line, *, is_reduced: bool = False) -> None:
         """Keep a dead letter of a line."""
-        letters = DeadLetterWriter(
-            directory=self.directory / "state" / "dead-letter", telemetry=Telemetry(registry=CollectorRegistry())
-        )
+        letters = DeadLetterWriter(directory=self.directory / "state" / "dead-letter")
         letters.write([DeadLetter(line.id, line.index_name, "app", "app.log", line.offset, "x", b"{}", "", is_reduced)])
 
     def spool(self, line: Line) -> None:
@@ -594,7 +592,7 @@ def test_files_of_retention_are_expired(bench: Bench, tmp_path: Path) -> None:
     with rereader.open(bench.found(log)) as file:
         lines = [line for piece in file.pieces() for line in piece.lines]
     telemetry = Telemetry(registry=CollectorRegistry())
-    letters = DeadLetterWriter(directory=tmp_path / "letters", telemetry=telemetry)
+    letters = DeadLetterWriter(directory=tmp_path / "letters")
     output = LocalOutput(settings=local, telemetry=telemetry, dead_letters=letters, on_crash=lambda: None)
     output.open()
     body = b"".join(

@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from shipper.batch import DeadLetter
 from shipper.deadletter import DeadLetterWriter
-from shipper.telemetry import Telemetry
 
 NOW = 1_705_314_645.123  # 2024-01-15T10:30:45.123Z
 
 
 def _writer(directory: Path, *, now: float = NOW) -> DeadLetterWriter:
-    return DeadLetterWriter(directory=directory, telemetry=Telemetry(registry=CollectorRegistry()), clock=lambda: now)
+    return DeadLetterWriter(directory=directory, clock=lambda: now)
 
 
 def _record(number: int = 0, *, reason: str = "mapper_parsing_exception", line: bytes = b'{"a":1}') -> DeadLetter:
@@ -73,16 +71,13 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     )
 
 
-def test_they_are_counted_and_appended(tmp_path: Path) -> None:
-    """Each write adds to the file and to the metric of its reason."""
-    registry = CollectorRegistry()
-    writer = DeadLetterWriter(directory=tmp_path, telemetry=Telemetry(registry=registry), clock=lambda: NOW)
+def test_they_are_appended(tmp_path: Path) -> None:
+    """Each write adds to the file."""
+    writer = DeadLetterWriter(directory=tmp_path, clock=lambda: NOW)
     writer.write([_record(0), _record(1, reason="time_in_future")])
     writer.write([])
     writer.write([_record(2)])
     assert ["id-0", "id-1", "id-2"] == [record["_id"] for record in _read(tmp_path)]
-    assert 2 == registry.get_sample_value("shipper_dead_letter_records_total", {"reason": "mapper_parsing_exception"})
-    assert 3 == writer.written
 
 
 def test_a_half_written_record_is_ended(tmp_path: Path) -> None:
@@ -100,7 +95,6 @@ def test_a_restart_does_not_write_a_record_twice(tmp_path: Path) -> None:
     later = _writer(tmp_path, now=NOW + 86_400)
     later.write([_record(0), _record(0, reason="other"), _record(2)])
     assert ["id-0", "id-1", "id-0", "id-2"] == [record["_id"] for record in _read(tmp_path)]
-    assert 2 == later.written
 
 
 @pytest.fixture

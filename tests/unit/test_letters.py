@@ -11,17 +11,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
 
 from shipper.batch import DeadLetter
 from shipper.carrier import Fate, Rebuilt, Verdict
 from shipper.deadletter import DeadLetterWriter, locked
 from shipper.errors import InUseError, OutputError, StateError
+from shipper.lettercounts import LetterCounts
 from shipper.letters import Letter, Wanted, as_text, count_of, counted, letters_in
 from shipper.resend import Outcome, Rebuilder, Retry
 from shipper.rewriting import Rewriting, check_owner, one_retry
 from shipper.settings import DropSettings, Settings, SourceSettings
-from shipper.telemetry import Telemetry
 
 NOW = 1_705_314_645.123  # 2024-01-15T10:30:45.123Z
 TODAY = "2024-01-15.ndjson"
@@ -29,7 +28,7 @@ LINE = '{"timestamp":"2024-01-15T10:30:45.123Z","duration":2500}'
 
 
 def writer(directory: Path) -> DeadLetterWriter:
-    return DeadLetterWriter(directory=directory, telemetry=Telemetry(registry=CollectorRegistry()), clock=lambda: NOW)
+    return DeadLetterWriter(directory=directory, clock=lambda: NOW)
 
 
 def record(number: int = 0, *, line: str = LINE, **changes: Any) -> DeadLetter:
@@ -173,6 +172,31 @@ def test_nothing_there_is_no_error(tmp_path: Path) -> None:
     """A daemon that has set nothing aside has no directory either."""
     assert list(letters_in(tmp_path / "dead-letter", Wanted())) == []
     assert "no dead letters" in counted(tmp_path / "dead-letter", Wanted()).as_text()
+
+
+def test_the_metric_counts_what_stands(tmp_path: Path) -> None:
+    """By reason: of an earlier process, of this one, less what a retry took out; not what is only half there."""
+    writer(tmp_path).write([record(0), record(1)])
+    counts = LetterCounts(tmp_path)
+    assert {"document_parsing_exception": 2} == counts.by_reason()
+
+    writer(tmp_path).write([record(2, reason="time_in_future")])
+    with (tmp_path / TODAY).open("ab") as file:
+        file.write(b'no record\n{"_id":"half')
+    assert {"document_parsing_exception": 2, "time_in_future": 1} == counts.by_reason()
+    assert counts.by_reason() == LetterCounts(tmp_path).by_reason()
+
+    with Rewriting(tmp_path / TODAY, today="2024-01-16") as rewriting:
+        for raw, found in rewriting.records():
+            if found is not None and found.reason == "document_parsing_exception":
+                rewriting.take_out([(raw, {})])
+            else:
+                rewriting.keep(raw)
+        rewriting.finish()
+    assert {"document_parsing_exception": 0, "time_in_future": 1} == counts.by_reason()
+
+    (tmp_path / TODAY).unlink()
+    assert {"document_parsing_exception": 0, "time_in_future": 0} == counts.by_reason()
 
 
 def test_what_is_shown_keeps_to_its_line() -> None:

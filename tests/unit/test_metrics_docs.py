@@ -9,12 +9,14 @@ from pathlib import Path
 
 import yaml
 from click.testing import CliRunner
+from harness.prometheus import promtool
 
 from exporter import exemplars, sampling, windows
 from exporter.births import BIRTH_SECONDS, KEPT_SECONDS
 from exporter.counting import MAX_LABEL_CHARACTERS
 from exporter.rule import BUDGETS, DEFAULT_EXPIRE_SECONDS, DEFAULT_WINDOW_SECONDS, RuleType
 from exporter.rules import default_rules
+from shipper import suggest
 from shipper.cli import main
 from shipper.telemetry import RULE_ERRORS
 
@@ -54,6 +56,24 @@ def test_the_recipe_works_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "labels.log").write_text(line.replace('"pages":3,', "") + "\n")
     (without,) = re.findall(r"`(not by +label_\w+: missing)`", recipe)
     assert without in CliRunner().invoke(main, arguments).output
+
+
+def test_the_alert_of_the_recipe_fires_and_keeps_silent(tmp_path: Path) -> None:
+    """As promtool sees it, and the cases would notice if it did not fire or said something else."""
+    recipe = _part("A rule of your own in ten minutes")
+    alert, cases = re.findall(r"^```yaml\n(.*?)```", recipe, re.DOTALL | re.MULTILINE)
+    (tmp_path / "alerts.yml").write_text(alert)
+    (tmp_path / "alerts-test.yml").write_text(cases)
+    done = promtool("test", "rules", tmp_path / "alerts-test.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "alerts.yml").write_text(alert.replace("> 2", "> 5"))
+    assert promtool("test", "rules", tmp_path / "alerts-test.yml").returncode == 1
+
+
+def test_the_numbers_of_suggestions_are_those_of_the_program() -> None:
+    """A hundred names, or twenty that are mostly rare; a twentieth keeps a name its own."""
+    assert (suggest.MANY_NAMES, suggest.FEW_NAMES, suggest.RARE_LINES, suggest.KEPT_SHARE) == (100, 20, 2, 1 / 20)
+    assert suggest.SAMPLE_BYTES == 1 << 20
 
 
 def test_every_type_has_its_row() -> None:

@@ -27,6 +27,20 @@ def _tests_of(path: str) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
+def test_every_scenario_stands_there() -> None:
+    """A story that is told by no row is one that nobody finds."""
+    named = set(re.findall(r"`(tests/scenario/\w+\.py)::(\w+)`", TEXT))
+    told = {
+        (str(path.relative_to(ROOT)), name)
+        for path in (ROOT / "tests/scenario").glob("test_*.py")
+        for name in _tests_of(str(path.relative_to(ROOT)))
+        if name.startswith("test_")
+    }
+
+    assert len(told) > 100
+    assert [] == sorted(told - named)
+
+
 def test_every_place_of_a_line_is_explained() -> None:
     """The table of the audit has each word that the audit uses."""
     assert [] == [place.value for place in Place if f"| {place.value} |" not in TEXT]
