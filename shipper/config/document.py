@@ -119,7 +119,10 @@ def _events(text: str, problems: Problems) -> Iterator[Any]:
         yield from yaml.parse(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise problems.fail(mark.line + 1 if mark else 1, f"is not YAML: {error.problem}") from None
+        # libyaml has a limit of its own, which some texts reach before the first event
+        is_deep = "nesting depth" in (error.problem or "")
+        words = f"is nested deeper than {MAX_DEPTH}" if is_deep else f"is not YAML: {error.problem}"
+        raise problems.fail(mark.line + 1 if mark else 1, words) from None
 
 
 @dataclass(slots=True)
