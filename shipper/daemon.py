@@ -39,6 +39,7 @@ from shipper.escaping import printable
 from shipper.expressions import Function
 from shipper.failpoints import failpoint
 from shipper.positions import positions_of
+from shipper.progress import Progress
 from shipper.recent import Recent
 from shipper.routing import functions_of
 from shipper.sdnotify import Notifier
@@ -251,7 +252,9 @@ class Daemon:
         engine = self._require_engine()
         started = time.monotonic()
         why = ""
+        progress = Progress(what="once", total=0, stream=sys.stderr)
         while not engine.is_done:
+            progress.tell(self._summary)
             if not self._signals.empty() and self._signals.get() != signal.SIGHUP:
                 why = "interrupted"
                 break
@@ -263,6 +266,7 @@ class Daemon:
         is_delivered = engine.stop(deadline=deadline)
         unread = engine.pipeline.roster.unread()
         engine.release()
+        progress.clear()
         log.info("%s", self._summary())
         why = why or ("" if is_delivered else "not everything was delivered") or _unread_words(unread)
         if why:

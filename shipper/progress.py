@@ -37,17 +37,30 @@ class Progress:
     def advance(self, count: int, detail: str = "") -> None:
         """Note that so much more is done; `detail` is said behind the share."""
         self.done += count
-        now = self._monotonic()
-        if not self._is_shown or now < self._next:
+        if not self._is_due():
             return
-        self._next = now + self._every
         share = min(1.0, self.done / self._total) if self._total else 1.0
         if self._has_terminal:
             bar = "#" * round(share * _BAR)
-            self._stream.write(f"\r\x1b[K{self._what} [{bar:<{_BAR}}] {share:4.0%} {detail}")
-            self._has_bar = True
+            self._write(f"{self._what} [{bar:<{_BAR}}] {share:4.0%} {detail}")
         else:
-            self._stream.write(f"{self._what}: {share:.0%} {detail}".rstrip() + "\n")
+            self._write(f"{self._what}: {share:.0%} {detail}".rstrip())
+
+    def tell(self, detail: Callable[[], str]) -> None:
+        """The same of work of which nobody knows how much it is; `detail` is asked for when its time has come."""
+        if self._is_due():
+            self._write(f"{self._what}: {detail()}")
+
+    def _is_due(self) -> bool:
+        now = self._monotonic()
+        if not self._is_shown or now < self._next:
+            return False
+        self._next = now + self._every
+        return True
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"\r\x1b[K{text}" if self._has_terminal else f"{text}\n")
+        self._has_bar = self._has_terminal
         self._stream.flush()
 
     def clear(self) -> None:

@@ -66,6 +66,7 @@ class Crew:
         try:
             while len(self._closed) < len(self._hands):
                 self._listen()
+                self._advanced(0)  # also says that nothing moves, where a server does not answer
                 self._book.commit_if_due()
                 self._why = self._why or self._cannot_deliver()
                 if self._why and not self._is_told:
