@@ -274,7 +274,8 @@ class Daemon:
             print(f"shipper: to go on where it stopped: {shlex.join(self._request.arguments)}", file=sys.stderr)
             return Exit.UNFINISHED
         documents = totals_of(self.telemetry)["documents"]
-        return Exit.DEAD_LETTERS if documents["dead_letter"] or documents["reduced"] else Exit.DONE
+        has_letters = documents["dead_letter"] or documents["reduced"] or engine.dead_letters.taken
+        return Exit.DEAD_LETTERS if has_letters else Exit.DONE
 
     def _summary(self) -> str:
         """What a `--once` did, for whoever started it."""

@@ -39,6 +39,8 @@ class DeadLetterWriter:
         self._lock = threading.Lock()  # guards everything below, and the file
         self._known: set[tuple[str, str]] | None = None
         self._is_failing = False
+        self.taken = 0
+        """Records that are durable, those that had been there before among them."""
 
     def write(self, records: Sequence[DeadLetter]) -> None:
         """Append the records and sync them. Raises OSError (said once) if that fails; none of them counts then."""
@@ -59,6 +61,7 @@ class DeadLetterWriter:
             if self._is_failing:
                 log.info("dead letters can be written again")
             self._is_failing = False
+            self.taken += len(records)
 
     def _append(self, records: Sequence[DeadLetter]) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
