@@ -5,7 +5,7 @@ Nesting is counted before PyYAML composes, because its composer recurses in C.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -69,6 +69,10 @@ def read_tree(data: bytes, problem: Problem) -> Tree | None:
         return None
     if node is None:
         return None
+    line = _line_within_itself(node, {})
+    if line:
+        problem(line, "contains itself")
+        return None
     if _size(node, {}) > MAX_NODES:
         problem(node.start_mark.line + 1, f"has more than {MAX_NODES:,} values, aliases expanded")
         return None
@@ -88,22 +92,34 @@ def _too_deep(text: str, loader: Any) -> int:
     return 0
 
 
+def _parts(node: Any) -> Iterable[Any]:
+    if isinstance(node, yaml.MappingNode):
+        return chain.from_iterable(node.value)
+    return node.value if isinstance(node, yaml.SequenceNode) else ()
+
+
+def _line_within_itself(node: Any, is_open: dict[int, bool]) -> int:
+    """The line of an anchor whose content refers to it, 0 if there is none. Each node is looked into once."""
+    if id(node) in is_open:
+        return int(node.start_mark.line) + 1 if is_open[id(node)] else 0
+    is_open[id(node)] = True
+    line = next(filter(None, (_line_within_itself(part, is_open) for part in _parts(node))), 0)
+    is_open[id(node)] = False
+    return line
+
+
 def _size(node: Any, known: dict[int, int]) -> int:
-    """How many values a node stands for; one that contains itself counts once here, and is refused by `_tree`."""
+    """How many values a node stands for that does not contain itself."""
     size = known.get(id(node))
-    if size is not None:
-        return size
-    known[id(node)] = 1
-    if isinstance(node, yaml.CollectionNode):
-        parts = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
-        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
-    return known[id(node)]
+    if size is None:
+        size = known[id(node)] = 1 + sum(_size(part, known) for part in _parts(node))
+    return size
 
 
 def _tree(node: Any, problem: Problem, depth: int = 0) -> Tree:
     line = node.start_mark.line + 1
-    if depth > MAX_DEPTH:  # an anchor whose content refers to itself
-        problem(line, "contains itself")
+    if depth > MAX_DEPTH:  # aliases within what aliases stand for
+        problem(line, f"is nested deeper than {MAX_DEPTH}")
         return Text(line, "")
     if isinstance(node, yaml.SequenceNode):
         return Items(line, tuple(_tree(item, problem, depth + 1) for item in node.value))

@@ -169,6 +169,7 @@ FILES = [
     ("rules: [", "is not YAML"),
     ("rules: " + "[" * 30, "nested deeper"),
     ("rules: &a [*a]", "contains itself"),
+    ("rules: &a [*a, *a]", "contains itself"),
     ("? [a]\n: 1", "a key must be a plain name"),
     ("rules: \x01", "is not YAML"),
     ("rules: \ud800", "is not UTF-8"),
