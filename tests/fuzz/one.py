@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ def by_atheris(name: str, seconds: float, corpus: str) -> None:
     with atheris.instrument_imports(include=["shipper", "exporter"]):
         from fuzz.targets import TARGETS
     options = [f"-max_total_time={max(1, round(seconds))}", f"-timeout={SLOW_SECONDS}", f"-rss_limit_mb={MEMORY_MB}"]
+    options += ["-seed=1"] * ("CI" in os.environ)  # there a change is to be judged, not luck
     options += [f"-max_len={MAX_BYTES}", "-print_final_stats=1", f"-artifact_prefix={Path.cwd()}/fuzz-{name}-"]
     atheris.Setup([sys.argv[0], *options, corpus], TARGETS[name].run)
     atheris.Fuzz()
