@@ -10,7 +10,11 @@ from pathlib import Path
 from bench import gate, latency, report, standing, throughput
 from bench.measure import median
 
-HOW = "make bench"
+
+def _how() -> str:
+    """The command that made a table."""
+    given = " ".join(argument for argument in sys.argv[1:] if argument != "--write")
+    return f'make bench ARGS="{given}"' if given else "make bench"
 
 
 def main() -> None:
@@ -46,7 +50,7 @@ def _throughput(directory: Path, options: argparse.Namespace) -> None:
     _progress("")
     print(report.as_text(throughput.HEAD, table.rows()))
     if options.write:
-        report.write("throughput", throughput.HEAD, table.rows(), how=HOW)
+        report.write("throughput", throughput.HEAD, table.rows(), how=_how())
     if options.quick:
         _hold({result.case.title: median(result.ratios) for result in table.results}, is_recording=options.record)
 
@@ -71,7 +75,7 @@ def _standing(options: argparse.Namespace) -> None:
         print(f"{row.title:52} {row.shown:40} to reach: {row.goal}", flush=True)
         rows.append(row)
     if options.write:
-        report.write("standing", ("", "measured", "to reach"), rows, how=HOW)
+        report.write("standing", ("", "measured", "to reach"), rows, how=_how())
 
 
 def _progress(text: str) -> None:

@@ -206,7 +206,8 @@ def main() -> None:
                 rows += _measured(peer, path, options, core=core, reference=reference)
     print(report.as_text(HEAD, rows))
     if options.write:
-        report.write("peers", HEAD, rows, how="make bench-peers")
+        how = f'make bench-peers ARGS="--lines {options.lines} --runs {options.runs}"'
+        report.write("peers", HEAD, rows, how=how)
 
 
 def _measured(
