@@ -62,5 +62,9 @@ def _still_open(kept: dict[Followed, None]) -> dict[Followed, None]:
 
 
 def may_close(followed: Followed) -> bool:
-    """Whether closing it costs little: a compressed stream that is being read would have to be read again."""
-    return not (followed.is_compressed and (followed.is_ready or followed.is_held))
+    """Whether closing it costs little: a compressed stream that is being read would have to be read again.
+
+    One that was read to its end for the metrics, and waits for an output that is down, gives way to the others.
+    """
+    is_waiting = followed.is_held and not followed.is_at_end
+    return not (followed.is_compressed and (followed.is_ready or is_waiting))

@@ -63,3 +63,19 @@ def test_plain_files_do_not_wait_for_them(tmp_path: Path) -> None:
             world.now += max(world.step(), 0.001)
 
         assert len(world.shipped()) < COUNT * LINES
+
+
+def test_metrics_do_not_wait_for_the_output(tmp_path: Path) -> None:
+    """With the output down every archive is counted, also those beyond the few that may be open; then all arrive."""
+    receiver = MemoryReceiver()
+    receiver.has_place = False
+    with World(tmp_path, receiver=receiver) as world:
+        write_archives(world)
+        world.run(60.0)
+        assert world.counted() == dict.fromkeys(range(1, world.written + 1), 1)
+        assert world.shipped() == []
+
+        receiver.has_place = True
+        world.run(60.0)
+
+        world.assert_exact()
