@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from command import Running, run_to_end
 from disks import small_disk
+from harness.missing import MissingError
 from harness.process import free_port, wait_until
 from harness.prometheus import Prometheus, Series, missing
 from replays import BEGIN, line_of, replay
@@ -29,7 +30,7 @@ NAMES = (
 @pytest.fixture(autouse=True)
 def _has_prometheus() -> None:
     if reason := missing():
-        pytest.skip(reason)
+        raise MissingError(reason)
 
 
 def increase_of(series: Series) -> float:

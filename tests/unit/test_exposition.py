@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from counted import Bench, many_counters
+from harness.missing import tool
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -119,9 +119,7 @@ def test_own_metrics_and_those_of_rules_make_one_exposition(form: Format, parse:
 
 def test_promtool_has_nothing_to_say() -> None:
     """The text format of default rules and own metrics, and of every type of rule, passes Prometheus' own lint."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: apt install prometheus)")
+    promtool = tool("promtool", "Debian: apt install prometheus")
     exporter = _exporter(method=["GET"], url=["/a/1"], statusCode=[200], duration=[5])
     body = _body(exporter, Format.TEXT, "rules", "self")
     found = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True, text=True, check=False)
