@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,3 +49,14 @@ def set_read_only(place: Path, *, is_read_only: bool) -> None:
     os.sync()
     mode = "ro" if is_read_only else "rw"
     subprocess.run(["mount", "-o", f"remount,{mode}", str(place)], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def files_at_most(size_bytes: int) -> Iterator[None]:
+    """No file of this process grows beyond it meanwhile. Hold it briefly: what pytest prints may go to a file too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

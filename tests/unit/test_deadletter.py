@@ -2,12 +2,11 @@
 
 import json
 import os
-import resource
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import files_at_most
 
 from shipper.batch import DeadLetter
 from shipper.deadletter import DeadLetterWriter
@@ -97,23 +96,13 @@ def test_a_restart_does_not_write_a_record_twice(tmp_path: Path) -> None:
     assert ["id-0", "id-1", "id-0", "id-2"] == [record["_id"] for record in _read(tmp_path)]
 
 
-@pytest.fixture
-def _small_files() -> Iterator[None]:
-    """No file of this process may grow beyond 4,000 bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@pytest.mark.usefixtures("_small_files")
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What could only be written in part is taken back and raised, said once; after that it goes on, and says so."""
     caplog.set_level("INFO")
     writer = _writer(tmp_path)
     writer.write([_record(0)])
     for _ in range(3):
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(OSError, match="File too large"), files_at_most(4000):
             writer.write([_record(1), _record(2, line=b"x" * 5000)])
     assert ["id-0"] == [record["_id"] for record in _read(tmp_path)]
     writer.write([_record(3)])

@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import resource
 import sqlite3
 import stat
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from disks import files_at_most
 from harness.process import wait_until
 from local_support import (
     INDEX,
@@ -585,35 +585,20 @@ def until(condition: Callable[[], bool], what: str) -> None:
     wait_until(condition, what=what, timeout_seconds=20)
 
 
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """Limits how long files may become (the kernel writes up to it, then fails); 0 lifts it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(size: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size or soft, hard))
-
-    yield limit
-    limit(0)
-
-
-def test_a_failing_disk_is_waited_for(
-    tmp_path: Path, small_files: Callable[[int], None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_disk_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is done while it fails, partial writes are cut, it is said once, and all arrives once it works again."""
     caplog.set_level(logging.INFO)
     registry = CollectorRegistry()
     done: list[Documents] = []
     output = started(tmp_path, telemetry=Telemetry(registry=registry))
     content = FakeContent(text(4000))
-    small_files(200_000)
-    output.submit(documents_of(content, done=done.append))
-    until(lambda: not output.status().is_up, "the output is down")
-    error = output.status().error
-    assert (str(tmp_path) in error, "File too large" in error) == (True, True)
-    assert registry.get_sample_value("shipper_output_up") == 0
-    assert (done, output.status().pending) == ([], 4000)
-    small_files(0)
+    with files_at_most(200_000):
+        output.submit(documents_of(content, done=done.append))
+        until(lambda: not output.status().is_up, "the output is down")
+        error = output.status().error
+        assert (str(tmp_path) in error, "File too large" in error) == (True, True)
+        assert registry.get_sample_value("shipper_output_up") == 0
+        assert (done, output.status().pending) == ([], 4000)
     until(lambda: bool(done), "the documents are done")
     assert close(output)
     assert content.ids() == ids(tmp_path)
