@@ -21,6 +21,8 @@ ARGS :=
 MINUTES := 10
 TARGETS :=
 SERVER := sink
+# Processes that share the tests; most of a test's time is waiting
+WORKERS := 4
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -33,7 +35,7 @@ run: $(VENV)/.installed ## Install into .venv and show it at work: shipper demo
 	@$(VENV)/bin/python $(VENV)/bin/shipper demo $(ARGS)
 
 test: $(TEST_VENV)/.installed ## Run all tests
-	$(TEST_VENV)/bin/python -m pytest $(ARGS)
+	$(TEST_VENV)/bin/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 soak: $(TEST_VENV)/.installed ## Real writers, a shipper that is killed, a server that fails: make soak MINUTES=30 SERVER=elasticsearch
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m soak --minutes $(MINUTES) --server $(SERVER) $(ARGS)
@@ -44,7 +46,7 @@ check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, t
 	$(TEST_VENV)/bin/python -m mypy shipper exporter tests requirements/lowest.py
 	PYTHONPATH=. $(TEST_VENV)/bin/python $(TEST_VENV)/bin/lint-imports
 	$(TEST_VENV)/bin/python -m bandit --quiet --recursive shipper exporter requirements
-	$(TEST_VENV)/bin/python -m pytest -q $(DOCUMENTS)
+	$(TEST_VENV)/bin/python -m pytest --numprocesses $(WORKERS) -q $(DOCUMENTS)
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/yamllint --strict --config-data '$(YAML_RULES)' conf docker
 	$(TEST_VENV)/bin/python $(TEST_VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yml
 	$(TEST_VENV)/bin/hadolint docker/Dockerfile docker/sample-app/Dockerfile
@@ -81,7 +83,7 @@ sbom: $(TEST_VENV)/.installed ## Write sbom.json, CycloneDX: what a run installs
 	$(TEST_VENV)/bin/python -m cyclonedx_py requirements --output-reproducible --output-file sbom.json requirements/run.lock
 
 mindeps: $(MINDEPS_VENV)/.installed ## Run the unit tests with the oldest dependencies that setup.cfg allows
-	$(MINDEPS_VENV)/bin/python -m pytest tests/unit $(ARGS)
+	$(MINDEPS_VENV)/bin/python -m pytest --numprocesses $(WORKERS) tests/unit $(ARGS)
 
 lock: $(LOCK_VENV)/.installed ## Renew the lock files from the bounds in setup.cfg
 	$(LOCK_VENV)/bin/uv pip compile $(COMPILE) --output-file requirements/run.lock setup.cfg

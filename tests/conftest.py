@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["harness.fixtures", "together"]
+pytest_plugins = ["harness.fixtures", "together", "workers"]
 
 # No timing decides a test: other programs work on the machine as well. In CI the same examples are run each time.
 settings.register_profile(

@@ -21,12 +21,7 @@ from harness.servers import Remote, Server
 from harness.sink import Sink
 from harness.winston import WinstonWriter
 
-_MISSED: pytest.StashKey[Counter[str]] = pytest.StashKey()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Start with nothing missed."""
-    config.stash[_MISSED] = Counter()
+_MISSED = "missed"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,9 +42,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         _absent(item, error)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was not tested for want of a counterpart."""
-    missed = config.stash[_MISSED]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not tested for want of a counterpart; the reports may come from other processes."""
+    reports = [report for kind in ("skipped", "failed", "error") for report in terminalreporter.getreports(kind)]
+    missed = Counter(reason for report in reports for name, reason in report.user_properties if name == _MISSED)
     if missed:
         terminalreporter.section("NOT TESTED, counterparts are missing here", sep="!", red=True, bold=True)
         for reason, count in missed.most_common():
@@ -57,7 +53,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _absent(item: pytest.Item, error: MissingError) -> None:
-    item.config.stash[_MISSED][error.reason] += 1
+    item.user_properties.append((_MISSED, error.reason))
     if os.environ.get("CI", "").lower() not in ("", "0", "false") and not error.is_excused:
         pytest.fail(f"a CI run must have it: {error.reason}", pytrace=False)
     pytest.skip(error.reason)

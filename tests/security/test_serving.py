@@ -441,7 +441,7 @@ LESS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), LESS)
+@pytest.mark.parametrize(("text", "expected"), LESS, ids=[expected for _, expected in LESS])
 def test_a_file_that_would_open_the_door_is_not_taken_up(
     site: Site, caplog: pytest.LogCaptureFixture, text: str, expected: str
 ) -> None:
