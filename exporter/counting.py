@@ -122,10 +122,28 @@ class RuleCounter:
         self._is_timed = rule.type.is_timed
         has_examples = exemplar_field and not self._is_timed
         self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
+        self._riders: tuple[RuleCounter, ...] = ()
+        self._shared: defaultdict[Key, list[Any]] = defaultdict(list)
+        self.is_rider = False
+        """Whether another rule may count for this one."""
+        self._waiting: tuple[Sequence[int], list[Sequence[Any]]] | None = None
+
+    def carry(self, others: Iterable[RuleCounter]) -> None:
+        """Counts for counters as well: those with the same labels, wherever they are about the same lines of a batch.
+
+        Each value that is gathered is a line that they count, so going over their keys once is enough.
+        """
+        if self.rule.type is RuleType.HISTOGRAM:
+            mine = _grouping(self.rule)
+            riders = [one for one in others if one.rule.type is RuleType.COUNTER and one.rule.value is None]
+            self._riders = tuple(one for one in riders if not one.is_rider and _grouping(one.rule) == mine)
+            for rider in self._riders:
+                rider.is_rider = True
 
     def observe(self, batch: Batch, columns: Columns) -> None:
-        """Takes in the lines of a batch that the rule is about."""
+        """Takes in the lines of a batch that the rule is about; a rider's wait until all were asked."""
         rule = self.rule
+        self._waiting = None
         if rule.sources and batch.source not in rule.sources:
             return
         count = batch.count
@@ -133,7 +151,7 @@ class RuleCounter:
         if not positions:
             return
         labels = [_picked(columns.key(label), positions, count) for label in self._labels]
-        keys: Iterable[Key] = zip(*labels, strict=True) if labels else repeat((), len(positions))
+        keys = _keys(labels, len(positions))
         if self._is_timed:
             self._gather_timed(keys, positions, batch, columns)
             return
@@ -143,13 +161,38 @@ class RuleCounter:
             return
         if self._examples is not None:
             self._examples.note(labels, values, positions, batch.columns[self._examples.field])
-        if values is None:
-            self._counts.update(keys)
+        if values is not None:
+            is_shared = bool(self._riders) and all(rider.waits_for(positions) for rider in self._riders)
+            self._gather(keys, values, into=self._shared if is_shared else self._gathered)
+            if is_shared:
+                for rider in self._riders:
+                    rider.counted_by_other()
+        elif self.is_rider:
+            self._waiting = (positions, labels)
         else:
-            self._gather(keys, values)
+            self._counts.update(keys)
 
-    def _gather(self, keys: Iterable[Key], values: Iterable[Any]) -> None:
-        gathered = self._gathered
+    def waits_for(self, positions: Sequence[int]) -> bool:
+        """Whether it is just these lines of the batch that are to be counted."""
+        return self._waiting is not None and self._waiting[0] == positions
+
+    def counted_by_other(self) -> None:
+        """The rule for which they waited has them."""
+        self._waiting = None
+
+    def count(self, key: Key, number: int) -> None:
+        self._counts[key] += number
+
+    def count_waiting(self) -> None:
+        """Counts the lines of the batch that nobody has counted for this rule."""
+        if self._waiting is not None:
+            (positions, labels), self._waiting = self._waiting, None
+            self._counts.update(_keys(labels, len(positions)))
+
+    def _gather(
+        self, keys: Iterable[Key], values: Iterable[Any], *, into: defaultdict[Key, list[Any]] | None = None
+    ) -> None:
+        gathered = self._gathered if into is None else into
         for key, value in zip(keys, values, strict=True):
             gathered[key].append(value)
 
@@ -192,6 +235,14 @@ class RuleCounter:
             return "missing" if is_absent or value is None else "not_a_number"
         return reason_against(value, may_be_negative=self._is_timed)
 
+    def share(self) -> None:
+        """Gives the riders their counts of what was gathered for them too. Comes before any `flush`."""
+        for key, values in self._shared.items():
+            self._gathered[key] += values
+            for rider in self._riders:
+                rider.count(key, len(values))
+        self._shared.clear()
+
     def flush(self) -> dict[Series, None]:
         """Adds what was gathered to the series; those that changed, in order."""
         changed: dict[Series, None] = {}
@@ -230,6 +281,15 @@ class RuleCounter:
                 self._known.clear()
             self._known[key] = series
         return series
+
+
+def _grouping(rule: Rule) -> tuple[Any, ...]:
+    """The same for rules whose lines have the same keys."""
+    return tuple(value.canonical for _, value in rule.labels), rule.sources
+
+
+def _keys(labels: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
+    return zip(*labels, strict=True) if labels else repeat((), count)
 
 
 def _picked(column: Sequence[Any], positions: Sequence[int], count: int) -> Sequence[Any]:

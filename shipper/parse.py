@@ -45,8 +45,11 @@ class Redact(Protocol):
     def __call__(self, batch: Batch, *, fields: Fields) -> None: ...
 
 
+LEARNED_LINES: Final = 64
+
+
 class Parser:
-    """Parses one source's chunks. Has no state between chunks."""
+    """Parses one source's chunks. Keeps nothing of them but the order in which their fields come."""
 
     def __init__(
         self, *, line_format: Format, fields: Collection[str], max_line_bytes: int, redact: Redact | None = None
@@ -54,6 +57,7 @@ class Parser:
         """`redact` takes out of each batch what nobody behind this stage is to see."""
         self.fields = Fields(fields)
         self._redact = redact
+        self._has_learned = False
         self._framing = FRAMINGS.get(line_format)
         self._max_line_bytes = max_line_bytes
 
@@ -75,6 +79,9 @@ class Parser:
         batch.columns = self.fields.columns(rows)
         if self._redact is not None:
             self._redact(batch, fields=self.fields)
+        if not self._has_learned and batch.lines:
+            self._has_learned = True
+            self.fields.arrange_as_in(batch.lines[:LEARNED_LINES])
         return batch
 
     def _plain(self, chunk: Chunk, batch: Batch) -> list[Row]:

@@ -515,6 +515,45 @@ def test_hostile_urls_leave_the_number_of_series_flat() -> None:
     assert bench.telemetry.overflow["http_requests_total", "path"] == 6_000 - MAX_VALUES
 
 
+_PAIR = {
+    "counter": "  - {name: a_total, type: counter, when: exists(m), labels: {x: x, m: m}}\n",
+    "histogram": "  - {name: a_seconds, type: histogram, when: exists(m) and exists(v), value: v / 2,"
+    " labels: {x: x, m: m}, buckets: [1, 2]}\n",
+    "other": "  - {name: b_total, type: counter, when: exists(m), labels: {x: x}}\n",
+}
+_lines = st.lists(
+    st.tuples(st.sampled_from(["a", "b", 1, MISSING]), st.sampled_from(["m", MISSING]), st.sampled_from([1, 3.5, 9])),
+    min_size=1,
+    max_size=6,
+)
+_odd_values = st.dictionaries(st.integers(0, 5), st.sampled_from([MISSING, None, -1, "x", float("inf")]), max_size=1)
+
+
+@given(order=st.permutations(list(_PAIR)), batches=st.lists(st.tuples(_lines, _odd_values, st.booleans()), max_size=6))
+def test_rules_together_count_what_each_counts_alone(
+    order: list[str], batches: list[tuple[list[tuple[Any, ...]], dict[int, Any], bool]]
+) -> None:
+    """A counter and a histogram with the same labels share their work; nothing may be shared that is not the same."""
+    together = Bench("".join(_PAIR[name] for name in order))
+    alone = [Bench(_PAIR[name]) for name in order]
+    for lines, odd, is_end in batches:
+        x, m, values = ([line[number] for line in lines] for number in range(3))
+        v = [odd.get(number, value) for number, value in enumerate(values)]
+        for bench in (together, *alone):
+            bench.observe(x=x, m=m, v=v)
+            if is_end:
+                bench.commit()
+    for bench in (together, *alone):
+        bench.commit()
+    seen: dict[Any, Any] = {}
+    errors: Counter[Any] = Counter()
+    for bench in alone:
+        seen |= bench.see()
+        errors.update(bench.telemetry.errors)
+    assert together.see() == seen
+    assert together.telemetry.errors == errors
+
+
 _steps = st.lists(
     st.one_of(
         st.tuples(st.just("observe"), st.lists(st.sampled_from("abcd"), min_size=1, max_size=4)),
