@@ -38,6 +38,7 @@ from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, S
 from shipper.escaping import printable
 from shipper.expressions import Function
 from shipper.failpoints import failpoint
+from shipper.garbage import collect_seldom
 from shipper.positions import positions_of
 from shipper.progress import Progress
 from shipper.recent import Recent
@@ -133,6 +134,7 @@ class Daemon:
             if self._request.listens:
                 self._server = self._listen(settings)
             self.engine.start()
+            collect_seldom()
             self._control = self._answer_questions(settings)
         except BaseException:
             self._close_server()
