@@ -1,4 +1,4 @@
-"""Python's search for garbage in cycles, made seldom: a batch is thousands of objects, and none of them is in a cycle."""
+"""Python's search for garbage in cycles, made seldom: a batch is thousands of objects, none of them in a cycle."""
 
 from __future__ import annotations
 
