@@ -254,7 +254,7 @@ class Exporter:
         if meaning != family.meaning or len(labels) != len(family.label_names):
             raise ValueError("the rule means something else now")
         working = family.tally.working(snapshot)
-        series = family.series.get(labels) or family.add(labels, now=float(created))
+        series = family.series.get(labels) or family.add(labels, now=float(created), unproven=range(len(labels)))
         series.working, series.created, series.birth = working, float(created), int(birth)
         if series.committed is None:
             family.committed.append(series)

@@ -26,6 +26,7 @@ from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
+from shipper.expressions import UNMATCHED
 from shipper.settings import ElasticsearchSettings, Settings
 from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 
@@ -87,8 +88,8 @@ def _check_routes(sample: Mapping[Seen, int], report: Report) -> None:
     count = noise(sample)
     if count >= MANY_NAMES:
         report.warnings.append(
-            f"{count:,} paths that were not found (404) would each be a label, and leave none for others; "
-            "where routes are written down (metrics.routes, metrics.openapi), they are one"
+            f"{count:,} paths were not found (404): a tenth of a label's max_values may be such, the others are one, "
+            f"{UNMATCHED}; where routes are written down (metrics.routes, metrics.openapi), all are"
         )
 
 
