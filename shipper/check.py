@@ -20,13 +20,13 @@ from exporter.guard import Guard
 from exporter.rules import catalogue
 from shipper import __version__
 from shipper.config import Loaded, check_files
-from shipper.daemon import rules_of
 from shipper.discover import Listing, scan
 from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
 from shipper.expressions import UNMATCHED
+from shipper.referred import rules_of
 from shipper.settings import ElasticsearchSettings, Settings
 from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -24,24 +24,22 @@ from prometheus_client import CollectorRegistry
 
 from exporter.guard import Guard
 from exporter.rule import Rule
-from exporter.rules import default_rules, load_rules
 from exporter.scrape import Scrapes
 from exporter.selfmetrics import self_metrics
 from exporter.server import Server
 from exporter.site import ServerHooks
 from shipper import __version__
 from shipper.batch import OutputStatus
-from shipper.config import Loaded, rule_files
+from shipper.config import Loaded, check_files
 from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
-from shipper.expressions import Function
 from shipper.failpoints import failpoint
 from shipper.positions import positions_of
 from shipper.progress import Progress
 from shipper.recent import Recent
-from shipper.routing import functions_of
+from shipper.referred import rules_of, web_config_problems
 from shipper.sdnotify import Notifier
 from shipper.settings import Settings
 from shipper.state import State, open_state
@@ -83,22 +81,6 @@ class Request:
     """Called before a stop."""
 
 
-def rules_of(settings: Settings, *, functions: Mapping[str, Function] | None = None) -> list[Rule]:
-    """The rules of the settings' files, or the two default ones; with the settings' functions, unless others are given.
-
-    Raises ConfigError.
-    """
-    files = rule_files(settings)
-    functions = functions or functions_of(settings)
-    rules = load_rules(files, functions=functions) if files else default_rules(functions=functions)
-    names = {source.name for source in settings.sources}
-    unknown = sorted({name for rule in rules for name in rule.sources} - names)
-    if unknown:
-        known = ", ".join(sorted(names))
-        raise ConfigError([f"metrics.rules: there is no source {name!r}; there are {known}" for name in unknown])
-    return rules
-
-
 class Daemon:
     """One `shipper run`. `run` returns the exit code."""
 
@@ -121,7 +103,7 @@ class Daemon:
     def run(self) -> Exit:
         """Runs until a signal, or for `--once` until all is delivered. Raises ShipperError before it has begun."""
         settings = self._loaded.settings
-        rules = rules_of(settings)
+        rules = rules_of(settings, known=self._file_problems(settings))
         self._install_signals()
         logging.getLogger().addHandler(self._recent)
         self._state = open_state(Path(settings.state))
@@ -283,6 +265,10 @@ class Daemon:
         documents = ", ".join(f"{count:,} {result.replace('_', ' ')}" for result, count in totals["documents"].items())
         return f"read {totals['lines']:,} lines; documents: {documents}"
 
+    def _file_problems(self, settings: Settings) -> list[str]:
+        """What is wrong with the files that are needed beside rules."""
+        return [*check_files(settings), *(web_config_problems(settings) if self._request.listens else ())]
+
     # Reload
 
     def _reload(self) -> None:
@@ -291,7 +277,7 @@ class Daemon:
         old = self._require_engine()
         try:
             loaded = self._request.load()
-            rules = rules_of(loaded.settings)
+            rules = rules_of(loaded.settings, known=self._file_problems(loaded.settings))
             check_same(old.settings, loaded.settings)
         except (ConfigError, OSError) as error:
             log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400 - no bug

@@ -113,9 +113,9 @@ _ENTRIES: Final = (
         name="route",
         signature="route(url, status)",
         help="The route of a URL: the one of metrics.routes or metrics.openapi that fits, else the path without query, "
-        "with :id for each segment that is an identifier (/api/patients/:id). The status may be left out. With it, a 404 "
-        "that none of the configured routes fits is :unmatched; where none are configured, so are paths that were only "
-        "ever answered with 4xx, beyond the first hundred.",
+        "with :id for each segment that is an identifier (/api/patients/:id). The status may be left out. With it, a "
+        "404 that none of the configured routes fits is :unmatched; where none are configured, so are paths that were "
+        "only ever answered with 4xx, beyond the first hundred.",
         kind=Kind.STRING,
         parameters=(Kind.ANY, Kind.NUMBER),
         optional=1,
