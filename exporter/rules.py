@@ -16,6 +16,9 @@ from exporter.rulereader import Functions, Place, read_rule, unknown
 from shipper.errors import ConfigError
 from shipper.expressions import FUNCTIONS
 
+TARGET_LABELS: Final = ("job", "instance")
+"""Those that Prometheus gives to every series that it scrapes."""
+
 DEFAULT_RULES: Final = """\
 rules:
   - name: http_requests_total
@@ -54,6 +57,17 @@ def parse_rules(text: str, *, file: str, functions: Functions = FUNCTIONS) -> li
 def default_rules(*, functions: Functions = FUNCTIONS) -> list[Rule]:
     """The two HTTP rules that are in force where no rule file is named."""
     return parse_rules(DEFAULT_RULES, file="default rules", functions=functions)
+
+
+def label_warnings(rules: Iterable[Rule]) -> list[str]:
+    """What is odd about the names of labels that can be used."""
+    return [
+        f"{rule.where}: rule {rule.name}: Prometheus has a label {name} of its own, that of the target, and calls "
+        f"this one exported_{name}; choose another name, lest rules and alerts by {name} mean the wrong one"
+        for rule in rules
+        for name in TARGET_LABELS
+        if name in rule.label_names
+    ]
 
 
 def catalogue(rules: Iterable[Rule]) -> Mapping[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from exporter.guard import Guard
-from exporter.rules import catalogue
+from exporter.rules import catalogue, label_warnings
 from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.discover import Listing, scan
@@ -69,6 +69,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
     try:
         rules = rules_of(settings)
         report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
+        report.warnings += label_warnings(rules)
     except ConfigError as error:
         report.problems += error.problems
     _check_web_config(settings.metrics.web_config, report)

@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.guard import Guard
 from exporter.rule import Rule
+from exporter.rules import label_warnings
 from exporter.scrape import Scrapes
 from exporter.selfmetrics import self_metrics
 from exporter.server import Server
@@ -122,6 +123,7 @@ class Daemon:
             raise
         failpoint("start.running")
         self._note_loaded()
+        self._tell_warnings(rules)
         self._tell_start(settings)
         self._request.started(self)
         code = self._run_once() if self._request.reads_once else self._run_on()
@@ -156,8 +158,6 @@ class Daemon:
         return self.engine
 
     def _tell_start(self, settings: Settings) -> None:
-        for warning in self._loaded.warnings:
-            log.warning("%s", warning)
         where = f", serving {self.address()}" if self._server is not None else ""
         log.info(
             "shipper %s: %s -> %s%s",
@@ -166,6 +166,10 @@ class Daemon:
             self.output_name(),
             where,
         )
+
+    def _tell_warnings(self, rules: Sequence[Rule]) -> None:
+        for warning in (*self._loaded.warnings, *label_warnings(rules)):
+            log.warning("%s", warning)
 
     def output_name(self) -> str:
         """For people: the server's address without credentials, or the directory."""
@@ -302,6 +306,7 @@ class Daemon:
         bind_gauges(self.telemetry, self._require_engine, loaded.settings)
         self._note_loaded()
         log.info("configuration reloaded")
+        self._tell_warnings(rules)
         self._notifier.ready(f"shipping to {self.output_name()}")
 
     def _note_loaded(self) -> None:

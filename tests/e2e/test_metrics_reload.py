@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import Running
+from command import Running, run_to_end
 
 KEPT = "  - {name: kept_total, type: counter, labels: {x: x}}\n"
 CHANGED = "  - {name: changed_total, type: counter, when: v > 1}\n"
@@ -121,3 +121,15 @@ def test_routes_take_effect_with_a_reload(reloading: Reloading, tmp_path: Path) 
     reloading.wait("pages_total", 1, path="/api/:id")
     assert reloading.shipper.metric("pages_total", path="/blog/hello") == 1
     assert reloading.shipper.metric("pages_total", path="/wp-login.php") == 1
+
+
+def test_labels_that_a_scrape_has_as_well_are_warned_of(reloading: Reloading, tmp_path: Path) -> None:
+    """In the log when they come in force, and by `check`; they are served all the same."""
+    reloading.rules("  - {name: kept_total, type: counter, labels: {job: x}}\n")
+    warning = "rules.yml:2: rule kept_total: Prometheus has a label job of its own"
+    reloading.shipper.wait_for(lambda: warning in reloading.shipper.log, "the warning")
+    reloading.write({"x": "a"})
+    reloading.wait("kept_total", 1, job="a")
+    ended = run_to_end("check", "-c", "shipper.yml", directory=tmp_path)
+    assert ended.returncode == 0
+    assert warning in ended.stdout
