@@ -1,7 +1,8 @@
 """The HTTP server: one thread for all sockets, a few workers for the answers.
 
 No client can hold a worker: requests are read, and responses written, by the one thread without blocking, and every
-connection has a deadline for what it is doing. Past the limit of connections the one that idles longest gives way.
+connection has a deadline for what it is doing. Past the limit of connections the one that idles longest gives way, or
+the one that takes longest over its answer.
 """
 
 from __future__ import annotations
@@ -206,11 +207,13 @@ class Server:
         connection.close()
 
     def _give_way(self) -> bool:
-        """Drops the reading connection that would expire first; False if there is none."""
-        reading = [item for item in self._connections if item.is_reading]
-        if reading:
-            self._drop(min(reading, key=lambda item: item.deadline))
-        return bool(reading)
+        """Drops the connection that would expire first, of those that read, else of those that take their answer too
+        slowly; False if the workers have all."""
+        idle = [item for item in self._connections if item.is_reading]
+        idle = idle or [item for item in self._connections if not item.is_waiting]
+        if idle:
+            self._drop(min(idle, key=lambda item: item.deadline))
+        return bool(idle)
 
     def _accept(self, listener: socket.socket) -> None:
         try:

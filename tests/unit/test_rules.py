@@ -196,7 +196,7 @@ def test_all_mistakes_of_all_files_are_said_at_once(tmp_path: Path) -> None:
 
 def test_labels_that_a_scrape_has_as_well_are_warned_of() -> None:
     """They work, under another name: Prometheus keeps its own."""
-    text = f"rules:\n  - {{{COUNTER}, labels: {{job: a}}}}\n  - {{{HISTOGRAM}, labels: {{instance: i, exported_job: j}}}}\n"
+    text = f"rules:\n  - {{{COUNTER}, labels: {{job: a}}}}\n  - {{{HISTOGRAM}, labels: {{instance: i, e: j}}}}\n"
     rules = parse_rules(text, file="r.yml")
     job, instance = label_warnings(rules)
     assert job.startswith("r.yml:2: rule a_total: Prometheus has a label job of its own")

@@ -347,6 +347,20 @@ def test_the_longest_idle_connection_gives_way(daemon: Daemon) -> None:
             client.close()
 
 
+def test_clients_that_take_no_answer_give_way_too(daemon: Daemon) -> None:
+    """As many as there may be connections, each with an answer that it does not read: the oldest of them ends."""
+    daemon.body = b"x" * 20_000_000
+    with closing(_server(daemon, connections=4)) as server:
+        clients = [_connect(server) for _ in range(4)]
+        for client in clients:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        _wait_for(lambda: sum(item.response is not None for item in server._connections.copy()) == 4)
+        assert _get(server, "/healthz")[0].status == 200
+        assert len(server._connections) <= 4
+        for client in clients:
+            client.close()
+
+
 def test_a_client_that_goes_away_while_its_answer_is_made(daemon: Daemon) -> None:
     """The answer is dropped, and was not sent."""
     gate = threading.Event()
