@@ -139,8 +139,9 @@ class RuleCounter:
             return
         values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
         if values is not None and not _are_usable(values):
-            self._gather(*self._usable(keys, values, positions, batch))
-            return
+            placed, values = self._usable(zip(keys, positions, strict=True), values, positions, batch)
+            keys, positions = [key for key, _ in placed], [position for _, position in placed]
+            labels = list(zip(*keys, strict=True))
         if self._examples is not None:
             self._examples.note(labels, values, positions, batch.columns[self._examples.field])
         if values is None:

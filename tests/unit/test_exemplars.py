@@ -75,6 +75,19 @@ def test_a_histogram_shows_one_for_each_bucket() -> None:
     }
 
 
+def test_a_value_that_cannot_be_counted_takes_no_others_exemplar() -> None:
+    """In one batch with good ones, with labels and without."""
+    bench = Bench(HISTOGRAM + "  - {name: v_total, type: counter, value: v, labels: {x: x}}\n", exemplar="requestId")
+    bench.observe(x=["a", "b", "a"], v=[0.5, 1.5, -1], requestId=["r1", "r2", "r3"])
+    bench.commit()
+    assert {place: found[:2] for place, found in _found(bench).items()} == {
+        ("a_seconds_bucket", "1.0"): ({"requestId": "r1"}, 0.5),
+        ("a_seconds_bucket", "2.0"): ({"requestId": "r2"}, 1.5),
+        ("v_total", "a"): ({"requestId": "r1"}, 0.5),
+        ("v_total", "b"): ({"requestId": "r2"}, 1.5),
+    }
+
+
 def test_the_text_format_has_none() -> None:
     """It knows no exemplars."""
     bench = Bench(COUNTER + HISTOGRAM, exemplar="requestId")
