@@ -300,9 +300,14 @@ class Exporter:
             self._births.saw(scraper, commit)
 
     @property
+    def series_counts(self) -> dict[str, int]:
+        """Series that scrapes can see, by metric."""
+        return {name: len(family.committed) for name, family in self._families.items()}
+
+    @property
     def series_count(self) -> int:
         """Series that scrapes can see."""
-        return sum(len(family.committed) for family in self._families.values())
+        return sum(self.series_counts.values())
 
 
 def _shown(snapshot: FamilySnapshot, now: float) -> FamilySnapshot:

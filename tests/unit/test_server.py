@@ -43,6 +43,7 @@ STATUS: dict[str, Any] = {
     "files": [
         {"path": "/var/log/<script>.log", "source": "app", "size": 100, "observed": 100, "shipped": 40, "state": "open"}
     ],
+    "metrics": [{"name": "a_total", "series": 1042, "not_counted": {"missing": 2100, "negative": 1}, "overflow": {}}],
     "totals": {"lines": 1234567, "documents": {"created": 1234000, "dead_letter": 1}},
     "errors": [{"time": "10:30", "message": "a & b"}, "plain"],
     "series": 42,
@@ -158,7 +159,9 @@ def test_the_page_shows_the_status_escaped(server: Server) -> None:
     response, body = _get(server, "/")
     html = body.decode()
     for text in ("1.2.3", "https://es:9200", "&lt;refused&gt;", "/var/log/&lt;script&gt;.log", "1,234,567", "98.8 MB",
-                 "5.0 kB, 2 h", "a &amp; b", ">42<", 'class="down"', "<td>all</td><td>40 B</td>"):  # fmt: skip
+                 "5.0 kB, 2 h", "a &amp; b", ">42<", 'class="down"',
+                 "<td>a_total</td><td>1,042</td><td>missing 2,100, negative 1</td><td></td>",
+                 "<td>all</td><td>40 B</td>"):  # fmt: skip
         assert text in html
     assert "<!--" not in html
     assert "http://" not in html
