@@ -51,14 +51,14 @@ Functions = Mapping[str, Function]
 
 
 class Place(NamedTuple):
-    """Where a rule stands; collects what is wrong with it."""
+    """Where a rule stands; collects what is wrong with it, with its lines."""
 
     file: str
     name: str
-    problems: list[str]
+    problems: list[tuple[int, str]]
 
     def problem(self, line: int, message: str) -> None:
-        self.problems.append(f"{self.file}:{line}: {self.name}{message}")
+        self.problems.append((line, f"{self.file}:{line}: {self.name}{message}"))
 
 
 def unknown(what: str, given: str, known: Sequence[str]) -> str:

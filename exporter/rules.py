@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -91,7 +92,11 @@ class _Reader:
         self._rules: list[Rule] = []
 
     def read(self, data: bytes, *, file: str) -> None:
-        place = Place(file if file.isprintable() else repr(file), "", self.problems)
+        place = Place(file if file.isprintable() else repr(file), "", [])
+        self._read(data, place)
+        self.problems += [message for _, message in sorted(place.problems, key=itemgetter(0))]
+
+    def _read(self, data: bytes, place: Place) -> None:
         tree = read_tree(data, place.problem)
         if not isinstance(tree, Table):
             if tree is not None:

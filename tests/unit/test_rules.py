@@ -183,6 +183,13 @@ def test_an_unusable_file_is_refused(text: str, part: str) -> None:
     assert any(part in problem for problem in _problems(text))
 
 
+def test_mistakes_are_said_in_the_order_of_their_lines() -> None:
+    """Whatever is looked at first."""
+    lines = ["name: a", "type: counter", "when: a >", "labels: {le: b}", "window: 5", "hepl: x"]
+    problems = _problems("rules:\n  - " + "\n    ".join(lines) + "\n")
+    assert [problem.split(":")[1] for problem in problems] == ["2", "4", "5", "6", "7"]
+
+
 def test_all_mistakes_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     """Two files, one of which is missing, give every problem in one error."""
     path = tmp_path / "bad.yml"
