@@ -118,7 +118,7 @@ class RuleCounter:
         self._counts: Counter[Key] = Counter()
         self._gathered: defaultdict[Key, list[Any]] = defaultdict(list)
         self._known: dict[Key, Series] = {}
-        self._labels = [value for _, value in rule.labels]
+        self._statuses, self._keys = _key_columns(rule)
         self._is_timed = rule.type.is_timed
         has_examples = exemplar_field and not self._is_timed
         self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
@@ -150,15 +150,16 @@ class RuleCounter:
         positions = range(count) if rule.when is None else rule.when(batch.columns, count)
         if not positions:
             return
-        labels = [_picked(columns.key(label), positions, count) for label in self._labels]
-        keys = _keys(labels, len(positions))
+        labels = [_picked(columns.key(label), positions, count) for label in self._keys]
+        keys = _zipped(labels, len(positions))
         if self._is_timed:
             self._gather_timed(keys, positions, batch, columns)
             return
         values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
         if values is not None and not _are_usable(values):
-            self._gather(*self._usable(keys, values, positions, batch))
-            return
+            placed, values = self._usable(zip(keys, positions, strict=True), values, positions, batch)
+            keys, positions = [key for key, _ in placed], [position for _, position in placed]
+            labels = list(zip(*keys, strict=True))
         if self._examples is not None:
             self._examples.note(labels, values, positions, batch.columns[self._examples.field])
         if values is not None:
@@ -187,7 +188,7 @@ class RuleCounter:
         """Counts the lines of the batch that nobody has counted for this rule."""
         if self._waiting is not None:
             (positions, labels), self._waiting = self._waiting, None
-            self._counts.update(_keys(labels, len(positions)))
+            self._counts.update(_zipped(labels, len(positions)))
 
     def _gather(
         self, keys: Iterable[Key], values: Iterable[Any], *, into: defaultdict[Key, list[Any]] | None = None
@@ -272,11 +273,13 @@ class RuleCounter:
         self._known.clear()
 
     def _find(self, key: Any, count: int) -> Series:
-        labels = tuple([label_text(value)[:MAX_LABEL_CHARACTERS] for value in key])
-        series, replaced = self._family.admit(labels, now=self._now())
+        labels = tuple([label_text(value)[:MAX_LABEL_CHARACTERS] for value in key[: len(self.rule.labels)]])
+        refused = [label for label, status in self._statuses.items() if _is_refusal(key[status])]
+        series, replaced = self._family.admit(labels, refused=refused, now=self._now())
         for label in replaced:
             self._telemetry.label_overflow(self.rule.name, label, count)
-        if not replaced and all(value.__class__ is not str or len(value) <= MAX_LABEL_CHARACTERS for value in key):
+        is_short = all(value.__class__ is not str or len(value) <= MAX_LABEL_CHARACTERS for value in key)
+        if is_short and series.labels == labels:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[key] = series
@@ -288,8 +291,26 @@ def _grouping(rule: Rule) -> tuple[Any, ...]:
     return tuple(value.canonical for _, value in rule.labels), rule.sources
 
 
-def _keys(labels: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
+def _zipped(labels: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
     return zip(*labels, strict=True) if labels else repeat((), count)
+
+
+def _key_columns(rule: Rule) -> tuple[dict[int, int], list[Value]]:
+    """The columns of a key: those of the labels, then statuses that are none. And by number of a label with a status,
+    the number of that status in the key."""
+    keys = [value for _, value in rule.labels]
+    places = {value.canonical: number for number, value in enumerate(keys)}
+    statuses = {}
+    for number, (_, value) in enumerate(rule.labels):
+        if value.status is not None:
+            statuses[number] = places.setdefault(value.status.canonical, len(keys))
+            keys += [value.status] if statuses[number] == len(keys) else []
+    return statuses, keys
+
+
+def _is_refusal(status: Any) -> bool:
+    """Whether a client was told that its request was wrong; so paths that a scanner guesses are answered."""
+    return 400 <= number_of(status) < 500
 
 
 def _picked(column: Sequence[Any], positions: Sequence[int], count: int) -> Sequence[Any]:

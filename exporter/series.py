@@ -262,7 +262,7 @@ class Exporter:
         if meaning != family.meaning or len(labels) != len(family.label_names):
             raise ValueError("the rule means something else now")
         working = family.tally.working(snapshot)
-        series = family.series.get(labels) or family.add(labels, now=float(created))
+        series = family.series.get(labels) or family.add(labels, now=float(created), unproven=range(len(labels)))
         series.working, series.created, series.birth = working, float(created), int(birth)
         if series.committed is None:
             family.committed.append(series)
@@ -308,9 +308,14 @@ class Exporter:
             self._births.saw(scraper, commit)
 
     @property
+    def series_counts(self) -> dict[str, int]:
+        """Series that scrapes can see, by metric."""
+        return {name: len(family.committed) for name, family in self._families.items()}
+
+    @property
     def series_count(self) -> int:
         """Series that scrapes can see."""
-        return sum(len(family.committed) for family in self._families.values())
+        return sum(self.series_counts.values())
 
 
 def _shown(snapshot: FamilySnapshot, now: float) -> FamilySnapshot:
