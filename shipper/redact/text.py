@@ -14,7 +14,7 @@ from shipper.redact.apart import hint, is_named_by, list_expression, pair_expres
 from shipper.redact.linear import compiled, one_pass
 from shipper.redact.names import MAX_NAME_BYTES, Names
 from shipper.redact.patterns import ESCAPED, LETTER_IN_URL, Check, Pattern
-from shipper.redact.values import COLOUR, ENTITY, LONGEST_COLOUR, is_secret, value_span
+from shipper.redact.values import COLOUR, ENTITY, LONGEST_COLOUR, is_secret, value_begin, value_span
 
 Redaction = tuple[str, str]
 """Rule, and where: the field's path, '' in a line that is no JSON."""
@@ -138,16 +138,17 @@ class TextRules:
         done = 0
         for match in self._pair.finditer(text):
             start = match.start()
-            if start < done:
+            # A quote that closes a value may be another's that opens: who leaves one open must not hide what follows.
+            if start < done and value_begin(text, match.end()) < done:
                 continue
             begin = _name_begin(text, start)
             name = (
                 None if _PRIOR.search(text, max(0, begin - 8), begin) else self._find_name(text[begin : match.start(1)])
             )
             span = None if name is None else value_span(text, match.end(), name, text[start : match.end()])
-            if name is not None and span is not None:
+            if name is not None and span is not None and span[1] > done:
                 found.append((name.rule, where))
-                edits.append(span)
+                edits.append((max(span[0], done), span[1]))
                 done = span[1]
         return _masked(text, edits)
 

@@ -60,13 +60,18 @@ def is_secret(name: Name, value: bytes) -> bool:
     return not name.only_opaque or is_opaque(value)
 
 
+def value_begin(text: bytes, position: int) -> int:
+    """Where what stands behind spaces begins."""
+    spaces = _SPACES.match(text, position)
+    return spaces.end() if spaces else position
+
+
 def value_span(text: bytes, position: int, name: Name, assigned: bytes) -> tuple[int, int] | None:
     """What of `text` is the value that is assigned before `position`; None if it is no secret.
 
     `assigned` is the name's end and what stands behind it.
     """
-    spaces = _SPACES.match(text, position)
-    start = spaces.end() if spaces else position
+    start = value_begin(text, position)
     span, is_quoted = _span(text, start, assigned)
     value = text[slice(*span)]
     if not is_secret(name, value):

@@ -79,6 +79,8 @@ def redacted(line: str, rules: Rules = DEFAULT) -> str:
         ("code: 1, pin: 1234, pin: 17", "code: 1, pin: ***, pin: 17"),
         ("sid=3f2a1b4c5d6e7f8091a2 auth=ldap", "sid=*** auth=ldap"),
         ("recovery code: AB12-CD34", "recovery code: ***"),
+        ("token: 'x password: 'hunter2' b", "token: '***'***' b"),
+        ("token=&quot;x password=  &quot;hunter2&quot; b", "token=&quot;***&quot;***&quot; b"),
     ],
 )  # fmt: skip
 def test_named_secrets_in_text(line: str, expected: str) -> None:
