@@ -74,6 +74,12 @@ def pair_expressions(ends: str) -> tuple[str, str]:
     )
 
 
+def form_expression(ends: str) -> str:
+    """An expression for a field of a form as it is posted with files: its name, and the line that is its value."""
+    end = r"(?:[\r\n]|\\{1,16}[rn])"
+    return rf"form-data;[ ]name={_QUOTE}+([\w.$@\[\] -]{{0,60}}{ends}){_QUOTE}+{end}{{2,4}}((?:[^\r\n\\]|\\[^rn\\])+)"
+
+
 def list_expression(ends: str) -> str:
     """An expression for an element that names the next one, the name in a group, up to where the value begins."""
     return rf"{_QUOTE}((?:--?|x-)[\w-]{{0,60}}{ends}|{_LISTED_NAMES}){_QUOTE}+[ \t]*,[ \t]*"

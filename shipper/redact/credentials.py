@@ -119,6 +119,13 @@ CREDENTIALS: Final = (
         hint=r"%3a%2f%2f[^\s/?#\"'<>]*%40",
     ),
     Pattern("credentials.option", rf"{BREAK}(?:{_COMMANDS})([^\s\"'\\]+)", hint=_COMMANDS),
+    Pattern("credentials.url_password", r"jdbc:oracle:\w{1,8}:[^\s/@]+/([^\s@]+)@"),
+    Pattern(
+        "credentials.sql",
+        BREAK + r"(?:identified(?:[ ]with[ ]\S{1,40})?[ ]by|(?:with|encrypted|(?:user|role)[ ]\S{1,64})[ ]password)"
+        r"[ ]+'([^']+)'",
+        hint=r"identified[ ][^\n]*by[ ]+(?:'|\\u0027)|[ ]password[ ]+(?:'|\\u0027)",
+    ),
     Pattern(
         "credentials.url_query",
         rf"[?&](?:{_URL_NAMES})=([\w%.~+/=-]{{16,}})",

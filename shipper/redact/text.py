@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from shipper.redact.actions import MASK, is_placeholder
-from shipper.redact.apart import hint, is_named_by, list_expression, pair_expressions
+from shipper.redact.apart import form_expression, hint, is_named_by, list_expression, pair_expressions
 from shipper.redact.linear import compiled, one_pass
 from shipper.redact.names import MAX_NAME_BYTES, Names
 from shipper.redact.patterns import ESCAPED, LETTER_IN_URL, Check, Pattern
@@ -26,7 +26,7 @@ MOST_OWN_MATCHES: Final = 1_000
 """A text in which an own pattern matches oftener is masked whole: finding all would not be linear for any pattern."""
 
 BETWEEN: Final = (
-    r"(?:[ \t\"'\x60\]\\]|\\[tnr]|\\u00(?:2[27]|60|5d)|%(?:25)*(?:22|5d|20)"
+    r"(?:[ \t\"'\x60\])\\]|\\[tnr]|\\u00(?:2[27]|60|5d)|%(?:25)*(?:22|5d|20)"
     rf"|\[\d{{0,3}}\]|%(?:25)*5b\d{{0,3}}%(?:25)*5d|{COLOUR}|{ENTITY})*"
 )
 """What may stand between a name and its `=` or `:`, also where JSON is within a string and not decoded."""
@@ -37,7 +37,8 @@ _ESCAPES: Final = re.compile(
 )
 """No letter that is a part of another one's escape: what is left when all are read has none."""
 _ATTRIBUTES: Final = r"(?:[ ][^<>]{0,200})?"
-ASSIGNED: Final = r"(?:[:=]{1,2}|%(?:25)*3[ad])(?:>|\\u003e)?"
+ASSIGNED: Final = r"(?:(?:[:=]{1,2}|%(?:25)*3[ad])(?:>|\\u003e)?|;s:\d{1,9}:)"
+"""The last one is what PHP writes between two texts."""
 
 _COLOURED: Final = re.compile(COLOUR.encode(), re.IGNORECASE)
 _NAME_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-$@["
@@ -81,6 +82,7 @@ class TextRules:
             jobs += [(f"{_TAG_BEGINS}[\\w.:-]{{0,60}}{ends}{_ATTRIBUTES}{_TAG_ENDS}", self._elements)]
             self._value_behind, self._value_before = map(compiled, pair_expressions(ends))
             self._listed = compiled(list_expression(ends))
+            self._form = compiled(form_expression(ends))
             jobs += [(hint(ends), self._apart)]
         jobs += [(one.find, _PatternJob(one)) for one in patterns if not one.comes_first]
         self._jobs = [job for _, job in jobs]
@@ -181,13 +183,15 @@ class TextRules:
         """`name: 'Cookie', value: 'a=b'`, and what stands in lists."""
         text = self._assigned_by(self._value_behind, text, found, where)
         text = self._assigned_by(self._listed, text, found, where, is_list=True)
-        edits: list[tuple[int, int]] = []
-        for match in self._value_before.finditer(text):
-            name = self._find_name(match.group(2))
-            if name is not None and is_secret(name, match.group(1)):
-                found.append((name.rule, where))
-                edits.append(match.span(1))
-        return _masked(text, edits)
+        for expression, named, valued in ((self._value_before, 2, 1), (self._form, 1, 2)):
+            edits: list[tuple[int, int]] = []
+            for match in expression.finditer(text):
+                name = self._find_name(match.group(named))
+                if name is not None and is_secret(name, match.group(valued)):
+                    found.append((name.rule, where))
+                    edits.append(match.span(valued))
+            text = _masked(text, edits)
+        return text
 
     def _assigned_by(
         self, expression: Any, text: bytes, found: list[Redaction], where: str, *, is_list: bool = False

@@ -17,8 +17,11 @@ LONGEST_COLOUR: Final = 40
 ENTITY: Final = r"(?:&|\\u0026)(?:amp;)*(?:quot|apos|#0?3[49]|#x2[27]);"
 """A quote, as it is written in HTML and XML."""
 _ENTITY: Final = re.compile(ENTITY.encode(), re.IGNORECASE)
-_SPACES: Final = re.compile(rb"(?:[ \t]|\\[tnr]|%b)*+" % COLOUR.encode(), re.IGNORECASE)
-_OPENING: Final = re.compile(rb"(?:[bru]{1,2}(?=\\*[\"']))?(\\*)([\"'`])", re.IGNORECASE)  # b'...' is Python's
+_SPACES: Final = re.compile(
+    rb"(?:[ \t]|\\[tnr]|\n[ ]{0,80}(?=string\()|string\(\d{1,9}\)[ ](?=\\*\")|%b)*+" % COLOUR.encode(), re.IGNORECASE
+)
+_OPENING: Final = re.compile(rb"(?:[a-z_][\w:.]{0,40}\()*+(?:[bru]{1,2}(?=\\*[\"']))?(\\*)([\"'`])", re.IGNORECASE)
+"""Of Rust's Some("...") and Python's b'...', too."""
 _QUOTES: Final = {quote: re.compile(rb"\\++%b?|%b" % (quote, quote)) for quote in (b'"', b"'", b"`")}
 _BRACKETS: Final = re.compile(rb"\\++(?![\"'])|[\[\]{}]|(\\*+)(\"|(?<=[\[{:, ])')")
 _PIECE: Final = rb"(?:[^\s\x1b\"'`<>&|,;)}\]\\]|\\(?![\"']))"

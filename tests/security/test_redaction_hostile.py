@@ -73,6 +73,11 @@ UNITS = {
     "commands and passwords": b"curl -u a:b ",
     "escaped URLs": b"%3A%2F%2Fa%3A",
     "escaped URL passwords": b"%3A%2F%2Fa%3Ab%40",
+    "forms": b'form-data; name="token"\r\n',
+    "wrappers": b"token: a(",
+    "SQL": b"identified by 'a' ",
+    "PHP": b';s:3:"token";s:',
+    "quotes left open": b"token: 'x ",
     "opaque": b"auth=a1b2c3d4e5f6a7b8c9",
 }
 
