@@ -14,7 +14,6 @@ _NAMING: Final = "name|key|k|header|field|param|parameter|property|path|label|at
 _VALUED: Final = "value|val|v|values|rejected_?value|string_?value|content"
 _QUOTE: Final = r"[\"'\x60\\]"
 _MARK: Final = rf"{_QUOTE}*[ \t]*[:=][ \t]*"
-_BEFORE: Final = rf"(?:{_NAMING}){_MARK}[\[(]*b?{_QUOTE}+"
 _LISTED_NAMES: Final = r"(?:proxy-)?authori[sz]ation|(?:set-)?cookie2?"
 _HEADERS: Final = "(?:headers|trailers)"
 
@@ -87,10 +86,12 @@ def list_expression(ends: str) -> str:
 
 def hint(ends: str) -> str:
     """An expression that matches in JSON as it is written, and in texts, wherever a name may stand apart."""
+    quote = rf"(?:{_QUOTE}|u00(?:2[27]|60))"  # as some write it: \u0022
+    mark = rf"{quote}*[ \t]*[:=][ \t]*"
     return "|".join(
         (
-            rf"{_BEFORE}[\w.$@\[\] -]*{ends}{_QUOTE}",
-            rf"{_QUOTE}(?:(?:--?|x-)[\w-]*{ends}|{_LISTED_NAMES}){_QUOTE}+[ \t]*[,\]]",
-            rf"{_HEADERS}{_QUOTE}*[ \t]*[:=][ \t]*{_QUOTE}*\[",
+            rf"(?:{_NAMING}){mark}[\[(]*b?{quote}+[\w.$@\[\] -]*{ends}{quote}",
+            rf"{quote}(?:(?:--?|x-)[\w-]*{ends}|{_LISTED_NAMES}){quote}+[ \t]*[,\]]",
+            rf"{_HEADERS}{mark}{quote}*\[",
         )
     )

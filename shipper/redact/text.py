@@ -32,9 +32,7 @@ BETWEEN: Final = (
 """What may stand between a name and its `=` or `:`, also where JSON is within a string and not decoded."""
 _QUOTE: Final = r"\""
 _ANY_ESCAPE: Final = rf"\\(?:u[0-9a-f]{{4}}|/)|{LETTER_IN_URL}"
-_ESCAPES: Final = re.compile(
-    rb"(\\++)(?:u([0-9a-fA-F]{4})|/)|(?<!%%[4-7])(%b)" % LETTER_IN_URL.replace("a", "aA").replace("f", "fF").encode()
-)
+_ESCAPES: Final = re.compile(rb"(\\++)(?:u([0-9a-fA-F]{4})|/)|(?<!%%[4-7])((?i:%b))" % LETTER_IN_URL.encode())
 """No letter that is a part of another one's escape: what is left when all are read has none."""
 _ATTRIBUTES: Final = r"(?:[ ][^<>]{0,200})?"
 ASSIGNED: Final = r"(?:(?:[:=]{1,2}|%(?:25)*3[ad])(?:>|\\u003e)?|;s:\d{1,9}:)"

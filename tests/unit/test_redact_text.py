@@ -138,6 +138,7 @@ def test_named_secrets_in_text(line: str, expected: str) -> None:
             "task-oriented-programming-is-fun",
             "eyJ is a prefix",
             "%41%4%41 100%50",
+            *("%6_ %6[ %4^ %7` %63", "a %9[9 %63"),
             "Unexpected token '<', \"<!DOCTYPE\" is not valid JSON",
             "identified by name 'x'",
             'form-data; name="file"\r\n\r\nabc',
