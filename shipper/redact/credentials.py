@@ -73,7 +73,7 @@ _KIND_HINTS: Final = (
 _MYSQL: Final = "mysql(?:dump|admin)?|mariadb(?:-dump|-admin)?"
 _LDAP: Final = "ldap(?:search|modify|add|delete|whoami)"
 _COMMANDS: Final = "|".join(
-    rf"(?:{program})[ ](?:[^\n|;]*?[ ])?(?:{option})[\"'\\]{{0,2}}{before}"
+    rf"(?:{program})[ ](?:[^\n|;]*?[ ])??(?:{option})[\"'\\]{{0,2}}{before}"
     for program, option, before in (
         ("curl", "-u[ ]?|--(?:proxy-)?user[ =]", r"[^\s:\"'\\]+:"),
         ("https?", "-a[ ]?|--auth[ =]", r"[^\s:/\"'\\]+:"),

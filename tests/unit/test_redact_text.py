@@ -185,6 +185,7 @@ def test_talk_about_secrets_is_left_alone(line: str) -> None:
         ("CREATE USER 'u'@'%' IDENTIFIED BY 'a b'", "CREATE USER 'u'@'%' IDENTIFIED BY '***'"),
         ("jdbc:oracle:thin:scott/a1@h:1521:x", "jdbc:oracle:thin:scott/***@h:1521:x"),
         ("curl -s -u bob:a1 https://h", "curl -s -u bob:*** https://h"),
+        ("curl -u bob:a1 -o x -u bob:***", "curl -u bob:*** -o x -u bob:***"),
         ("curl --user 'bob:a1' https://h", "curl --user 'bob:***' https://h"),
         ('sh -c "mysql -uroot -pa1 db"', 'sh -c "mysql -uroot -p*** db"'),
         ("sshpass -p a1 ssh h; redis-cli -h h -a b1", "sshpass -p *** ssh h; redis-cli -h h -a ***"),
