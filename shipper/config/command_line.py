@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +40,15 @@ class CommandLine:
     state: str | None = None
     listen: str | None = None
     drain: str | None = None
+    leads_to: tuple[str, ...] = field(init=False)
+    """Patterns of the files that symlinks among `paths` lead to: those that were meant when they were typed. A reload
+    asks again for none of them, since somebody else may have swapped a link.
+    """
+
+    def __post_init__(self) -> None:
+        links = (Path(absolute_glob(path, self.directory)) for path in self.paths if path and "\0" not in path)
+        leads_to = tuple(glob.escape(os.path.realpath(path)) for path in links if path.is_symlink())
+        object.__setattr__(self, "leads_to", leads_to)
 
 
 def apply_command_line(settings: Settings, command_line: CommandLine) -> Settings:
@@ -86,8 +95,7 @@ def _sources(settings: Settings, command_line: CommandLine) -> tuple[SourceSetti
 def typed_source(source: SourceSettings, command_line: CommandLine) -> SourceSettings:
     """The source with the paths that were typed. Where one is a symlink, whoever typed it means what it leads to."""
     paths = tuple(absolute_glob(path, command_line.directory) for path in command_line.paths)
-    leads_to = tuple(glob.escape(os.path.realpath(path)) for path in paths if Path(path).is_symlink())
-    return msgspec.structs.replace(source, paths=paths, symlinks=(*source.symlinks, *leads_to))
+    return msgspec.structs.replace(source, paths=paths, symlinks=(*source.symlinks, *command_line.leads_to))
 
 
 def _output(settings: Settings, command_line: CommandLine) -> OutputSettings:

@@ -109,7 +109,8 @@ class Emitter:
             body = f"[{row} {loop}]"
         source = f"def run({', '.join(['count', *columns])}):\n    return {body}\n"
         try:
-            exec(compile(source, "<expression>", "exec"), self._namespace)  # noqa: S102 - our own text  # nosec B102
+            code = compile(source, "<expression>", "exec")
+            exec(code, self._namespace)  # noqa: S102 - our own text  # nosec B102
         except (SyntaxError, RecursionError, MemoryError) as error:
             raise ExpressionError("the expression is nested too deeply", column=1) from error
         return self._namespace["run"]  # type: ignore[no-any-return]

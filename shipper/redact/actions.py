@@ -27,6 +27,9 @@ _PLACEHOLDER: Final = re.compile(
     re.IGNORECASE,
 )
 _NUMBER: Final = re.compile(rb"[+-]?[\d.,]++(?:[eE][+-]?\d++)?")
+_OPAQUE: Final = re.compile(rb"[\w.~+/%=:-]{16,}")
+_PUBLIC: Final = re.compile(rb"S-1-\d[\d-]*+|[A-Z]{2}[0-9a-f]{32}|\w+://.*|\d{4}-\d\d-\d\dT.*", re.DOTALL)
+"""A Windows account, an identifier of Twilio's, a plain URL, a time."""
 _TRUNCATED: Final = re.compile(r".{3}\*{3}", re.DOTALL)
 
 
@@ -38,6 +41,11 @@ def is_placeholder(text: bytes) -> bool:
 def is_count(text: bytes, digits: int) -> bool:
     """Whether a text is a number of at most so many digits."""
     return 0 < len(digits_of(text)) <= digits and _NUMBER.fullmatch(text) is not None
+
+
+def is_opaque(text: bytes) -> bool:
+    """Whether a text looks made by a machine so that nobody guesses it: long, one word, with digits."""
+    return _OPAQUE.fullmatch(text) is not None and bool(digits_of(text)) and _PUBLIC.fullmatch(text) is None
 
 
 def digits_of(text: bytes) -> bytes:

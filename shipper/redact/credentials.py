@@ -70,7 +70,23 @@ _KIND_HINTS: Final = (
     r"|AIza[\w-]{4}|ya29\.|gl(?:pat|ptt|dt|rt)-|npm_[A-Za-z0-9]{8}|SG\.[\w-]{8}|hv[sb]\.[\w-]{8}|dop_v1_|pypi-[\w-]{8}"
     rf"|{START}sk-[\w-]{{20}}|SK[0-9a-f]{{8}})"
 )
-_URL_NAMES: Final = "sig|signature|auth|key|sid|code|access"
+_MYSQL: Final = "mysql(?:dump|admin)?|mariadb(?:-dump|-admin)?"
+_LDAP: Final = "ldap(?:search|modify|add|delete|whoami)"
+_COMMANDS: Final = "|".join(
+    rf"(?:{program})[ ](?:[^\n|;]*?[ ])??(?:{option})[\"'\\]{{0,2}}{before}"
+    for program, option, before in (
+        ("curl", "-u[ ]?|--(?:proxy-)?user[ =]", r"[^\s:\"'\\]+:"),
+        ("https?", "-a[ ]?|--auth[ =]", r"[^\s:/\"'\\]+:"),
+        ("smbclient", "(?-i:-U)[ ]?|--user[ =]", r"[^\s%\"'\\]+%"),
+        (_MYSQL, "(?-i:-p)", ""),
+        (f"sshpass|mongo(?:sh|dump|restore)?|docker login|{_LDAP}", "(?-i:-[pw])[ =]?", ""),
+        ("redis-cli", "-a[ ]", ""),
+    )
+)
+"""Programs, the options by which they take a password, and what stands before it."""
+_IN_ESCAPED_URL: Final = r"[^\s/?#\"'<>&%]|%(?:[014-9a-f][0-9a-f]|2[0-9a-e]|3[0-9b-e])"
+"""What is neither a slash, `?`, `:` nor the end."""
+_URL_NAMES: Final = "key|code|access"
 
 CREDENTIALS: Final = (
     Pattern("credentials.private_key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", check=_whole_key, comes_first=True),
@@ -96,6 +112,19 @@ CREDENTIALS: Final = (
         "credentials.url_password",
         r"://[^\s/?#\"'<>:@]*:([^\s/?#\"'<>]+)@",
         hint=r":(?:\\*/){2}[^\s/?#\"'<>@]*:[^\s/?#\"'<>]*@",
+    ),
+    Pattern(
+        "credentials.url_password",
+        rf"%3a%2f%2f(?:{_IN_ESCAPED_URL})*?%3a((?:{_IN_ESCAPED_URL})+)%40",
+        hint=r"%3a%2f%2f[^\s/?#\"'<>]*%40",
+    ),
+    Pattern("credentials.option", rf"{BREAK}(?:{_COMMANDS})([^\s\"'\\]+)", hint=_COMMANDS),
+    Pattern("credentials.url_password", r"jdbc:oracle:\w{1,8}:[^\s/@]+/([^\s@]+)@"),
+    Pattern(
+        "credentials.sql",
+        BREAK + r"(?:identified(?:[ ]with[ ]\S{1,40})?[ ]by|(?:with|encrypted|(?:user|role)[ ]\S{1,64})[ ]password)"
+        r"[ ]+'([^']+)'",
+        hint=r"identified[ ][^\n]*by[ ]+(?:'|\\u0027)|[ ]password[ ]+(?:'|\\u0027)",
     ),
     Pattern(
         "credentials.url_query",

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from shipper.redact.actions import acted, decoded, encoded, is_count
+from shipper.redact.actions import acted, decoded, encoded, is_count, is_opaque
+from shipper.redact.apart import Part, is_named_by, may_be_listed
 from shipper.redact.keys import Key, KeyRule, Keys
 from shipper.redact.text import Redaction
 from shipper.settings import RedactAction
@@ -86,8 +87,27 @@ class _Open:
     passes: bool
     """Whether all that is in it is allowed."""
     outer: _Open | None
+    is_headers: bool = False
+    """Whether names and values take turns in it, if it is a list."""
+    named: KeyRule | None = None
+    """What a name within it says of the value beside that name, or of the next element."""
+    name: bytes = b""
+    """That name, of an element."""
+    held: list[_Held] = field(default_factory=list)
+    holder: _Open | None = None
+    """The one whose name may still come, if this is the value beside it or within that."""
     has_kept: bool = False
     renamed: dict[bytes, int] = field(default_factory=dict)
+
+
+class _Held(NamedTuple):
+    """A value whose name may still come: these pieces."""
+
+    key: Key | None
+    first: int
+    last: int
+    text: bytes
+    is_literal: bool
 
 
 def redact_json(text: bytes, rules: JsonRules, found: list[Redaction], where: str, *, is_document: bool) -> bytes:
@@ -140,13 +160,13 @@ class _Walk:
                 else:
                     self._on_member(token, key)
             elif name is not None:
-                self._on_string(name, token.start(1))
+                self._on_element(name, token.start(1))
             elif opening is not None:
                 self._on_open()
             elif closing is not None:
                 self._on_close(token.end(6))
             else:
-                self._on_atom(element, token.start(7))
+                self._on_value(element, token.start(7), self._frame.holder, self._on_atom)
         if not self._pieces:
             return self._text
         self._pieces.append(self._text[self._done :])
@@ -157,19 +177,24 @@ class _Walk:
     def _on_member(self, token: re.Match[bytes], key: Key) -> None:
         if self._dropping is None:
             self._on_key(token, key)
-        if token[3] is not None:
-            self._on_string(token[3], token.start(3))
-        elif token[4] is not None:
-            self._on_atom(token[4], token.start(4))
-        else:
+        if token[3] is None and token[4] is None:
             return
-        if self._dropping is None:
-            self._settle()
+        holder = self._frame if key.part is Part.VALUE else self._frame.holder
+        if token[3] is not None:
+            self._on_value(token[3], token.start(3), holder, self._on_string)
+        else:
+            self._on_value(token[4], token.start(4), holder, self._on_atom)
+        if self._dropping is not None:
+            return
+        if key.part is Part.NAME and token[3] is not None:
+            self._on_name(token[3])
+        self._settle()
 
     def _on_key(self, token: re.Match[bytes], key: Key) -> None:
         frame = self._frame
         self._key = key
-        self._rule = key.named or self._path_rule(key) or frame.rule or key.sensed
+        told = frame.named if key.part is Part.VALUE else None
+        self._rule = key.named or self._path_rule(key) or frame.rule or told or key.sensed
         self._passes = frame.passes or self._is_allowed(key)
         if self._rule is not None and self._rule.action is RedactAction.DROP:
             return self._drop(token, self._rule.rule)
@@ -185,7 +210,7 @@ class _Walk:
             return self._end_drop(start + len(raw) + 1)
         rule = self._rule if self._passes else NOT_ALLOWED
         text = decoded(raw)
-        if rule is not None:
+        if rule is not None and not (rule.only_opaque and not is_opaque(text)):
             redacted = self._acted(rule, text)
         elif hits := self._rules.hits(text):
             redacted = self._rules.redact_text(text, hits, self._found, self._path())
@@ -211,11 +236,19 @@ class _Walk:
         return None
 
     def _on_open(self) -> None:
-        self._enter(_Open(self._key, self._rule, self._passes, self._frame))
+        outer, key, rule = self._frame, self._key, self._rule
+        if key is None:  # an element
+            rule, outer.named = rule or outer.named, None
+        if rule is not None and rule.only_single:
+            rule = None
+        is_headers = outer.is_headers if key is None else key.part is Part.HEADERS
+        holder = outer if key is not None and key.part is Part.VALUE else outer.holder
+        self._enter(_Open(key, rule, self._passes, outer, is_headers, holder=holder if rule is None else None))
         self._key = None
 
     def _on_close(self, end: int) -> None:
         self._depth -= 1
+        self._key = None
         self._frame = self._frame.outer or self._frame
         if self._dropping is not None:
             self._end_drop(end)
@@ -231,7 +264,56 @@ class _Walk:
         """Makes what the container says apply to what comes next in it."""
         frame = self._frame
         self._rule, self._passes = frame.rule, frame.passes
-        self._is_easy = frame.rule is None and frame.passes and self._dropping is None
+        self._is_easy = frame.rule is None and frame.passes and self._dropping is None and frame.holder is None
+
+    # Names that are values
+
+    def _on_element(self, raw: bytes, start: int) -> None:
+        """An element of a list, which may be named by the one before, or name the next one."""
+        frame = self._frame
+        text = decoded(raw)
+        named, frame.named = frame.named, None
+        if named is not None and (frame.is_headers or is_named_by(frame.name, text)):
+            self._rule = self._rule or named
+        elif may_be_listed(text, is_header=frame.is_headers):
+            frame.named, frame.name = self._told_by(raw), text
+        self._on_value(raw, start, frame.holder, self._on_string)
+        self._rule = frame.rule
+
+    def _on_name(self, raw: bytes) -> None:
+        frame = self._frame
+        rule = frame.named = self._told_by(raw) or frame.named
+        if rule is None:
+            return
+        for held in frame.held:
+            self._key = held.key
+            redacted = self._acted(rule, held.text, is_literal=held.is_literal)
+            if redacted != held.text:
+                mask = b'"%b"' % redacted if held.is_literal else encoded(redacted)
+                self._pieces[held.first : held.last] = [mask, *[b""] * (held.last - held.first - 1)]
+        frame.held.clear()
+
+    def _told_by(self, name: bytes) -> KeyRule | None:
+        """What a pack says of a value by this name; a field that the configuration names is left to that name."""
+        key = self._rules.keys.key(name)
+        return None if key.named is not None else key.sensed
+
+    def _cut(self, position: int) -> int:
+        """Ends a piece; returns which one comes next."""
+        self._pieces.append(self._text[self._done : position])
+        self._done = position
+        return len(self._pieces)
+
+    def _on_value(self, raw: bytes, start: int, holder: _Open | None, done: Callable[[bytes, int], None]) -> None:
+        """Does what is to be done about a value, and keeps it in mind if a name that comes later may be its name."""
+        if holder is None or self._rule is not None or not self._passes or self._dropping is not None:
+            done(raw, start)
+            return
+        first = self._cut(start)
+        done(raw, start)
+        last = self._cut(start + len(raw))
+        is_literal = self._text[start - 1 : start] != b'"'
+        holder.held.append(_Held(self._key, first, last, raw if is_literal else decoded(raw), is_literal))
 
     # Dropping
 
@@ -287,6 +369,8 @@ class _Walk:
 
     def _acted(self, rule: KeyRule, text: bytes, *, is_literal: bool = False) -> bytes:
         if rule.action is RedactAction.KEEP or (rule.count_digits and is_count(text, rule.count_digits)):
+            return text
+        if rule.only_opaque and not is_opaque(text):
             return text
         redacted = acted(rule.action, text, key=self._rules.hash_key, is_literal=is_literal)
         if redacted != text:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from shipper.redact.actions import decoded
+from shipper.redact.apart import Part, part_of
 from shipper.redact.text import Redaction
 from shipper.settings import RedactAction
 
@@ -23,6 +24,10 @@ class KeyRule(NamedTuple):
     action: RedactAction
     count_digits: int = 0
     """Numbers of so many digits at most are left alone."""
+    only_opaque: bool = False
+    """What does not look made by a machine is left alone."""
+    only_single: bool = False
+    """What is within an object or list is left alone."""
     covers_booleans: bool = False
 
 
@@ -45,6 +50,7 @@ class Key(NamedTuple):
     shown: bytes
     """The key redacted as a text; as it was if there was nothing."""
     redactions: Sequence[Redaction]
+    part: Part
     is_plain: bool
     """Whether nothing is the matter with it."""
 
@@ -84,4 +90,6 @@ class Keys:
         found: list[Redaction] = []
         shown = self._redact(name, found)
         named, sensed, paths = self._named.get(lowered), self._sense(name), self._paths.get(lowered, ())
-        return Key(lowered, named, sensed, paths, shown, found, not (named or sensed or paths or found))
+        part = part_of(lowered)
+        is_plain = part is Part.NOTHING and not (named or sensed or paths or found)
+        return Key(lowered, named, sensed, paths, shown, found, part, is_plain)

@@ -42,6 +42,10 @@ class Name(NamedTuple):
     count_digits: int = 0
     """Numbers of so many digits at most are counts (`tokens: 512`), no secrets (a PIN as `password`)."""
     speaks: Speaks = Speaks.OF_SECRETS
+    only_opaque: bool = False
+    """Where it names other things too (`auth: ldap`): a value is a secret only if it looks made by a machine."""
+    only_single: bool = False
+    """An object or list of that name is another thing (a `pin` on a map)."""
 
 
 _CREDENTIALS: Final = "credentials.name"
@@ -50,6 +54,7 @@ _LOGINS: Final = (
     "user|login|admin|root|db|database|my|sql|pg|postgres|mysql|mongo|redis|rabbit|mq|smtp|imap|ldap|ftp|sftp|mail"
     "|email|proxy|http|auth|account|app|service|web"
 )
+_PIN_OWNERS: Final = "user|login|patient|staff|card|access|security|account|door|device|sms|new|old|current|my"
 # fmt: off
 NAMES: Final[dict[Pack, Sequence[Name]]] = {
     Pack.CREDENTIALS: (
@@ -61,7 +66,14 @@ NAMES: Final[dict[Pack, Sequence[Name]]] = {
         Name(_CREDENTIALS, "(?:api|app|priv(?:ate)?|secret|access|signing|encryption|decryption|auth|session|account"
              "|shared|master|ssh|hmac|consumer|subscription|client|license|deploy)~keys?(?:~id)?"),
         Name(_CREDENTIALS, "jwt|[cx]srf|basic~auth|sess(?:ion)?~id|connect~sid"),
-        Name(_CREDENTIALS, "auth(?:ori[sz]ation)?~(?:code|header)|(?:mfa|otp|2fa|verification)~code"),
+        Name(_CREDENTIALS, "auth(?:ori[sz]ation)?~(?:code|header)|(?:mfa|otp|2fa|verification)~code|code~verifier"
+             "|saml~(?:response|assertion)|(?:secret|security)~answer"),
+        Name(_CREDENTIALS, "(?:access|recovery|backup|unlock|activation|login|device|one~time)~codes?", count_digits=3,
+             speaks=Speaks.OF_THINGS),
+        Name(_CREDENTIALS, "pin(?:~(?:code|number|no))?", before=f"(?:(?:{_PIN_OWNERS})~)*", count_digits=3,
+             speaks=Speaks.OF_THINGS, only_single=True),
+        Name(_CREDENTIALS, "sid|auth|sig|signature", before=f"(?:(?:{_OWNERS}|user|web|client)~)*", only_opaque=True,
+             only_single=True),
         Name(_CREDENTIALS, "(?:amz|goog)~(?:signature|credential)"),
         Name(_CREDENTIALS, "cookies?|set~cookie2", count_digits=9),
         Name(_CREDENTIALS, "authori[sz]ation", before=f"(?:(?:{_OWNERS})~)*"),

@@ -18,6 +18,9 @@ Check = Callable[[bytes, int, int], tuple[int, int] | None]
 ESCAPED: Final = r"\\u00(?:2[0134589acdef]|3[0-9abdf]|4[0-9a-f]|5[0-9a-f]|6[1-9a-f]|7[0-9a-e])"
 """ASCII that a JSON writer escapes although it need not: only to hide it, as far as we care."""
 
+LETTER_IN_URL: Final = r"%(?:4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])"
+"""A letter that a URL escapes although it need not."""
+
 BREAK: Final = r"(?:\b|\\[bfnrt]|\\u[0-9a-f]{4})"
 """Where a word begins, also behind an escape: `\\n` ends in a letter, but is none."""
 

@@ -89,7 +89,9 @@ class Rules:
 
         def sense(name: bytes) -> KeyRule | None:
             found = names.find(name)
-            return None if found is None else KeyRule(found.rule, RedactAction.MASK, found.count_digits)
+            if found is None:
+                return None
+            return KeyRule(found.rule, RedactAction.MASK, found.count_digits, found.only_opaque, found.only_single)
 
         return JsonRules(
             keys=Keys(named=named, paths=paths, sense=sense, redact=self._redact_key),

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from shipper.redact.actions import MASK, is_placeholder
+from shipper.redact.apart import form_expression, hint, is_named_by, list_expression, pair_expressions
 from shipper.redact.linear import compiled, one_pass
 from shipper.redact.names import MAX_NAME_BYTES, Names
-from shipper.redact.patterns import ESCAPED, Check, Pattern
-from shipper.redact.values import COLOUR, LONGEST_COLOUR, is_secret, value_span
+from shipper.redact.patterns import ESCAPED, LETTER_IN_URL, Check, Pattern
+from shipper.redact.values import COLOUR, ENTITY, LONGEST_COLOUR, is_secret, value_begin, value_span
 
 Redaction = tuple[str, str]
 """Rule, and where: the field's path, '' in a line that is no JSON."""
@@ -25,18 +26,23 @@ MOST_OWN_MATCHES: Final = 1_000
 """A text in which an own pattern matches oftener is masked whole: finding all would not be linear for any pattern."""
 
 BETWEEN: Final = (
-    r"(?:[ \t\"'\x60\]\\]|\\[tnr]|\\u00(?:2[27]|60|5d)|%(?:25)*(?:22|5d|20)"
-    rf"|\[\d{{0,3}}\]|%(?:25)*5b\d{{0,3}}%(?:25)*5d|{COLOUR})*"
+    r"(?:[ \t\"'\x60\])\\]|\\[tnr]|\\u00(?:2[27]|60|5d)|%(?:25)*(?:22|5d|20)"
+    rf"|\[\d{{0,3}}\]|%(?:25)*5b\d{{0,3}}%(?:25)*5d|{COLOUR}|{ENTITY})*"
 )
 """What may stand between a name and its `=` or `:`, also where JSON is within a string and not decoded."""
 _QUOTE: Final = r"\""
-_ANY_ESCAPE: Final = r"\\(?:u[0-9a-f]{4}|/)"
-_ESCAPES: Final = re.compile(rb"(\\++)(?:u([0-9a-fA-F]{4})|/)")
+_ANY_ESCAPE: Final = rf"\\(?:u[0-9a-f]{{4}}|/)|{LETTER_IN_URL}"
+_ESCAPES: Final = re.compile(rb"(\\++)(?:u([0-9a-fA-F]{4})|/)|(?<!%%[4-7])((?i:%b))" % LETTER_IN_URL.encode())
+"""No letter that is a part of another one's escape: what is left when all are read has none."""
 _ATTRIBUTES: Final = r"(?:[ ][^<>]{0,200})?"
-ASSIGNED: Final = r"(?:[:=]{1,2}|%(?:25)*3[ad])(?:>|\\u003e)?"
+ASSIGNED: Final = r"(?:(?:[:=]{1,2}|%(?:25)*3[ad])(?:>|\\u003e)?|;s:\d{1,9}:)"
+"""The last one is what PHP writes between two texts."""
 
 _COLOURED: Final = re.compile(COLOUR.encode(), re.IGNORECASE)
 _NAME_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-$@["
+_TAG_BEGINS: Final = "(?:<|&lt;)"
+_TAG_ENDS: Final = "(?:>|&gt;)"
+_ESCAPED_CONTENT: Final = re.compile(rb"((?:[^<&]|&(?!lt;))++)&lt;/", re.IGNORECASE)
 _CONTENT: Final = re.compile(rb"(?:<!\[CDATA\[)?([^<\]]++)(?:</|\]\]>)")
 _PERCENT_ESCAPED: Final = re.compile(rb"%(?:25)*[0-9a-fA-F]{2}")
 _PRIOR: Final = re.compile(rb"(?:prior|pre)[ -]\Z", re.IGNORECASE)  # authorization, as insurers give it
@@ -67,11 +73,15 @@ class TextRules:
         if names.names:
             self._pair = compiled(f"{ends}({BETWEEN})({ASSIGNED})")
             self._flag = compiled(f"--([a-z-]{{0,40}}{ends})[ ]+")
-            self._element = compiled(f"<([\\w.:-]{{0,60}}{ends}){_ATTRIBUTES}>")
+            self._element = compiled(f"{_TAG_BEGINS}([\\w.:-]{{0,60}}{ends}){_ATTRIBUTES}{_TAG_ENDS}")
             # Between the quotes of a text there is no quote, if nothing is escaped.
             self._pair_inside = compiled(f"{ends}{BETWEEN.replace(_QUOTE, '')}{ASSIGNED}")
             jobs += [(f"{ends}{BETWEEN}{ASSIGNED}", self._pairs), (f"--[a-z-]{{0,40}}{ends}[ ]", self._flags)]
-            jobs += [(f"<[\\w.:-]{{0,60}}{ends}{_ATTRIBUTES}>", self._elements)]
+            jobs += [(f"{_TAG_BEGINS}[\\w.:-]{{0,60}}{ends}{_ATTRIBUTES}{_TAG_ENDS}", self._elements)]
+            self._value_behind, self._value_before = map(compiled, pair_expressions(ends))
+            self._listed = compiled(list_expression(ends))
+            self._form = compiled(form_expression(ends))
+            jobs += [(hint(ends), self._apart)]
         jobs += [(one.find, _PatternJob(one)) for one in patterns if not one.comes_first]
         self._jobs = [job for _, job in jobs]
         self._of_keys = {len(jobs) + 1, *([pair_at] if names.names else [])}
@@ -80,8 +90,12 @@ class TextRules:
         )
         hints = [pattern.hint or pattern.find for pattern in patterns] + ([json_names] if json_names else [])
         if names.names:
-            hints += [f"{ends}(?:{BETWEEN}{ASSIGNED}|(?:[ ][^<>\\n]*)?(?:>|\\\\u003e))", f"--[a-z-]{{0,40}}{ends}[ ]"]
-        self.written = compiled("|".join([*hints, ESCAPED])) if hints else None
+            hints += [
+                f"{ends}(?:{BETWEEN}{ASSIGNED}|(?:[ ][^<>\\n]*)?(?:>|\\\\u003e|(?:&|\\\\u0026)gt;))",
+                f"--[a-z-]{{0,40}}{ends}[ ]",
+            ]
+            hints += [hint(ends)]
+        self.written = compiled("|".join([*hints, ESCAPED, LETTER_IN_URL])) if hints else None
         """Matches in JSON, as it is written, wherever there is something to do about a text or key in it."""
 
     def hits(self, text: bytes) -> Sequence[int]:
@@ -124,16 +138,17 @@ class TextRules:
         done = 0
         for match in self._pair.finditer(text):
             start = match.start()
-            if start < done:
+            # A quote that closes a value may be another's that opens: who leaves one open must not hide what follows.
+            if start < done and value_begin(text, match.end()) < done:
                 continue
             begin = _name_begin(text, start)
             name = (
                 None if _PRIOR.search(text, max(0, begin - 8), begin) else self._find_name(text[begin : match.start(1)])
             )
             span = None if name is None else value_span(text, match.end(), name, text[start : match.end()])
-            if name is not None and span is not None:
+            if name is not None and span is not None and span[1] > done:
                 found.append((name.rule, where))
-                edits.append(span)
+                edits.append((max(span[0], done), span[1]))
                 done = span[1]
         return _masked(text, edits)
 
@@ -155,11 +170,44 @@ class TextRules:
         edits: list[tuple[int, int]] = []
         for match in self._element.finditer(text):
             name = self._find_name(match.group(1).rpartition(b":")[2])
-            content = _CONTENT.match(text, match.end())
+            content = (_ESCAPED_CONTENT if match[0].startswith(b"&") else _CONTENT).match(text, match.end())
             if name is None or content is None or not is_secret(name, content[1].strip()):
                 continue
             found.append((name.rule, where))
             edits.append(content.span(1))
+        return _masked(text, edits)
+
+    def _apart(self, text: bytes, found: list[Redaction], where: str) -> bytes:
+        """`name: 'Cookie', value: 'a=b'`, and what stands in lists."""
+        text = self._assigned_by(self._value_behind, text, found, where)
+        text = self._assigned_by(self._listed, text, found, where, is_list=True)
+        for expression, named, valued in ((self._value_before, 2, 1), (self._form, 1, 2)):
+            edits: list[tuple[int, int]] = []
+            for match in expression.finditer(text):
+                name = self._find_name(match.group(named))
+                if name is not None and is_secret(name, match.group(valued)):
+                    found.append((name.rule, where))
+                    edits.append(match.span(valued))
+            text = _masked(text, edits)
+        return text
+
+    def _assigned_by(
+        self, expression: Any, text: bytes, found: list[Redaction], where: str, *, is_list: bool = False
+    ) -> bytes:
+        """Masks what begins behind each match, whose group is a name; of a list no more names."""
+        edits: list[tuple[int, int]] = []
+        done = 0
+        for match in expression.finditer(text):
+            name = self._find_name(match.group(1)) if match.start() >= done else None
+            span = None if name is None else value_span(text, match.end(), name, b"=")
+            if name is None or span is None:
+                continue
+            has_quotes = span[0] > match.end()
+            if is_list and not (has_quotes and is_named_by(match.group(1), text[slice(*span)])):
+                continue
+            found.append((name.rule, where))
+            edits.append(span)
+            done = span[1]
         return _masked(text, edits)
 
 
@@ -227,11 +275,15 @@ def _masked(text: bytes, edits: Sequence[tuple[int, int]]) -> bytes:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """Text in which escaped characters stand as they are, but for quotes, backslashes and what cannot be shown."""
+    """Text in which escaped characters, and a URL's letters, stand as they are, but for quotes, backslashes and what
+    cannot be shown.
+    """
     return _ESCAPES.sub(_plain, text)
 
 
 def _plain(escape: re.Match[bytes]) -> bytes:
+    if escape[3] is not None:
+        return bytes.fromhex(escape[3][1:].decode())
     number = 0x2F if escape[2] is None else int(escape[2], 16)
     if number == ord('"'):
         return escape[1] + b'"'

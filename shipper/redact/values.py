@@ -8,14 +8,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shipper.redact.actions import digits_of, is_count, is_placeholder
+from shipper.redact.actions import digits_of, is_count, is_opaque, is_placeholder
 from shipper.redact.names import Name, Speaks
 
 COLOUR: Final = r"(?:\x1b|\\{1,16}(?:u00|x)1b)\[[0-9;]{0,16}m"
 """What colours a terminal, as it is or as JSON writes it: loggers for developers put it around names and values."""
 LONGEST_COLOUR: Final = 40
-_SPACES: Final = re.compile(rb"(?:[ \t]|\\[tnr]|%b)*+" % COLOUR.encode(), re.IGNORECASE)
-_OPENING: Final = re.compile(rb"(?:[bru]{1,2}(?=\\*[\"']))?(\\*)([\"'`])", re.IGNORECASE)  # b'...' is Python's
+ENTITY: Final = r"(?:&|\\u0026)(?:amp;)*(?:quot|apos|#0?3[49]|#x2[27]);"
+"""A quote, as it is written in HTML and XML."""
+_ENTITY: Final = re.compile(ENTITY.encode(), re.IGNORECASE)
+_SPACES: Final = re.compile(
+    rb"(?:[ \t]|\\[tnr]|\n[ ]{0,80}(?=string\()|string\(\d{1,9}\)[ ](?=\\*\")|%b)*+" % COLOUR.encode(), re.IGNORECASE
+)
+_OPENING: Final = re.compile(rb"(?:[a-z_][\w:.]{0,40}\()*+(?:[bru]{1,2}(?=\\*[\"']))?(\\*)([\"'`])", re.IGNORECASE)
+"""Of Rust's Some("...") and Python's b'...', too."""
 _QUOTES: Final = {quote: re.compile(rb"\\++%b?|%b" % (quote, quote)) for quote in (b'"', b"'", b"`")}
 _BRACKETS: Final = re.compile(rb"\\++(?![\"'])|[\[\]{}]|(\\*+)(\"|(?<=[\[{:, ])')")
 _PIECE: Final = rb"(?:[^\s\x1b\"'`<>&|,;)}\]\\]|\\(?![\"']))"
@@ -49,8 +55,18 @@ _EVENTS: Final = frozenset(
 
 
 def is_secret(name: Name, value: bytes) -> bool:
-    """Whether there is a value at all, and it is no count where the name may speak of one."""
-    return not is_placeholder(value) and not is_count(value, name.count_digits)
+    """Whether there is a value at all, and it is no count, and no word, where the name may speak of one."""
+    if is_placeholder(value) or is_count(value, name.count_digits):
+        return False
+    if name.only_single and value.startswith((b"{", b"[")):
+        return False
+    return not name.only_opaque or is_opaque(value)
+
+
+def value_begin(text: bytes, position: int) -> int:
+    """Where what stands behind spaces begins."""
+    spaces = _SPACES.match(text, position)
+    return spaces.end() if spaces else position
 
 
 def value_span(text: bytes, position: int, name: Name, assigned: bytes) -> tuple[int, int] | None:
@@ -58,8 +74,7 @@ def value_span(text: bytes, position: int, name: Name, assigned: bytes) -> tuple
 
     `assigned` is the name's end and what stands behind it.
     """
-    spaces = _SPACES.match(text, position)
-    start = spaces.end() if spaces else position
+    start = value_begin(text, position)
     span, is_quoted = _span(text, start, assigned)
     value = text[slice(*span)]
     if not is_secret(name, value):
@@ -85,6 +100,9 @@ def _span(text: bytes, start: int, assigned: bytes) -> tuple[tuple[int, int], bo
     opening = _OPENING.match(text, start)
     if opening:
         return (opening.end(), _closing(text, opening)), True
+    if entity := _ENTITY.match(text, start):
+        close = text.find(entity[0], entity.end())
+        return (entity.end(), close if close >= 0 else len(text)), True
     if text[start : start + 1] in (b"{", b"["):
         return (start, _balanced(text, start)), True
     lowered = assigned.lower()

@@ -9,6 +9,8 @@ import gzip
 import json
 import os
 import re
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
@@ -30,10 +32,14 @@ from shipper.config.document import Problems, compose
 from shipper.errors import ConfigError, ExpressionError
 from shipper.explain import Explainer, Origin
 from shipper.expressions import compile_predicate, compile_value
+from shipper.openapi import openapi_patterns
+from shipper.redact.rules import Rules
 from shipper.route import Router
+from shipper.routepatterns import RoutePatterns, parse_pattern
 from shipper.settings import Format, Pack, RedactSettings, Settings, SourceSettings
 from shipper.tail import Chunk, Damaged, LineReader, reader_for
 
+SLOW_SECONDS = 3
 _INDEX = re.compile(r"logs-(20[0-9]{2}\.[0-9]{2}\.[0-9]{2}|undated)", re.ASCII)
 _HERE = Path("/etc/shipper")
 
@@ -115,6 +121,111 @@ def routes(data: bytes) -> None:
     found = _router().route(url)
     if not isinstance(found, str) or len(found) > len(url) + 64:
         raise AssertionError(f"route({url!r}) is {found!r}")
+
+
+def openapi(data: bytes) -> None:
+    """A description of an API is read, or what is wrong with it is said with its file; its routes are routes, and
+    any path fits one of them or none, soon.
+    """
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        try:
+            found = openapi_patterns(file.name)
+        except ConfigError as error:
+            if not error.problems or not all(file.name in problem for problem in error.problems):
+                raise AssertionError(f"a problem without its file: {error.problems}") from error
+            return
+    router = Router(patterns=RoutePatterns(found), is_complete=True)
+    for pattern in found[:20]:
+        path = "/" + "/".join("7" if part.is_parameter else part.text for part in parse_pattern(pattern))
+        for url in (path, path + "-" * 200, path.replace(":", "") + "/x"):
+            _soon(router.route, url, f"the route of {url!r} by {pattern!r}")
+
+
+def patterns(data: bytes) -> None:
+    """Lines of patterns, and then of paths: what is no pattern is said, and each path has a route soon."""
+    written, _, paths = data.decode("utf-8", "replace").partition("\n\n")
+    good = []
+    for text in written.split("\n"):
+        try:
+            parse_pattern(text)
+        except ValueError:
+            continue
+        good.append(text)
+    router = Router(patterns=RoutePatterns(good))
+    for path in paths.split("\n"):
+        _soon(router.route, path, f"the route of {path!r} by {good!r}")
+
+
+def _soon(function: Callable[[Any], Any], argument: Any, what: str) -> Any:
+    """What the function gives; raises if it takes seconds."""
+    started = time.process_time()
+    given = function(argument)
+    if time.process_time() - started > SLOW_SECONDS:
+        raise AssertionError(f"{what} takes seconds")
+    return given
+
+
+@cache
+def _rules(*, is_all: bool) -> Rules:
+    return Rules(RedactSettings(packs=tuple(Pack), ip="truncate") if is_all else RedactSettings(), key=b"")
+
+
+SECRET = "q7Zk39vXw2LmT8"
+_PLANTED: Sequence[Callable[[str], dict[str, Any]]] = (
+    lambda noise: {"m": noise, "password": SECRET, noise: noise},
+    lambda noise: {noise: {"a": [noise, {"token": [SECRET, noise]}]}},
+    lambda noise: {"m": noise, "headers": [{"name": "Cookie", "value": SECRET, "x": noise}]},
+    lambda noise: {"env": [{"value": SECRET, noise: noise, "name": "DB_PASSWORD"}], "m": noise},
+    lambda noise: {"rawHeaders": ["Host", "a", "Authorization", SECRET, "X", noise], "m": noise},
+    lambda noise: {"argv": [f"a{noise}", "b", "--password", SECRET], "m": noise},
+    lambda noise: {"body": json.dumps({"m": noise, "secret": SECRET}), "m": noise},
+    lambda noise: {"url": f"/x?a=1&token={SECRET}&b={noise}", "m": noise},
+    lambda noise: {"m": f"password={SECRET} {noise}", noise: 1},
+    lambda noise: {"m": f"{noise}\n password: '{SECRET}' {noise}"},
+    lambda noise: {"m": f"Authorization: Bearer {SECRET} {noise}"},
+    lambda noise: {"m": f"postgres://svc:{SECRET}@db/x {noise}"},
+)
+
+
+def redaction(data: bytes) -> None:
+    """Of any line nothing planted is left, whatever stands around it; JSON stays JSON, what is redacted stays as it is,
+    the prefilter passes no line that would be changed, and long ones take no longer than their length says.
+    """
+    line = data.replace(b"\n", b" ").decode("utf-8", "replace").encode()
+    rules = _rules(is_all=len(data) % 2 == 0)
+    _redacted(line, rules)
+    if data[:1] == b"!":
+        stretched = line * ((1 << 15) // len(line))
+        _soon(lambda text: rules.redact_line(text, []), stretched, "redacting 32 KiB")
+    if data:
+        document = json.dumps(_PLANTED[data[0] % len(_PLANTED)](data[1:].decode("utf-8", "replace")))
+        redacted = _redacted(document.encode(), _rules(is_all=False))
+        if SECRET.encode() in redacted:
+            raise AssertionError(f"the secret is left in {redacted!r}")
+
+
+def _redacted(line: bytes, rules: Rules) -> bytes:
+    found: list[tuple[str, str]] = []
+    redacted = rules.redact_line(line, found)
+    if redacted == line:
+        return line
+    if not found or list(rules.suspects(line, [0])) != [0]:
+        raise AssertionError(f"{line!r} is changed, and no rule or the prefilter does not know: {redacted!r}")
+    if _is_object(line) and not _is_object(redacted):
+        raise AssertionError(f"{line!r} was an object, and is none: {redacted!r}")
+    again = rules.redact_line(redacted, [])
+    if again != redacted:
+        raise AssertionError(f"{redacted!r} is redacted again: {again!r}")
+    return redacted
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def config(data: bytes) -> None:
@@ -249,6 +360,23 @@ TARGETS: Mapping[str, Target] = {
     "joining": Target(joining, [_CRI + b"\n" + _CRI.replace(b" P ", b" F ") + b"1}", _DOCKER + b"\n" + _DOCKER]),
     "expressions": Target(expressions, [b'a > 1 and not b in ["x", 2]', b'coalesce(route(url), b) matches "a+"']),
     "routes": Target(routes, [b"/api/patients/7?x=1", b"http://h/a/0b1c/2024-01-15", b"/\xff/%2e%2e//"]),
+    "patterns": Target(patterns, [b"/a/:id\n/{a}-{b}.json\n/v1/*\n\n/a/7\n/x-----y.json\n/v1/9/x"]),
+    "openapi": Target(
+        openapi,
+        [
+            b'{"openapi":"3.1.0","servers":[{"url":"https://h/api/"}],"paths":{"/a/{id}":{},"/b/{c}-{d}.json":{}}}',
+            b"swagger: '2.0'\nbasePath: /v1\npaths:\n  /a/{b}: {get: &x {}}\n  /c: *x\n",
+        ],
+    ),
+    "redaction": Target(
+        redaction,
+        [
+            _REQUEST,
+            b"!password=x token: 'y' <secret>z</secret> curl -u a:b &quot;pwd&quot;:&quot;c&quot;",
+            b'{"rawHeaders":["Cookie","a"],"env":[{"value":"b","name":"token"}],"argv":["--pwd","c"],"auth":"a1"}',
+            b'1{"password":"x"} p%61ssword=y https%3A%2F%2Fa%3Ab%40c eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.a',
+        ],
+    ),
     "config": Target(config, [_CONFIG, b"a: &a [*a]"]),
     "rules": Target(rules, [_RULES]),
     "web_config": Target(web_config, [_WEB, b"a: &a [x, x]\nb: [*a, *a]"]),

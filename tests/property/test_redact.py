@@ -58,6 +58,13 @@ WORDS = (
         "notes",
         "patient",
         "name",
+        "key",
+        "value",
+        "rawHeaders",
+        "headers",
+        "pin",
+        "auth",
+        "sid",
         "zip",
     ),
     *("größe", "email", "phone", "ssn", "dob", "date of birth", "card_number", "born", "message", "url", "passenger"),
@@ -84,6 +91,8 @@ VALUES = (
         "a\nb",
         '"x"',
     ),
+    *("Cookie", "x-api-key", "--db-password", "3f2a1b4c5d6e7f8091a2", "1234", "bob:hunter2", "p%61ssword=hunter2"),
+    *("curl -u bob:hunter2", "mysql -phunter2", "https%3A%2F%2Fbob%3Ahunter2%40h", "&lt;pwd&gt;x1&lt;/pwd&gt;"),
     *("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----", "943 476 5919", "W-12345", "tokens: 512", "{}"),
 )
 GLUE = (
@@ -108,6 +117,8 @@ GLUE = (
     "[",
     "]",
     "%3D",
+    "', '",
+    "&quot;",
     "--",
     "[0]",
     "\x1b[33m",
@@ -231,10 +242,19 @@ PLACES: dict[str, Callable[[str, str], Any]] = {
     "pair in quotes": lambda name, secret: {"m": f"{{'{name}': '{secret}', 'x': 1}}"},
     "header": lambda name, secret: {"m": f"{name}: {secret}"},
     "query": lambda name, secret: {"url": f"/x?a=1&{name}={secret}&b=2"},
+    "name and value": lambda name, secret: {"env": [{"name": name, "value": secret}]},
+    "value and name": lambda name, secret: {"env": [{"value": secret, "at": 1, "key": name}]},
+    "list of headers": lambda name, secret: {"rawHeaders": ["Host", "x", name, secret]},
+    "option": lambda name, secret: {"argv": ["run", f"--{name}", secret]},
+    "HTML": lambda name, secret: {"m": f"&quot;{name}&quot;:&quot;{secret}&quot;"},
 }
 NAMED = st.sampled_from(
     ["password", "PASSWD", "clientSecret", "access_token", "Api-Key", "authorization", "set-cookie"]
 )
+
+
+WHOLE = {"value and name", "list of headers"}
+"""What takes a whole line of JSON to be seen."""
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -243,7 +263,7 @@ NAMED = st.sampled_from(
 def test_a_named_secret_is_gone(place: str, name: str, secret: str, is_cut: bool) -> None:
     """Whatever the place of a secret by its name, also in a line that was cut short, nothing of it is left."""
     line = json.dumps(PLACES[place](name, secret)).encode()
-    if is_cut:
+    if is_cut and place not in WHOLE:
         line = line[:-1]
     redacted = RULES["default"].redact_line(line, [])
     assert secret.encode() not in redacted

@@ -30,7 +30,7 @@ from security.values import (
     ssn,
     uuid,
 )
-from security.writings import assigned, in_text, named, record, styled, written
+from security.writings import apart, assigned, in_text, named, record, styled, written
 from shipper.settings import Pack
 
 
@@ -109,6 +109,33 @@ def credential_samples(chance: Chance) -> Iterator[Sample]:
     kind = chance.choice(("", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED "))
     pem = f"-----BEGIN {kind}PRIVATE KEY-----\n{secret}\n-----END {kind}PRIVATE KEY-----\n"
     yield Sample("private key", pack, written(chance, record(chance, message=f"loaded {pem}")), secret.split("\n")[1])
+    secret = letters(chance, 20) + "4"
+    header = chance.choice(
+        ("Authorization", "Cookie", "Set-Cookie", "X-Api-Key", "X-Auth-Token", "Proxy-Authorization")
+    )
+    yield Sample("name apart", pack, apart(chance, header, secret), secret)
+    secret = letters(chance, 12) + "4"
+    flag = chance.choice(("--password", "--db-password", "--token", "--client-secret"))
+    yield Sample("name apart", pack, named(chance, "argv", ["node", "x.js", flag, secret, "-v"]), secret)
+    secret = letters(chance, 20) + "4"
+    yield Sample(
+        "name and looks", pack, named(chance, chance.choice(("auth", "sid", "x-auth", "signature")), secret), secret
+    )
+    secret = digits(chance, chance.randrange(4, 9)).replace("0", "5")
+    yield Sample("PIN", pack, named(chance, chance.choice(("pin", "PIN", "userPin", "pin_code")), secret), secret)
+    secret = password(chance).replace("%", "").replace("|", "")
+    form = chance.choice(
+        ("curl -s -u bob:{} https://a.example", "curl --user bob:{} a", "sshpass -p {} ssh a", "mysql -u root -p{} db")
+    )
+    yield Sample("command", pack, in_text(chance, form.format(secret)), secret)
+    secret = letters(chance, 12) + "4"
+    form = chance.choice(
+        ("&quot;{n}&quot;:&quot;{s}&quot;,&quot;a&quot;:1", "&lt;{n}&gt;{s}&lt;/{n}&gt;", "{n}=&#39;{s}&#39; x")
+    )
+    yield Sample("HTML", pack, in_text(chance, form.format(n=chance.choice(("password", "token")), s=secret)), secret)
+    secret = letters(chance, 12) + "4"
+    form = "GET /x?to=https%3A%2F%2Fsvc%3A{}%40db.internal%2Fapp&a=1"
+    yield Sample("URL password", pack, in_text(chance, form.format(secret)), secret)
     secret = letters(chance, 39) + "4"
     name = chance.choice(("sig", "X-Amz-Signature", "auth", "key", "code"))
     yield Sample("URL signature", pack, in_text(chance, f"GET https://a.example/x?a=1&{name}={secret}&b=2"), secret)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -110,6 +111,22 @@ def test_a_link_that_is_typed_is_followed(tmp_path: Path, logs: Path) -> None:
     done = run_to_end("run", "typed.log", "--once", directory=tmp_path)
     assert done.returncode == 0
     assert len(documents_in(tmp_path / "shipped")) == 1
+
+
+def test_a_link_that_is_typed_leads_where_it_led_then(tmp_path: Path, logs: Path) -> None:
+    """Who may swap it later does not get another file read, not even by a reload."""
+    typed = logs / "typed.log"
+    typed.symlink_to("../etc/shadow.log")
+    (tmp_path / "etc" / "other.log").write_text(SECRET.replace("root", "other"))
+    with Running("logs/typed.log", directory=tmp_path) as running:
+        running.wait_for(lambda: running.metric("shipper_documents_total") >= 1, "a document")
+        typed.unlink()
+        typed.symlink_to("../etc/other.log")
+        running.signal(signal.SIGHUP)
+        running.wait_for(lambda: "other.log', out of its source's directories" in running.log, "that it is left out")
+        assert running.metric("shipper_config_last_reload_successful") == 1
+        assert running.stop() == 0
+    assert [hit["_source"]["message"] for hit in documents_in(tmp_path / "shipped")] == ["root:x:0:0"]
 
 
 KUBERNETES = [

@@ -13,6 +13,7 @@ from harness.servers import Remote
 from harness.sink import Fault, Sink
 
 ROLES = Path(__file__).parents[2] / "conf" / "elasticsearch" / "roles"
+OPENSEARCH_ROLES = ROLES.with_name("roles-opensearch")
 LINES = [
     '{"timestamp":"2024-01-15T10:30:45.123Z","method":"GET","url":"/api/patients/1","statusCode":200,"duration":12}',
     '{"timestamp":"2024-01-15T10:30:46.123Z","a_new_field":{"of":"some kind"}}',
@@ -97,6 +98,21 @@ def test_every_role_is_one_that_the_server_takes(elasticsearch_secure: Remote, i
         body = (ROLES / f"{name}.json").read_bytes()
         elasticsearch_secure.ask("PUT", f"/_security/role/{index_prefix}{name}", body)
         elasticsearch_secure.ask("DELETE", f"/_security/role/{index_prefix}{name}")
+
+
+def test_the_roles_for_opensearch_say_the_same() -> None:
+    """The same roles for the same indices; each permission by its name, so that none comes along unseen."""
+    by_name = {path.stem: json.loads(path.read_text()) for path in OPENSEARCH_ROLES.glob("*.json")}
+    assert sorted(by_name) == sorted(path.stem for path in ROLES.glob("*.json"))
+    for name, found in by_name.items():
+        indices = json.loads((ROLES / f"{name}.json").read_text())["indices"]
+        granted = found["index_permissions"]
+        assert [one["index_patterns"] for one in granted] == [one["names"] for one in indices]
+        actions = {action for one in granted for action in one["allowed_actions"]}
+        assert [action for action in actions if "delete" in action or "update" in action] == []
+        shards = {"indices:data/write/bulk*", "indices:admin/refresh*", "indices:data/read/mget*"}  # of their own
+        assert {action for action in {*actions, *found["cluster_permissions"]} if "*" in action} <= shards
+        assert any("read" in action for action in actions) is (name == "operate")
 
 
 @pytest.mark.parametrize(

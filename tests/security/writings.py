@@ -120,6 +120,24 @@ def assigned(chance: Chance, name: str, value: str) -> bytes:
     return in_text(chance, text)
 
 
+def apart(chance: Chance, header: str, value: str) -> bytes:
+    """A line in which a header's name is a value itself, beside its own."""
+    kind = chance.randrange(7)
+    if kind == 0:
+        return named(chance, "rawHeaders", ["Host", "a.example", header, value, "Accept", "*/*"])
+    if kind == 1:
+        return named(chance, "headers", [["host", "a.example"], [header.lower(), value]])
+    if kind == 2:
+        return named(chance, "headers", [{"name": "Host", "value": "a.example"}, {"name": header, "value": value}])
+    if kind == 3:
+        return named(chance, "attributes", [{"value": value, "key": header}, {"value": "a.example", "key": "host"}])
+    if kind == 4:
+        return in_text(chance, f"rawHeaders: [ 'Host', 'a.example', '{header}', '{value}' ]")
+    if kind == 5:
+        return in_text(chance, f"{{ name: '{header}', value: '{value}' }}")
+    return in_text(chance, f'<header name="{header}" value="{value}"/>')
+
+
 def styled(chance: Chance, name: str) -> str:
     """A name with `_` as one of several languages writes it."""
     words = name.split("_")

@@ -55,6 +55,68 @@ def test_named_fields(line: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ('{"rawHeaders":["Host","a","Authorization","opensesame","X-Auth-Token","b"]}',
+         '{"rawHeaders":["Host","a","Authorization","***","X-Auth-Token","***"]}'),
+        ('{"headers":[["authorization","x"],["host","y"]]}', '{"headers":[["authorization","***"],["host","y"]]}'),
+        ('{"headers":["set-cookie",["a=b","c=d"],"host",["y"]]}',
+         '{"headers":["set-cookie",["***","***"],"host",["y"]]}'),
+        ('{"headers":[{"name":"Cookie","value":"a=b"},{"name":"Host","value":"y"}]}',
+         '{"headers":[{"name":"Cookie","value":"***"},{"name":"Host","value":"y"}]}'),
+        ('{"env":[{"value":"x","name":"DB_PASSWORD"},{"value":17,"key":"pwd"},{"Key":"token","Value":18}]}',
+         '{"env":[{"value":"***","name":"DB_PASSWORD"},{"value":"***","key":"pwd"},{"Key":"token","Value":"***"}]}'),
+        ('{"errors":[{"value":"a Bearer b1c","param":"password","msg":"short"}]}',
+         '{"errors":[{"value":"***","param":"password","msg":"short"}]}'),
+        ('{"a":[{"key":"http.request.header.cookie","value":{"values":[{"stringValue":"x"}]}}],"value":"y"}',
+         '{"a":[{"key":"http.request.header.cookie","value":{"values":[{"stringValue":"***"}]}}],"value":"y"}'),
+        ('{"argv":["node","--db-password","x","-v"]}', '{"argv":["node","--db-password","***","-v"]}'),
+        ('{"h":["Authorization","dXNlcjE=","Cookie","a=b"]}', '{"h":["Authorization","***","Cookie","***"]}'),
+        ('{"h":["\\u0041uthorization","x1"]}', '{"h":["\\u0041uthorization","***"]}'),
+        ('{"m":"{\\"rawHeaders\\":[\\"Cookie\\",\\"a=b\\"]}"}', '{"m":"{\\"rawHeaders\\":[\\"Cookie\\",\\"***\\"]}"}'),
+        ('{"m":"sent {\\"name\\":\\"token\\",\\"value\\":\\"x\\"}"}',
+         '{"m":"sent {\\"name\\":\\"token\\",\\"value\\":\\"***\\"}"}'),
+    ],
+)  # fmt: skip
+def test_names_that_are_values(line: str, expected: str) -> None:
+    """A value goes whose name stands beside it: in a pair of fields, in lists of headers, behind an option."""
+    assert expected == redacted(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"allowed":["Authorization","Content-Type","Set-Cookie","X-Token","ETag"]}',
+        '{"fields":["password","email1"],"required":["token","user_id"]}',
+        '{"name":"password","a":{"value":"x"},"b":[{"value":"y"}]}',
+        '{"name":"session","value":3,"key":"tokens","val":512}',
+        '{"name":"password_changed_at","value":"x"}',
+        '{"value":"password","name":"field"}',
+        '{"value":"ldap","name":"auth","sid":17,"a":{"name":"sid","value":12345}}',
+        '{"pin":{"lat":48.85661,"lng":2.35222},"pin":[17123]}',
+        '{"auth":"ldap","auth":{"user":"3f2a1b4c5d6e7f8091a2"},"sid":"S-1-5-21-3623811015-3361044348"}',
+    ],
+)
+def test_names_in_lists_and_beside_other_things_are_left_alone(line: str) -> None:
+    """Names of fields may stand together, and what only looks like a name's value stays."""
+    assert line == redacted(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"auth":"3f2a1b4c5d6e7f8091a2","sid":"s%3Aabcdefgh12345678"}', '{"auth":"***","sid":"***"}'),
+        ('{"auth":"token=abc","sid":"Bearer abc1"}', '{"auth":"token=***","sid":"Bearer ***"}'),
+        ('{"pin":"1234","userPin":123456,"pin":17,"pin_code":"0042"}',
+         '{"pin":"***","userPin":"***","pin":17,"pin_code":"***"}'),
+    ],
+)  # fmt: skip
+def test_names_that_mean_a_secret_by_the_value_alone(line: str, expected: str) -> None:
+    """Of names that may mean anything, what looks made by a machine, or has so many digits, goes."""
+    assert expected == redacted(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
         ('{"m":"{\\"password\\":\\"x\\",\\"b\\":1}"}', '{"m":"{\\"password\\":\\"***\\",\\"b\\":1}"}'),
         ('{"m":" [{\\"token\\":\\"x\\"}] "}', '{"m":" [{\\"token\\":\\"***\\"}] "}'),
         ('{"m":"got {\\"token\\":\\"x\\"} from a"}', '{"m":"got {\\"token\\":\\"***\\"} from a"}'),
@@ -136,6 +198,12 @@ def test_masking_covers_what_the_packs_leave() -> None:
     )
 
 
+def test_dotted_names_and_elements_of_lists() -> None:
+    """What stands before an object in a list does not enclose it."""
+    line = '{"x":[{"a":1},{"b":2}],"a":[{"c":1},{"b":3}]}'
+    assert '{"x":[{"a":1},{"b":2}],"a":[{"c":1},{"b":"***"}]}' == by_fields(line, {"a.b": MASK})
+
+
 def test_dotted_names() -> None:
     """They mean a field within that object, at any depth, through lists, and a field that is itself called so."""
     fields = {"patient.name": MASK, "a.b.c": DROP}
@@ -199,7 +267,7 @@ def test_many_different_keys() -> None:
 def test_what_was_done_is_told_without_the_secret() -> None:
     """Each redaction has its rule and where it was."""
     found: list[tuple[str, str]] = []
-    line = b'{"a":[{"token":"s3cret"}],"m":"{\\"pwd\\":\\"s3cret\\"}","url":"/x?token=s3cret&sig=0123456789abcdefg"}'
+    line = b'{"a":[{"token":"s3cret"}],"m":"{\\"pwd\\":\\"s3cret\\"}","url":"/x?token=s3cret&key=0123456789abcdefg"}'
     DEFAULT.redact_line(line, found)
     assert [
         ("credentials.name", "a.token"),

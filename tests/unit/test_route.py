@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import time
 import uuid
 
 import pytest
@@ -156,6 +157,30 @@ PATTERNS = [
     "/caf%C3%A9/:table",
     "/",
 ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "segment", "fits"),
+    [
+        ("{a}.json", "7.json", True), ("{a}.json", ".json", False), ("{a}.json", "7.json.json", True),
+        ("v{a}-{b}", "v1-2", True), ("v{a}-{b}", "v-1-2", True), ("v{a}-{b}", "v-1", False),
+        ("v{a}-{b}", "v1-", False), ("{a}-{b}-{c}", "---", False), ("{a}-{b}-{c}", "-----", True),
+        ("{a}aa{b}", "aaaa", True), ("{a}aa{b}", "aaa", False), ("x{a}x", "xx", False), ("x{a}x", "x\nx", True),
+    ],
+)  # fmt: skip
+def test_parameters_within_a_segment(pattern: str, segment: str, fits: bool) -> None:
+    """A parameter stands for one character or more."""
+    assert fits == (RoutePatterns([f"/{pattern}"]).match([segment]) is not None)
+
+
+def test_no_segment_takes_long_to_match() -> None:
+    """Whatever a caller writes into a URL, for a pattern with many parameters."""
+    patterns = RoutePatterns(["/x/{a}-{b}-{c}-{d}-{e}.json"])
+    started = time.process_time()
+    assert patterns.match(["x", "-" * 100]) is None
+    assert time.process_time() - started < 0.5
+
+
 WRITTEN = Router(patterns=RoutePatterns(PATTERNS))
 WRITTEN_CASES = [
     ("/api/patients/17", "/api/patients/:id"),
