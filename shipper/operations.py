@@ -77,6 +77,8 @@ def status(*, config_file: str | None, state: str | None, as_json: bool) -> None
 @_output
 @_state
 @click.option("--source", default="", metavar="NAME", help="The source of files that no pattern matches.")
+@click.option("--stem", default="", metavar="NAME", help="The log's name if the files have another, as for `replay`.")
+@click.option("--index", default="", metavar="PATTERN", help="The indices that a `replay --index` sent into.")
 @click.option("--show", default=5, show_default=True, metavar="N", help="How many missing lines to name of each file.")
 @_json
 def audit(
@@ -86,14 +88,16 @@ def audit(
     output: str | None,
     state: str | None,
     source: str,
+    stem: str,
+    index: str,
     show: int,
     as_json: bool,
 ) -> None:
     """Look for every line of these files in the output, and say where each is.
 
     \b
-    PATH is a file, plain or compressed, a glob in quotes, or a directory; with -c the default is all that is
-    followed. Each line's id and index are made as the daemon makes them. A line is
+    PATH is a file, plain or compressed, a glob in quotes, a directory or a tar archive: all that `replay` reads;
+    with -c the default is all that is followed. Each line's id and index are made as the daemon makes them. A line is
       present      in the output, perhaps reduced (then it has a dead letter as well);
       dropped      by a rule;
       set aside    in the dead letters;
@@ -116,12 +120,18 @@ def audit(
     from shipper.audit import bytes_to_read
     from shipper.engine import own_directories
     from shipper.progress import Progress
+    from shipper.replay.job import indexed
     from shipper.targets import targets
 
     try:
-        settings = _loaded(config_file, paths=paths, output=output, state=state).settings
+        settings = indexed(_loaded(config_file, paths=paths, output=output, state=state).settings, index)
         found = targets(
-            settings, paths, own_directories=own_directories(settings), directory=Path.cwd(), source_name=source
+            settings,
+            paths,
+            own_directories=own_directories(settings),
+            directory=Path.cwd(),
+            source_name=source,
+            archived=bool(paths),
         )
     except ConfigError as error:
         _end(USAGE, str(error))
@@ -129,7 +139,9 @@ def audit(
         _end(USAGE, _no_file(found.problems | found.left_out))
     progress = Progress(what="audit", total=bytes_to_read(settings, found), stream=sys.stderr)
     try:
-        report = run_audit(settings, found, show=max(0, show), advance=progress.advance)
+        report = run_audit(
+            settings, found, show=max(0, show), advance=progress.advance, archived=bool(paths), stem_name=stem
+        )
     except (ShipperError, OSError) as error:
         progress.clear()
         _end(UNFINISHED, f"not finished: {error}")

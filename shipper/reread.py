@@ -76,8 +76,10 @@ def enricher_of(
 class Rereader:
     """Reads one source's files again."""
 
-    def __init__(self, *, settings: Settings, source: SourceSettings) -> None:
+    def __init__(self, *, settings: Settings, source: SourceSettings, stem_name: str = "") -> None:
+        """`stem_name`: what the files were called, if not as they are now."""
         self.scope = settings.identity_scope
+        self.stem_name = stem_name
         self.source = source
         self.enricher = enricher_of(settings, source)
         self.redactor = redactor(settings)
@@ -88,13 +90,22 @@ class Rereader:
             redact=self.redactor.redact,
         )
 
-    def open(self, found: Found) -> Reread:
-        """The file, open; to be used as a context manager. Raises OSError and Damaged."""
+    def open(self, found: Found, *, reader_of: Callable[[int], ByteReader] = reader_for) -> Reread:
+        """The file, open; to be used as a context manager. `reader_of` a descriptor. Raises OSError and Damaged."""
         descriptor = open_log(found.path)
         try:
             if found.confinement is not None:
                 found.confinement.check(descriptor, found.path)
-            return Reread(self, found, descriptor)
+            facts = os.fstat(descriptor)
+            return Reread(
+                self,
+                reader=reader_of(descriptor),
+                path=found.path,
+                name=os.path.basename(found.real_path),  # noqa: PTH119 - of any bytes, as the daemon does
+                size=facts.st_size,
+                place=(facts.st_dev, facts.st_ino),
+                descriptor=descriptor,
+            )
         except BaseException:
             os.close(descriptor)
             raise
@@ -103,22 +114,35 @@ class Rereader:
 class Reread:
     """One file that is read again. Owns its descriptor. It ends where the file ended when it was opened."""
 
-    def __init__(self, rereader: Rereader, found: Found, descriptor: int) -> None:
+    def __init__(
+        self,
+        rereader: Rereader,
+        *,
+        reader: ByteReader,
+        path: str,
+        name: str,
+        size: int,
+        place: tuple[int, int] = (0, 0),
+        descriptor: int = -1,
+    ) -> None:
+        """`place`: device and inode, of which a part of an archive has none. Raises OSError and Damaged."""
         self._rereader = rereader
         self._descriptor = descriptor
-        facts = os.fstat(descriptor)
-        self.path = found.path
-        self.device, self.inode, self.size = facts.st_dev, facts.st_ino, facts.st_size
-        self.reader = reader_for(descriptor)
-        self.is_plain = isinstance(self.reader, PlainReader)
+        self.path = path
+        self.size = size
+        self.device, self.inode = place
+        self.reader = reader
+        self.is_plain = isinstance(reader, PlainReader)
         first = first_line(self.reader)
         if first is None:
             first = first_line(self.reader, is_final=True)
-        name = stem(os.path.basename(found.real_path))  # noqa: PTH119 - of any bytes, as the daemon does
+        stem_name = stem(rereader.stem_name or name)
         self.identity = (
             ""
             if first is None
-            else identity_of(scope=rereader.scope, stem_name=name, first_line=rereader.redactor.identity_line(first))
+            else identity_of(
+                scope=rereader.scope, stem_name=stem_name, first_line=rereader.redactor.identity_line(first)
+            )
         )
         """'' while nothing is in it."""
 
@@ -126,7 +150,8 @@ class Reread:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     @property
     def is_complete(self) -> bool:
