@@ -1,7 +1,7 @@
 """Replaces reduced documents by whole ones (`--repair`), where a mapping was mended and no dead letter is at hand.
 
-A document that is there already may be a reduced one, without a field or with the beginning of its line only: the server
-is asked which are, and those go again with `index`.
+A document that is there already may be a reduced one, without a field or with the beginning of its line only: the
+server is asked which are, and those go again with `index`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import signal
 import subprocess
 import tarfile
@@ -305,6 +306,10 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(tmp_path: Path, sin
     ]
     assert sink.stats()["bulk_requests"] == 0
     assert not (tmp_path / ".shipper").exists()
+    table = run_to_end("replay", "logs", "--output", sink.url, "--dry-run", directory=tmp_path).stdout.splitlines()
+    titles = ["file", "lines", "would send", "would be set aside", "dropped", "not chosen"]
+    assert re.split(r" {2,}", table[0]) == titles
+    assert table[3].split() == ["2", "files", "200", "200", "0", "0", "0"]
 
 
 def test_a_directory_has_each_line_once(tmp_path: Path) -> None:
