@@ -1,4 +1,4 @@
-"""The command line: `shipper run | check | explain | setup | demo`, and what other modules add.
+"""The command line: `shipper run | check | explain | setup | demo`, and what other modules add (`test`, `replay` …).
 
 Parses, calls, and turns errors into exit codes.
 
