@@ -18,6 +18,7 @@ from shipper.archived import Log, Logs
 from shipper.batch import Mark
 from shipper.contents import content_agrees
 from shipper.discover import NEVER_READ, NOT_READ_LIVE, Found
+from shipper.enrich import Choice
 from shipper.idset import IdSet
 from shipper.letters import Wanted, letters_in
 from shipper.local.presence import DirectoryShelf, day_files
@@ -167,6 +168,7 @@ class Auditor:
 
     def _take(self, piece: Piece, judge: _Judge, *, is_unfinished: bool) -> None:
         judge.report.counts[Place.DROPPED] += piece.dropped
+        judge.report.counts[Place.UNCHOSEN] += piece.unwanted
         for line in piece.lines:
             held = self._held.setdefault(line.index_name, [])
             held.append(_Held(line, judge, is_unfinished))
@@ -239,17 +241,19 @@ def audit(
     advance: Callable[[int], None],
     archived: bool = False,
     stem_name: str = "",
+    choice: Choice | None = None,
 ) -> Report:
     """The report on all files; of each the first `show` missing lines. `advance` is told how many bytes were read.
 
-    `archived`: also what only `replay` reads. `stem_name`: as its `--stem`. Raises OutputError if the output cannot be
-    asked, and StateError or NoAnswerError.
+    `archived`: also what only `replay` reads. `stem_name`: as its `--stem`. `choice`: which lines are asked about.
+    Raises OutputError if the output cannot be asked, and StateError or NoAnswerError.
     """
     state = Path(settings.state)
     left_out = dict(targets.left_out)
     files = [found for found in targets.files if not _is_left_out(found, left_out, archived=archived)]
     rereaders = {
-        source.name: Rereader(settings=settings, source=source, stem_name=stem_name) for source in settings.sources
+        source.name: Rereader(settings=settings, source=source, stem_name=stem_name, choice=choice)
+        for source in settings.sources
     }
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shipper-audit-")))

@@ -45,6 +45,7 @@ class Piece:
     """Those that are documents, or were to be set aside."""
     count: int
     dropped: int
+    unwanted: int
     end: int
     is_tail: bool
     """The unterminated last line (or group of a container's lines) of a file."""
@@ -76,12 +77,14 @@ def enricher_of(
 class Rereader:
     """Reads one source's files again."""
 
-    def __init__(self, *, settings: Settings, source: SourceSettings, stem_name: str = "") -> None:
-        """`stem_name`: what the files were called, if not as they are now."""
+    def __init__(
+        self, *, settings: Settings, source: SourceSettings, stem_name: str = "", choice: Choice | None = None
+    ) -> None:
+        """`stem_name`: what the files were called, if not as they are now. `choice`: which lines are asked about."""
         self.scope = settings.identity_scope
         self.stem_name = stem_name
         self.source = source
-        self.enricher = enricher_of(settings, source)
+        self.enricher = enricher_of(settings, source, choice=choice)
         self.redactor = redactor(settings)
         self.parser = Parser(
             line_format=source.format,
@@ -184,7 +187,7 @@ class Reread:
 
     def _piece(self, batch: Batch, last_time: str, *, is_tail: bool) -> tuple[Piece, str]:
         enriched = self._rereader.enricher.enrich(batch, last_time=last_time, done=lambda _: None)
-        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, batch.end, is_tail)
+        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, enriched.unwanted, batch.end, is_tail)
         return piece, enriched.last_time
 
 

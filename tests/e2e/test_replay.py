@@ -491,6 +491,23 @@ def test_audit_of_what_was_replayed_under_another_name(tmp_path: Path, sink: Sin
     assert run_to_end("audit", *options[:-4], directory=tmp_path).returncode == 1
 
 
+def test_audit_of_what_was_chosen(tmp_path: Path) -> None:
+    """By the replay's own options: what was chosen is there, the rest is not asked about; else it is missing."""
+    write_days(tmp_path / "logs", days=3, lines=50)
+    options = ("logs", "--output", "out", "--since", "2024-01-16", "--until", "2024-01-16", "--where", "n != 60")
+    assert replay(*options, directory=tmp_path).totals["created"] == 49
+
+    chosen = run_to_end("audit", *options, "--json", directory=tmp_path)
+    whole = run_to_end("audit", *options[:3], "--json", directory=tmp_path)
+    wrong = run_to_end("audit", *options[:3], "--since", "soon", directory=tmp_path)
+
+    assert (0, 1, 2) == (chosen.returncode, whole.returncode, wrong.returncode), chosen.stdout
+    totals = json.loads(chosen.stdout)["totals"]
+    assert (49, 101, 0) == (totals["present"], totals["unchosen"], totals["missing"])
+    assert 101 == json.loads(whole.stdout)["totals"]["missing"]
+    assert "--since: 'soon' is no time" in wrong.stderr
+
+
 def test_many_small_files_go_together(tmp_path: Path, sink: Sink) -> None:
     """A request is not made for each file: their lines wait for company as those of one file do."""
     for number in range(200):
