@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from exporter.counting import EventTimes
+from exporter.exposition import Format, family_text
 from exporter.families import Family
 from exporter.rule import Rule, RuleType
 from exporter.series import Exporter
@@ -45,6 +46,29 @@ class _Errors:
 
     def series(self, rule: str, count: int) -> None:
         """Nobody asks."""
+
+
+class Tried:
+    """Counts batches one after another, as an exporter does, to see what a scrape would show of them."""
+
+    def __init__(self, *, rules: Sequence[Rule], event_times: EventTimes, clock: Callable[[], float]) -> None:
+        self._errors = _Errors()
+        self._exporter = Exporter(rules=rules, telemetry=self._errors, event_times=event_times, clock=clock)
+
+    def observe(self, batch: Batch) -> None:
+        self._exporter.observe(batch)
+
+    def samples(self) -> list[str]:
+        """The lines of the text format that have a value, the names first used first."""
+        self._exporter.publish(self._exporter.take_changes())
+        snapshots, _ = self._exporter.read(None)
+        texts = [family_text(snapshot, Format.TEXT) for snapshot in snapshots]
+        return [line for text in texts for line in text.split("\n") if line and line[0] != "#"]
+
+    @property
+    def errors(self) -> list[tuple[str, str]]:
+        """Rules that could not count a line, and why."""
+        return list(self._errors.found)
 
 
 def effects_of(

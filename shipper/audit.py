@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from shipper.archived import Log, Logs
 from shipper.batch import Mark
 from shipper.contents import content_agrees
-from shipper.discover import NOT_READ_LIVE, Found
+from shipper.discover import NEVER_READ, NOT_READ_LIVE, Found
+from shipper.enrich import Choice
 from shipper.idset import IdSet
 from shipper.letters import Wanted, letters_in
 from shipper.local.presence import DirectoryShelf, day_files
@@ -25,7 +27,7 @@ from shipper.presence import AT_ONCE, Presence, Ranges, Shelf
 from shipper.reread import Line, Piece, Reread, Rereader
 from shipper.settings import LocalSettings, Settings
 from shipper.tail import ByteReader, Damaged
-from shipper.targets import Targets
+from shipper.targets import Key, Targets
 from shipper.verdicts import FileReport, Place, Report
 
 _HELD = 4 * AT_ONCE
@@ -129,12 +131,18 @@ class Auditor:
         self._count = 0
 
     def audit(
-        self, rereader: Rereader, found: Found, *, is_followed: bool, advance: Callable[[int], None]
+        self,
+        opening: AbstractContextManager[Reread],
+        *,
+        path: str,
+        source: str,
+        is_followed: bool,
+        advance: Callable[[int], None],
     ) -> FileReport:
         """One file; its report is complete after `finish`. Raises OutputError."""
-        report = FileReport(found.path, found.source.name)
+        report = FileReport(path, source)
         try:
-            with rereader.open(found) as file:
+            with opening as file:
                 report.identity = file.identity
                 with suppress(Damaged):
                     self._audit(file, report, is_followed=is_followed, advance=advance)
@@ -160,6 +168,7 @@ class Auditor:
 
     def _take(self, piece: Piece, judge: _Judge, *, is_unfinished: bool) -> None:
         judge.report.counts[Place.DROPPED] += piece.dropped
+        judge.report.counts[Place.UNCHOSEN] += piece.unwanted
         for line in piece.lines:
             held = self._held.setdefault(line.index_name, [])
             held.append(_Held(line, judge, is_unfinished))
@@ -224,32 +233,66 @@ def position_of(positions: Iterable[FilePosition], *, device: int, inode: int) -
 # The whole
 
 
-def audit(settings: Settings, targets: Targets, *, show: int, advance: Callable[[int], None]) -> Report:
+def audit(
+    settings: Settings,
+    targets: Targets,
+    *,
+    show: int,
+    advance: Callable[[int], None],
+    archived: bool = False,
+    stem_name: str = "",
+    choice: Choice | None = None,
+) -> Report:
     """The report on all files; of each the first `show` missing lines. `advance` is told how many bytes were read.
 
+    `archived`: also what only `replay` reads. `stem_name`: as its `--stem`. `choice`: which lines are asked about.
     Raises OutputError if the output cannot be asked, and StateError or NoAnswerError.
     """
     state = Path(settings.state)
     left_out = dict(targets.left_out)
-    files = [found for found in targets.files if not _is_left_out(found, left_out)]
-    rereaders = {source.name: Rereader(settings=settings, source=source) for source in settings.sources}
+    files = [found for found in targets.files if not _is_left_out(found, left_out, archived=archived)]
+    rereaders = {
+        source.name: Rereader(settings=settings, source=source, stem_name=stem_name, choice=choice)
+        for source in settings.sources
+    }
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shipper-audit-")))
         positions = positions_at(state)  # first: whatever it says to be delivered must be found by all that follows
         kept = kept_aside(state, scratch=scratch)
-        identities = _identities(rereaders, files)
+        logs = Logs(settings=settings, rereaders=rereaders, archived=archived)
+        stack.callback(logs.close)
+        found_in = [(found, *logs.within(found, left_out)) for found in files]
+        identities = _identities(logs, [log for _, within, _ in found_in for log in within])
         shelf = _shelf(settings, stack, scratch=scratch, identities=identities, advance=advance)
         auditor = Auditor(shelf=shelf, kept=kept, positions=positions, identities=identities, show=show)
         is_running = positions is not None and positions.is_running
         report = Report(output=str(shelf), is_running=is_running, left_out=left_out, problems=dict(targets.problems))
-        for found in files:
-            is_followed = (found.device, found.inode) in targets.followed
-            rereader = rereaders[found.source.name]
-            report.files.append(auditor.audit(rereader, found, is_followed=is_followed, advance=advance))
+        for found, within, problem in found_in:
+            report.files += _audited(auditor, logs, within, followed=targets.followed, advance=advance)
+            if problem:
+                report.problems[found.path] = problem
         auditor.finish()
         report.problems |= {f"index {index}": why for index, why in shelf.problems.items()}
         report.repeated = shelf.repeated
         return report
+
+
+def _audited(
+    auditor: Auditor, logs: Logs, within: Sequence[Log], *, followed: set[Key], advance: Callable[[int], None]
+) -> Iterator[FileReport]:
+    """The reports on the logs of one file."""
+    for log in within:
+        found = log.found
+        is_live = log.entry is None and not found.path.endswith(NOT_READ_LIVE)
+        yield auditor.audit(
+            logs.open(log),
+            path=log.path,
+            source=log.source,
+            is_followed=is_live and (found.device, found.inode) in followed,
+            advance=advance if log.entry is None else lambda _: None,
+        )
+    if within and within[0].entry is not None:
+        advance(within[0].found.size)
 
 
 def bytes_to_read(settings: Settings, targets: Targets) -> int:
@@ -259,19 +302,19 @@ def bytes_to_read(settings: Settings, targets: Targets) -> int:
     return own + (sum(path.stat().st_size for path in day_files(Path(local.directory))) if local is not None else 0)
 
 
-def _is_left_out(found: Found, left_out: dict[str, str]) -> bool:
-    """Whether the daemon would not ship it; then `left_out` says why."""
-    if found.path.endswith(NOT_READ_LIVE):
-        left_out[found.path] = "the daemon does not read such files"
+def _is_left_out(found: Found, left_out: dict[str, str], *, archived: bool) -> bool:
+    """Whether nobody would ship it; then `left_out` says why."""
+    if found.path.endswith(NEVER_READ if archived else NOT_READ_LIVE):
+        left_out[found.path] = "such files are not read" if archived else "the daemon does not read such files"
     elif not found.source.ship:
         left_out[found.path] = f"source {found.source.name} has ship: false"
     return found.path in left_out
 
 
-def _identities(rereaders: dict[str, Rereader], files: Iterable[Found]) -> frozenset[str]:
+def _identities(logs: Logs, all_logs: Iterable[Log]) -> frozenset[str]:
     identities = set()
-    for found in files:
-        with suppress(OSError, Damaged), rereaders[found.source.name].open(found) as file:
+    for log in all_logs:
+        with suppress(OSError, Damaged), logs.open(log) as file:
             identities.add(file.identity)
     return frozenset(identities)
 

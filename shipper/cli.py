@@ -1,4 +1,4 @@
-"""The command line: `shipper run | check | explain | setup | demo`, and what other modules add.
+"""The command line: `shipper run | check | explain | setup | demo`, and what other modules add (`test`, `replay` …).
 
 Parses, calls, and turns errors into exit codes.
 
@@ -22,6 +22,7 @@ from shipper.errors import ConfigError, ShipperError
 from shipper.escaping import EscapingFormatter, printable
 from shipper.operations import add_commands
 from shipper.replay.command import replay
+from shipper.testing.command import test_command
 
 if TYPE_CHECKING:
     from shipper.config import Loaded
@@ -269,7 +270,10 @@ def demo(*, directory: str, rate: float, seconds: float | None, listen: str | No
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, change nothing.")
 @click.option("--force", is_flag=True, help="Replace a template or policy of this name that is not ours.")
 @click.option("--no-aliases", is_flag=True, help="No ECS names: for services that write them themselves.")
-def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: bool, no_aliases: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def setup(
+    *, config_file: str | None, output: str | None, dry_run: bool, force: bool, no_aliases: bool, as_json: bool
+) -> None:
     """Prepare the server: index template, and 30 full days of retention where it has ILM.
 
     \b
@@ -300,6 +304,7 @@ def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: 
             aliases=not no_aliases,
             taken=own_fields(settings.sources),
             echo=click.echo,
+            as_json=as_json,
         )
     except ShipperError as error:
         _fail(error)
@@ -328,3 +333,4 @@ def _fail(error: ShipperError) -> NoReturn:
 
 add_commands(main)
 main.add_command(replay)
+main.add_command(test_command)

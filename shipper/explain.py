@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 from exporter.effects import effects_of
 from exporter.rule import Rule
 from exporter.series import fields_of
-from shipper.batch import Frame
+from shipper.batch import Batch, Frame
 from shipper.discover import Found, scan
 from shipper.engine import host_name
 from shipper.enrich import Enricher
@@ -73,7 +74,7 @@ def chunks_of(path: str, standard_input: BinaryIO, *, max_line_bytes: int) -> It
     Raises OSError.
     """
     if path == "-":
-        yield from _input_chunks(standard_input)
+        yield from chunks_in(standard_input)
         return
     descriptor = open_log(Path(path))
     try:
@@ -87,7 +88,8 @@ def chunks_of(path: str, standard_input: BinaryIO, *, max_line_bytes: int) -> It
         os.close(descriptor)
 
 
-def _input_chunks(stream: BinaryIO) -> Iterator[Chunk]:
+def chunks_in(stream: BinaryIO) -> Iterator[Chunk]:
+    """A chunk for each line of a stream."""
     position = 0
     for line in stream:
         yield Chunk(position, position + len(line), line, is_tail=not line.endswith(b"\n"))
@@ -152,8 +154,19 @@ def _joined(parts: list[Chunk]) -> Chunk:
 class Explainer:
     """Explains the lines of one origin, in order (a line without a time inherits the one before it)."""
 
-    def __init__(self, *, settings: Settings, rules: list[Rule], origin: Origin) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        rules: list[Rule],
+        origin: Origin,
+        clock: Callable[[], float] = time.time,
+        observe: Callable[[Batch], None] = lambda _: None,
+    ) -> None:
+        """`observe` gets each line that feeds the rules, with the columns that they need."""
         self._origin = origin
+        self._clock = clock
+        self._observe = observe
         self._settings = settings
         self._rules = [rule for rule in rules if not rule.sources or origin.source.name in rule.sources]
         self._moments = Moments([origin.source])
@@ -167,6 +180,7 @@ class Explainer:
             index=IndexPattern(chosen.index if chosen is not None else DEFAULT_INDEX),
             frame=_FRAME,
             functions=self._functions,
+            clock=clock,
         )
         self._fields = self._enricher.fields | fields_of(self._rules, event_times=self._moments)
         self._redactor = redactor(settings)
@@ -218,7 +232,9 @@ class Explainer:
             "tags": self._tags(batch.columns),
             "redacted": dict(batch.redactions),
         }
-        if documents.dead_letters:
+        if not self._origin.source.ship:
+            result |= {"outcome": "not shipped", "reason": "ship: false"}
+        elif documents.dead_letters:
             letter = documents.dead_letters[0]
             result |= {"outcome": "set aside", "reason": letter.reason, "id": letter.id, "index": letter.index}
         elif enriched.dropped:
@@ -226,7 +242,8 @@ class Explainer:
         else:
             result |= {"outcome": "shipped", **json.loads(documents.body)}
         if self._origin.source.metrics:
-            found = effects_of(self._rules, batch, event_times=self._moments)
+            self._observe(batch)
+            found = effects_of(self._rules, batch, event_times=self._moments, clock=self._clock)
             result["series"] = dict(found.effects)
             result["rule_errors"] = dict(found.errors)
         else:

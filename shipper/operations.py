@@ -19,6 +19,7 @@ from shipper.escaping import printable
 if TYPE_CHECKING:
     from shipper.carrier import Carrier
     from shipper.config import Loaded
+    from shipper.enrich import Choice
     from shipper.letters import Wanted
     from shipper.resend import Outcome
     from shipper.settings import Settings
@@ -77,6 +78,11 @@ def status(*, config_file: str | None, state: str | None, as_json: bool) -> None
 @_output
 @_state
 @click.option("--source", default="", metavar="NAME", help="The source of files that no pattern matches.")
+@click.option("--stem", default="", metavar="NAME", help="The log's name if the files have another, as for `replay`.")
+@click.option("--index", default="", metavar="PATTERN", help="The indices that a `replay --index` sent into.")
+@click.option("--since", default="", metavar="T", help="Ask only about lines of this time or later, as `replay`.")
+@click.option("--until", default="", metavar="T", help="Ask only about lines before this time; of a day the whole.")
+@click.option("--where", default="", metavar="EXPR", help="Ask only about lines for which this is true.")
 @click.option("--show", default=5, show_default=True, metavar="N", help="How many missing lines to name of each file.")
 @_json
 def audit(
@@ -86,14 +92,19 @@ def audit(
     output: str | None,
     state: str | None,
     source: str,
+    stem: str,
+    index: str,
+    since: str,
+    until: str,
+    where: str,
     show: int,
     as_json: bool,
 ) -> None:
     """Look for every line of these files in the output, and say where each is.
 
     \b
-    PATH is a file, plain or compressed, a glob in quotes, or a directory; with -c the default is all that is
-    followed. Each line's id and index are made as the daemon makes them. A line is
+    PATH is a file, plain or compressed, a glob in quotes, a directory or a tar archive: all that `replay` reads;
+    with -c the default is all that is followed. Each line's id and index are made as the daemon makes them. A line is
       present      in the output, perhaps reduced (then it has a dead letter as well);
       dropped      by a rule;
       set aside    in the dead letters;
@@ -107,6 +118,7 @@ def audit(
       shipper audit -c /etc/shipper/shipper.yml
       shipper audit 'logs/*.log*' --output http://localhost:9200
       shipper audit 'archive/*.gz' -c shipper.yml --json
+      shipper audit backup.tar.gz -c shipper.yml --since 2024-01-15 --until 2024-01-15
 
     \b
     Exit codes: 0 every line is accounted for; 1 some are missing, or not everything could be asked;
@@ -116,20 +128,35 @@ def audit(
     from shipper.audit import bytes_to_read
     from shipper.engine import own_directories
     from shipper.progress import Progress
+    from shipper.replay.job import indexed
     from shipper.targets import targets
 
     try:
-        settings = _loaded(config_file, paths=paths, output=output, state=state).settings
+        settings = indexed(_loaded(config_file, paths=paths, output=output, state=state).settings, index)
         found = targets(
-            settings, paths, own_directories=own_directories(settings), directory=Path.cwd(), source_name=source
+            settings,
+            paths,
+            own_directories=own_directories(settings),
+            directory=Path.cwd(),
+            source_name=source,
+            archived=bool(paths),
         )
+        choice = _choice(settings, since=since, until=until, where=where)
     except ConfigError as error:
         _end(USAGE, str(error))
     if not found.files:
         _end(USAGE, _no_file(found.problems | found.left_out))
     progress = Progress(what="audit", total=bytes_to_read(settings, found), stream=sys.stderr)
     try:
-        report = run_audit(settings, found, show=max(0, show), advance=progress.advance)
+        report = run_audit(
+            settings,
+            found,
+            show=max(0, show),
+            advance=progress.advance,
+            archived=bool(paths),
+            stem_name=stem,
+            choice=choice,
+        )
     except (ShipperError, OSError) as error:
         progress.clear()
         _end(UNFINISHED, f"not finished: {error}")
@@ -138,6 +165,25 @@ def audit(
         _end(USAGE, _no_file(report.problems | report.left_out))
     click.echo(_as_json(report.as_data()) if as_json else report.as_text())
     sys.exit(DONE if report.is_good else UNFINISHED)
+
+
+def _choice(settings: Settings, *, since: str, until: str, where: str) -> Choice | None:
+    """Which lines are asked about; None for all. Raises ConfigError."""
+    if not (since or until or where):
+        return None
+    from datetime import UTC, datetime
+
+    from shipper.replay.choice import Choice, choice_of, end_of, moment
+    from shipper.routing import functions_of
+
+    now = datetime.now(UTC)
+    choice_of(since="", until="", where=where)
+    return Choice(
+        since=moment(since, now=now, option="--since"),
+        until=end_of(until, now=now, option="--until"),
+        where=where,
+        functions=functions_of(settings),
+    )
 
 
 def _no_file(reasons: Mapping[str, str]) -> str:

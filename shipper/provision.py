@@ -36,6 +36,10 @@ class Step:
     state: str
     note: str = ""
 
+    @property
+    def is_to_be_sent(self) -> bool:
+        return self.state in ("create", "update")
+
 
 class RefusedError(ShipperError):
     """The server did not answer, or did not take a request of the setup; the message holds its reason."""
@@ -74,25 +78,29 @@ def setup(
     force: bool = False,
     aliases: bool = True,
     taken: frozenset[str] = frozenset(),
+    as_json: bool = False,
 ) -> int:
     """Make the server ready, and say by `echo` what is done, or what is in the way; return 0, or 1 if it is not ready.
 
     With `dry_run` it says what it would send. `force` replaces what somebody else made; `aliases` and `taken` as in
-    `index_template`. Raises OutputError where the settings can never work.
+    `index_template`; `as_json` says it as one object. Raises OutputError where the settings can never work.
     """
     agent = f"shipper/{__version__}"
     cluster = Cluster(settings=settings, user_agent=agent, opaque_id=f"{agent} setup", monotonic=time.monotonic)
     server = _Server(cluster)
     try:
-        steps = plan(server, settings.index, force=force, aliases=aliases, taken=taken)
-        if dry_run:
-            return _show(steps, echo)
-        return apply(server, steps, echo)
-    except RefusedError as error:
-        echo(str(error))
-        return 1
+        steps, error = plan(server, settings.index, force=force, aliases=aliases, taken=taken), ""
+        if not dry_run:
+            steps, error = apply(server, steps)
+    except RefusedError as refused:
+        steps, error = [], str(refused)
     finally:
         cluster.close()
+    if as_json:
+        echo(json.dumps(as_data(steps, error=error, is_dry=dry_run), indent=2))
+    else:
+        _say(steps, echo, error=error, is_dry=dry_run)
+    return 0 if _is_ready(steps, error) else 1
 
 
 def plan(
@@ -116,25 +124,52 @@ def plan(
     return [step for step in (policy_step, template_step) if step is not None]
 
 
-def apply(server: _Server, steps: list[Step], echo: Callable[[str], None]) -> int:
-    """Send what has to be sent, and say so; return 0, or 1 if something that somebody else made stands in the way."""
-    for step in steps:
-        if step.state in ("create", "update"):
+def apply(server: _Server, steps: list[Step]) -> tuple[list[Step], str]:
+    """Send what has to be sent; return the steps that are done, and why the others are not ('' if all are)."""
+    for position, step in enumerate(steps):
+        if not step.is_to_be_sent:
+            continue
+        try:
             status, answer = server.ask("PUT", step.path, step.body)
-            if status >= 300:
-                raise RefusedError(f"PUT {step.path}: {status}: {_reason(answer)}")
-        echo(_said(step, "is"))
-    _say_limits(steps, echo)
-    return 1 if any(step.state == "foreign" for step in steps) else 0
+        except RefusedError as error:
+            return steps[:position], str(error)
+        if status >= 300:
+            return steps[:position], f"PUT {step.path}: {status}: {_reason(answer)}"
+    return steps, ""
 
 
-def _show(steps: list[Step], echo: Callable[[str], None]) -> int:
+def _is_ready(steps: list[Step], error: str) -> bool:
+    return not error and all(step.state != "foreign" for step in steps)
+
+
+def as_data(steps: list[Step], *, error: str, is_dry: bool) -> dict[str, Any]:
+    """For programs; bodies are those that were sent, or would be."""
+    return {
+        "is_ready": _is_ready(steps, error),
+        "is_dry": is_dry,
+        "error": error,
+        "steps": [
+            {
+                "what": step.what,
+                "path": step.path,
+                "state": step.state,
+                "note": step.note,
+                "body": step.body if step.is_to_be_sent else None,
+            }
+            for step in steps
+        ],
+    }
+
+
+def _say(steps: list[Step], echo: Callable[[str], None], *, error: str, is_dry: bool) -> None:
     for step in steps:
-        echo(f"# {_said(step, 'would be')}")
-        if step.state in ("create", "update"):
+        echo(f"# {_said(step, 'would be')}" if is_dry else _said(step, "is"))
+        if is_dry and step.is_to_be_sent:
             echo(f"PUT {step.path}\n{json.dumps(step.body, indent=2)}\n")
-    _say_limits(steps, echo)
-    return 1 if any(step.state == "foreign" for step in steps) else 0
+    if error:
+        echo(error)
+    else:
+        _say_limits(steps, echo)
 
 
 _STATES = {

@@ -45,6 +45,7 @@ class Piece:
     """Those that are documents, or were to be set aside."""
     count: int
     dropped: int
+    unwanted: int
     end: int
     is_tail: bool
     """The unterminated last line (or group of a container's lines) of a file."""
@@ -76,10 +77,14 @@ def enricher_of(
 class Rereader:
     """Reads one source's files again."""
 
-    def __init__(self, *, settings: Settings, source: SourceSettings) -> None:
+    def __init__(
+        self, *, settings: Settings, source: SourceSettings, stem_name: str = "", choice: Choice | None = None
+    ) -> None:
+        """`stem_name`: what the files were called, if not as they are now. `choice`: which lines are asked about."""
         self.scope = settings.identity_scope
+        self.stem_name = stem_name
         self.source = source
-        self.enricher = enricher_of(settings, source)
+        self.enricher = enricher_of(settings, source, choice=choice)
         self.redactor = redactor(settings)
         self.parser = Parser(
             line_format=source.format,
@@ -88,13 +93,22 @@ class Rereader:
             redact=self.redactor.redact,
         )
 
-    def open(self, found: Found) -> Reread:
-        """The file, open; to be used as a context manager. Raises OSError and Damaged."""
+    def open(self, found: Found, *, reader_of: Callable[[int], ByteReader] = reader_for) -> Reread:
+        """The file, open; to be used as a context manager. `reader_of` a descriptor. Raises OSError and Damaged."""
         descriptor = open_log(found.path)
         try:
             if found.confinement is not None:
                 found.confinement.check(descriptor, found.path)
-            return Reread(self, found, descriptor)
+            facts = os.fstat(descriptor)
+            return Reread(
+                self,
+                reader=reader_of(descriptor),
+                path=found.path,
+                name=os.path.basename(found.real_path),  # noqa: PTH119 - of any bytes, as the daemon does
+                size=facts.st_size,
+                place=(facts.st_dev, facts.st_ino),
+                descriptor=descriptor,
+            )
         except BaseException:
             os.close(descriptor)
             raise
@@ -103,22 +117,35 @@ class Rereader:
 class Reread:
     """One file that is read again. Owns its descriptor. It ends where the file ended when it was opened."""
 
-    def __init__(self, rereader: Rereader, found: Found, descriptor: int) -> None:
+    def __init__(
+        self,
+        rereader: Rereader,
+        *,
+        reader: ByteReader,
+        path: str,
+        name: str,
+        size: int,
+        place: tuple[int, int] = (0, 0),
+        descriptor: int = -1,
+    ) -> None:
+        """`place`: device and inode, of which a part of an archive has none. Raises OSError and Damaged."""
         self._rereader = rereader
         self._descriptor = descriptor
-        facts = os.fstat(descriptor)
-        self.path = found.path
-        self.device, self.inode, self.size = facts.st_dev, facts.st_ino, facts.st_size
-        self.reader = reader_for(descriptor)
-        self.is_plain = isinstance(self.reader, PlainReader)
+        self.path = path
+        self.size = size
+        self.device, self.inode = place
+        self.reader = reader
+        self.is_plain = isinstance(reader, PlainReader)
         first = first_line(self.reader)
         if first is None:
             first = first_line(self.reader, is_final=True)
-        name = stem(os.path.basename(found.real_path))  # noqa: PTH119 - of any bytes, as the daemon does
+        stem_name = stem(rereader.stem_name or name)
         self.identity = (
             ""
             if first is None
-            else identity_of(scope=rereader.scope, stem_name=name, first_line=rereader.redactor.identity_line(first))
+            else identity_of(
+                scope=rereader.scope, stem_name=stem_name, first_line=rereader.redactor.identity_line(first)
+            )
         )
         """'' while nothing is in it."""
 
@@ -126,7 +153,8 @@ class Reread:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     @property
     def is_complete(self) -> bool:
@@ -159,7 +187,7 @@ class Reread:
 
     def _piece(self, batch: Batch, last_time: str, *, is_tail: bool) -> tuple[Piece, str]:
         enriched = self._rereader.enricher.enrich(batch, last_time=last_time, done=lambda _: None)
-        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, batch.end, is_tail)
+        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, enriched.unwanted, batch.end, is_tail)
         return piece, enriched.last_time
 
 

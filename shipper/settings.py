@@ -109,6 +109,7 @@ class Kind(Enum):
     SEGMENT = "path segment"
     ROUTE = "route"
     FIELD_OR_NONE = 'field name, or `""`'
+    JSON = "JSON value"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ class Place(Enum):
     """Behind the shipped cursor, or on disk for an index that is blocked."""
     SKIPPED = "before the start"
     """It lay there at the very first start, and shipping began behind it (`start: end`)."""
+    UNCHOSEN = "not chosen"
+    """Not asked about (`--since`, `--until`, `--where`)."""
     EXPIRED = "expired"
     """Delivered, and deleted since, by keep_days or max_bytes of the local output."""
     UNFINISHED = "unfinished"
@@ -39,6 +41,7 @@ _NOTES = (
     Place.REDUCED,
     Place.WAITING,
     Place.SKIPPED,
+    Place.UNCHOSEN,
     Place.EXPIRED,
     Place.UNFINISHED,
     Place.UNKNOWN,

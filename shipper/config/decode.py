@@ -81,12 +81,21 @@ def dotted(where: str, key: str) -> str:
 
 
 class Decoder:
-    """Reads one file's tree. `environ` is for `${NAME}`, `directory` is what relative paths start from."""
+    """Reads one file's tree. `environ` is for `${NAME}` (None: it means nothing there), `directory` is what relative
+    paths start from, `root` is the struct of the whole file.
+    """
 
     def __init__(
-        self, *, problems: Problems, environ: Mapping[str, str], directory: Path, checks: Mapping[type[Config], Check]
+        self,
+        *,
+        problems: Problems,
+        environ: Mapping[str, str] | None,
+        directory: Path,
+        checks: Mapping[type[Config], Check],
+        root: type[Config] = Settings,
     ) -> None:
         self._problems = problems
+        self._root = root
         self._environ = environ
         self._directory = directory
         self._checks = checks
@@ -120,7 +129,7 @@ class Decoder:
         section = Section(type=struct, where=where, table=node, problems=self._problems)
         for key, child in node.entries.items():
             if key not in hints:
-                self._problems.add(node.key_lines[key], unknown_key(struct, key, where))
+                self._problems.add(node.key_lines[key], unknown_key(struct, key, where, root=self._root))
                 continue
             value = self.value(hints[key], child, dotted(where, key))
             if value is not FAILED:
@@ -138,6 +147,8 @@ class Decoder:
 
     def value(self, hint: Any, node: Node, where: str) -> Any:
         """What `node` means for a field of type `hint`; FAILED where it means nothing."""
+        if field_type(hint).kind is Kind.JSON:
+            return self._json(node, where)
         if isinstance(node, Scalar) and node.is_plain and node.text in values.NULLS:
             return self._add(node, where, "has no value; give it one, or leave the key out")
         wanted = field_type(hint)
@@ -183,6 +194,15 @@ class Decoder:
         except BadValue as error:
             return self._add(node, where, str(error))
 
+    def _json(self, node: Node, where: str) -> Any:
+        """A value as JSON has it: null is one, and any text is a key."""
+        match node:
+            case Items():
+                return [self._json(child, f"{where}[{number}]") for number, child in enumerate(node.items)]
+            case Table():
+                return {key: self._json(child, dotted(where, key)) for key, child in node.entries.items()}
+        return None if node.is_plain and node.text in values.NULLS else self._untyped(node, where)
+
     def _scalar(self, wanted: FieldType, node: Node, where: str, *, is_key: bool = False) -> Any:
         if not isinstance(node, Scalar):
             return self._add(node, where, f"expected a single value, got {_described(node)}")
@@ -198,7 +218,7 @@ class Decoder:
             return self._add(node, where, f"{'key: ' if is_key else ''}{error}{shown}")
 
     def _text(self, node: Scalar) -> str:
-        text = values.substitute(node.text, self._environ)
+        text = node.text if self._environ is None else values.substitute(node.text, self._environ)
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise BadValue("holds a NUL or what is not UTF-8")
         return text
@@ -279,14 +299,14 @@ def field_type(hint: Any) -> FieldType:
     )
 
 
-def unknown_key(struct: type[Config], key: str, where: str) -> str:
-    """What to say of a key that `struct` does not have."""
+def unknown_key(struct: type[Config], key: str, where: str, *, root: type[Config] = Settings) -> str:
+    """What to say of a key that `struct` does not have, in a file of `root`."""
     shown = dotted(where, key)
     known = [item.name for item in msgspec.structs.fields(struct)]
     near = nearest(key, known)
     if near:
         return f"{shown}: unknown key, did you mean {near}?"
-    homes = [place for place, names in _places(Settings, "") if key in names]
+    homes = [place for place, names in _places(root, "") if key in names]
     if homes:
         return f"{shown}: unknown key here; it belongs in {' or '.join(homes)}"
     return f"{shown}: unknown key; known here are {', '.join(known)}"

@@ -1,11 +1,13 @@
 """A worker where it runs: in this process, or in one of its own. `crew` drives either kind.
 
-A process of its own ends when its parent does (the pipe closes), and leaves signals to it.
+A process of its own ends when its parent does (the pipe closes), and leaves signals to it. It is forked, which is safe
+while the parent has one thread, and costs nothing: a second of imports for each would be a second of work lost.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import multiprocessing
 import os
@@ -51,6 +53,11 @@ class Orders:
         if self.is_dry:
             return CountingOutput()
         return make_output(self.settings, directory=self.directory, number=number, on_crash=on_crash)
+
+    def preload(self) -> None:
+        """Imports what the outputs of all workers need, once."""
+        if self.settings.output.elasticsearch is not None and not self.is_dry:
+            importlib.import_module("shipper.elastic.output")
 
     def repairer(self) -> Repairer | None:
         """Raises OutputError."""
@@ -134,12 +141,14 @@ class OwnHand:
 class ProcessHand:
     """A worker in a process of its own."""
 
-    def __init__(self, orders: Orders, *, number: int) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, orders: Orders, *, number: int, earlier: Sequence[ProcessHand]) -> None:
+        """`earlier`: those that were started before, whose ends of pipes a fork has as well."""
+        context = multiprocessing.get_context("fork")
         self.number = number
         self.connection, theirs = context.Pipe()
+        inherited = [self.connection, *(hand.connection for hand in earlier)]
         self._process = context.Process(
-            target=_work, args=(theirs, orders, number), name=f"replay-{number}", daemon=True
+            target=_work, args=(theirs, inherited, orders, number), name=f"replay-{number}", daemon=True
         )
         self._process.start()
         theirs.close()
@@ -189,7 +198,11 @@ def hands_of(orders: Orders, *, count: int, is_alone: bool) -> Sequence[Hand]:
     """So many workers; in this process if there is to be but one. Raises InUseError and OutputError."""
     if is_alone or count < 2:
         return [OwnHand(orders)]
-    return [ProcessHand(orders, number=number) for number in range(count)]
+    orders.preload()
+    hands: list[ProcessHand] = []
+    for number in range(count):
+        hands.append(ProcessHand(orders, number=number, earlier=hands))
+    return hands
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +232,16 @@ def _relaying(connection: Connection, *, level: int) -> Callable[[object], None]
         with lock:
             connection.send(message)
 
-    logging.basicConfig(level=level, handlers=[_Relay(send)])
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_Relay(send)], force=True)
     return send
 
 
 # In the worker's process --------------------------------------------------------------------------------------------
 
 
-def _work(connection: Connection, orders: Orders, number: int) -> None:
+def _work(connection: Connection, inherited: Sequence[Connection], orders: Orders, number: int) -> None:
+    for other in inherited:  # else a worker would keep another's pipe open when the parent has ended
+        other.close()
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)  # the parent says when to stop
     send = _relaying(connection, level=orders.log_level)
@@ -250,7 +265,9 @@ def _work(connection: Connection, orders: Orders, number: int) -> None:
             while connection.poll():
                 worker.take(connection.recv())
             pause = worker.step()
-            if pause > 0:
+            if pause > 0 and worker.is_idle:
+                connection.poll(pause)  # the next file is there in less than a moment
+            elif pause > 0:
                 worker.wait(pause)
     except ShipperError as error:
         send(error)

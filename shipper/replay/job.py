@@ -78,7 +78,7 @@ def job_of(request: Request) -> Job:
         raise ConfigError(["--metrics: standard input can be read only once; give files"])
     if request.repairs and request.settings.output.elasticsearch is None:
         raise ConfigError(["--repair: only a server has reduced documents; a directory takes every line as it is"])
-    settings = _tagged(_indexed(request.settings, request.index), request.tag)
+    settings = _tagged(indexed(request.settings, request.index), request.tag)
     meaning = (
         msgspec.structs.replace(settings, state="", metrics=msgspec.structs.replace(settings.metrics, listen="")),
         *(request.paths, request.source, request.stem, request.since, request.until, request.where, request.repairs),
@@ -94,7 +94,8 @@ def _hidden(value: Any) -> str:
     raise NotImplementedError(type(value))
 
 
-def _indexed(settings: Settings, index: str) -> Settings:
+def indexed(settings: Settings, index: str) -> Settings:
+    """The settings with another index pattern, if one was typed. Raises ConfigError."""
     if not index:
         return settings
     server, local = settings.output.elasticsearch, settings.output.local

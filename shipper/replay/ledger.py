@@ -68,6 +68,8 @@ class Ledger(msgspec.Struct, kw_only=True):
 
 # As text ------------------------------------------------------------------------------------------------------------
 
+_DRY_TITLES = ("lines", "would send", "would be set aside", "dropped", "not chosen")
+"""Nobody is asked what is there already."""
 _TITLES = ("lines", "new", "already there", "reduced", "set aside", "dropped", "not chosen")
 
 
@@ -96,21 +98,24 @@ def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
         yield f"metrics: {printable(path)}: {problem}"
 
 
-def _numbers(file: FileRecord) -> tuple[int, ...]:
+def _numbers(file: FileRecord, *, is_dry: bool) -> tuple[int, ...]:
     results = file.results()
+    if is_dry:
+        return (file.lines, results["created"], results["dead_letter"], file.dropped, file.unwanted)
     named = (results["created"], results["duplicate"], results["reduced"], results["dead_letter"])
     return (file.lines, *named, file.dropped, file.unwanted)
 
 
 def _by_file(ledger: Ledger) -> Iterator[str]:
-    titles = ("lines", "would send", *_TITLES[2:]) if ledger.is_dry else _TITLES
+    titles = _DRY_TITLES if ledger.is_dry else _TITLES
     shown = sorted(ledger.files, key=lambda file: (file.is_done, file.first_time or "~", file.path))
-    rows = [(printable(file.path), _numbers(file), _said_of(file)) for file in shown[:_MOST_FILES]]
+    numbers = {id(file): _numbers(file, is_dry=ledger.is_dry) for file in ledger.files}
+    rows = [(printable(file.path), numbers[id(file)], _said_of(file)) for file in shown[:_MOST_FILES]]
     if len(shown) > _MOST_FILES:
         rest = shown[_MOST_FILES:]
-        sums = tuple(map(sum, zip(*map(_numbers, rest), strict=True)))
+        sums = tuple(map(sum, zip(*(numbers[id(file)] for file in rest), strict=True)))
         rows.append((f"{len(rest)} more (all with --json)", sums, ""))
-    totals = tuple(map(sum, zip(*map(_numbers, ledger.files), strict=True))) if ledger.files else (0,) * len(_TITLES)
+    totals = tuple(map(sum, zip(*numbers.values(), strict=True))) if ledger.files else (0,) * len(titles)
     rows.append((f"{len(ledger.files)} files", totals, ""))
     yield from table(("file", *titles), rows)
 

@@ -1,11 +1,13 @@
 """Replaces reduced documents by whole ones (`--repair`), where a mapping was mended and no dead letter is at hand.
 
-A document that is there already may be a reduced one: the server is asked which are, and those go again with `index`.
+A document that is there already may be a reduced one, without a field or with the beginning of its line only: the
+server is asked which are, and those go again with `index`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -13,7 +15,7 @@ import msgspec
 from shipper.batch import Documents
 from shipper.carrier import Fate, Rebuilt
 from shipper.elastic.asking import Asking
-from shipper.elastic.reduce import CONFLICT_TAG
+from shipper.elastic.reduce import CONFLICT_TAG, SIZE_TAG
 from shipper.elastic.resend import ServerCarrier
 from shipper.errors import OutputError, UndeliveredError
 from shipper.letters import Letter
@@ -21,10 +23,33 @@ from shipper.presence import AT_ONCE
 from shipper.settings import ElasticsearchSettings
 
 _NO_INDEX = 404
+_MARKS = frozenset({CONFLICT_TAG, SIZE_TAG})
+_PLACES = ("tags", "shipper.tags", "shipper_fields.tags")
 
 
-class _Hit(msgspec.Struct, rename={"id": "_id"}):
+class _Tagged(msgspec.Struct):
+    """A document, as far as it says that it was reduced."""
+
+    tags: Any = ()
+    shipper: Any = None
+    shipper_fields: Any = None
+
+    def names(self) -> set[str]:
+        """All tags, the line's own and ours."""
+        found: set[str] = set()
+        for value in (self.tags, *map(_tags_below, (self.shipper, self.shipper_fields))):
+            values = value if isinstance(value, list | tuple) else [value]
+            found |= {one for one in values if isinstance(one, str)}
+        return found
+
+
+def _tags_below(value: Any) -> Any:
+    return value.get("tags", ()) if isinstance(value, dict) else ()
+
+
+class _Hit(msgspec.Struct, rename={"id": "_id", "source": "_source"}):
     id: str
+    source: _Tagged = msgspec.field(default_factory=_Tagged)
 
 
 class _Hits(msgspec.Struct):
@@ -52,37 +77,46 @@ class Repairer:
         actions = [msgspec.json.decode(line)["create"] for line in lines[:-1:2]]
         try:
             ids = [action["_id"] for action in actions]
-            reduced = {
-                one
+            marked = {
+                hit.id: hit.source.names() & _MARKS or _MARKS  # an index may keep no source to show
                 for first in range(0, len(ids), AT_ONCE)
-                for one in self._reduced(actions[0]["_index"], ids[first : first + AT_ONCE])
+                for hit in self._marked(actions[0]["_index"], ids[first : first + AT_ONCE])
             }
             again = [
                 Rebuilt(_letter(action["_index"], action["_id"], documents, number), source)
                 for number, (action, source) in enumerate(zip(actions, lines[1::2], strict=True))
-                if action["_id"] in reduced
+                if marked.get(action["_id"]) and not marked[action["_id"]] <= _tags_of(source)
             ]
             verdicts = self._carrier.deliver(again) if again else []
         except OutputError as error:
             raise UndeliveredError(str(error)) from None
         return sum(verdict.fate is Fate.REPLACED for verdict in verdicts)
 
-    def _reduced(self, index: str, ids: Sequence[str]) -> set[str]:
+    def _marked(self, index: str, ids: Sequence[str]) -> list[_Hit]:
+        """Those of the documents that have a tag of reduced ones."""
+        marks = [{"match": {name: mark}} for name in _PLACES for mark in sorted(_MARKS)]
         query = {
             "size": len(ids),
-            "_source": False,
-            "query": {"bool": {"filter": [{"ids": {"values": ids}}, {"match": {"tags": CONFLICT_TAG}}]}},
+            "_source": list(_PLACES),
+            "query": {
+                "bool": {"filter": [{"ids": {"values": ids}}, {"bool": {"should": marks, "minimum_should_match": 1}}]}
+            },
         }
-        target = f"/{quote(index, safe='')}/_search?filter_path=hits.hits._id"
+        target = f"/{quote(index, safe='')}/_search?filter_path=hits.hits._id,hits.hits._source"
         answer = self._asking.ask("POST", target, msgspec.json.encode(query))
         if answer.status == _NO_INDEX:
-            return set()
+            return []
         if answer.status >= 300:
             raise OutputError(f"{self._asking}: the search for reduced documents is refused: status {answer.status}")
         try:
-            return {hit.id for hit in msgspec.json.decode(answer.body, type=_Found).hits.hits}
+            return msgspec.json.decode(answer.body, type=_Found).hits.hits
         except msgspec.MsgspecError:
             raise OutputError(f"{self._asking} answers with something else") from None
+
+
+def _tags_of(document: bytes) -> set[str]:
+    """The tags of a document as it would be sent: a line that is too long for us has the tag for good."""
+    return msgspec.json.decode(document, type=_Tagged).names()
 
 
 def _letter(index: str, document_id: str, documents: Documents, number: int) -> Letter:

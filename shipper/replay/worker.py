@@ -144,6 +144,11 @@ class Worker:
             case Stop():
                 self._stop = command
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no file, and waits to be given one."""
+        return self._current is None and self._has_asked
+
     def wait(self, seconds: float) -> None:
         """Waits until something is acknowledged."""
         self._wake.wait(seconds)
@@ -160,7 +165,8 @@ class Worker:
             if not self._has_more and not self._files:
                 self._close(self._monotonic())
                 return 0.0
-            self._output.flush()
+            if not self._has_more:  # else company may come with the next file
+                self._output.flush()
             return _WAIT_SECONDS
         now = self._monotonic()
         if now < self._not_before:

@@ -1,15 +1,18 @@
-"""`check`, `explain` and `demo` as they are installed."""
+"""`check`, `explain`, `test` and `demo` as they are installed."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
 from command import documents_in, run_to_end
 from harness.sink import Fault, Sink
 
+CONF = Path(__file__).parents[2] / "conf"
 REQUEST = (
     '{"timestamp":"2024-01-15T10:30:45.123Z","method":"GET","url":"/api/patients/7","statusCode":503,"duration":2500}'
 )
@@ -173,8 +176,72 @@ def test_demo_ends_with_equal_numbers(tmp_path: Path) -> None:
 
 def test_each_command_has_help_with_an_example(tmp_path: Path) -> None:
     """`--help` of every command shows how it is used."""
-    for command in ("run", "check", "explain", "setup", "demo", "status", "audit", "dead-letter"):
+    for command in ("run", "check", "explain", "setup", "demo", "status", "audit", "dead-letter", "test", "replay"):
         done = run_to_end(command, "--help", directory=tmp_path)
 
         assert done.returncode == 0
         assert f"shipper {command}" in done.stdout.split("Usage", 1)[1].split("\n", 2)[2], command
+
+
+def test_the_cases_of_the_ready_configuration_pass(tmp_path: Path) -> None:
+    """conf/tests/caredroid.yml holds what is promised for CareDroid's lines, from any directory, without a server."""
+    done = run_to_end("test", "-c", CONF / "shipper.yml", *sorted((CONF / "tests").iterdir()), directory=tmp_path)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "9 passed\n" in done.stdout
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_case_that_the_configuration_breaks_fails(tmp_path: Path) -> None:
+    """A threshold that was changed is noticed: exit code 1, the place, what was expected and what there is."""
+    text = (CONF / "shipper.yml").read_text().replace("duration > 2000", "duration > 3000")
+    rules = text.replace("rules/caredroid.yml", str(CONF / "rules" / "caredroid.yml"))
+    (tmp_path / "shipper.yml").write_text(rules)
+    shutil.copy(CONF / "tests" / "caredroid.yml", tmp_path)
+    arguments = ("test", "-c", "shipper.yml", "caredroid.yml")
+
+    said = run_to_end(*arguments, directory=tmp_path)
+    read = run_to_end(*arguments, "--json", directory=tmp_path)
+
+    assert (1, 1) == (said.returncode, read.returncode)
+    assert "8 passed, 1 failed" in said.stdout
+    (failed,) = (case for case in json.loads(read.stdout)["cases"] if not case["passed"])
+    (failure,) = failed["failures"]
+    assert f"caredroid.yml:{failure['line']}: tags" in said.stdout
+    assert '["error_response", "server_error"]' == failure["got"]
+
+
+def test_the_documented_case_says_what_is_documented(tmp_path: Path) -> None:
+    """docs/testing.md shows a file and what it prints."""
+    document = (CONF.parent / "docs" / "testing.md").read_text()
+    (tmp_path / "my-tests.yml").write_text(document.partition("```yaml\n")[2].partition("```")[0])
+    shown = document.partition("my-tests.yml\n")[2].partition("\n\nThat was")[0]
+
+    done = run_to_end("test", "my-tests.yml", directory=tmp_path)
+
+    assert 1 == done.returncode
+    assert textwrap.dedent(shown) == done.stdout.rstrip("\n")
+
+
+def test_test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    """No file, a mistake in one, a source that is not there: exit code 2, each with its place."""
+    (tmp_path / "t.yml").write_text("tests: [{name: a, lines: [x], source: y, expect: {outcome: shipped}}]")
+    (tmp_path / "u.yml").write_text("tests: [{name: a, lines: [x], expct: {}}]")
+
+    assert (2, True) == (lambda done: (done.returncode, "nothing to test" in done.stderr))(
+        run_to_end("test", directory=tmp_path)
+    )
+    assert "t.yml:1: there is no source 'y'" in run_to_end("test", "t.yml", directory=tmp_path).stderr
+    done = run_to_end("test", "t.yml", "u.yml", directory=tmp_path)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "u.yml:1: tests[0].expct: unknown key, did you mean expect?" in done.stderr
+
+
+def test_explain_says_what_is_only_counted(tmp_path: Path) -> None:
+    """A line of a source with `ship: false` is not said to be shipped."""
+    (tmp_path / "c.yml").write_text("sources: [{name: app, paths: [app.log], ship: false}]")
+    done = run_to_end("explain", "-c", "c.yml", "--json", directory=tmp_path, standard_input=REQUEST + "\n")
+
+    explained = json.loads(done.stdout)
+    assert ("not shipped", "ship: false", False) == (explained["outcome"], explained["reason"], "document" in explained)
+    assert len(explained["series"]) == 2

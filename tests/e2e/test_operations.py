@@ -309,8 +309,8 @@ def test_audit_of_a_server_that_does_not_answer(tmp_path: Path, sink: Sink) -> N
 
     assert "not allowed" in shipper("audit", "-c", config, directory=tmp_path, expects=1).stderr
     assert "no file to audit" in shipper("audit", "nowhere/*", "-c", config, directory=tmp_path, expects=2).stderr
-    write(tmp_path / "logs/old.tgz", "x")
-    assert "no file to audit" in shipper("audit", "logs/old.tgz", "-c", config, directory=tmp_path, expects=2).stderr
+    write(tmp_path / "logs/old.zip", "x")
+    assert "no file to audit" in shipper("audit", "logs/old.zip", "-c", config, directory=tmp_path, expects=2).stderr
     assert "no source" in shipper("audit", "--source", "x", "-c", config, directory=tmp_path, expects=2).stderr
 
 

@@ -58,7 +58,7 @@ def test_the_wheel_has_the_ready_rules_and_alerts(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         shared = filter(is_shared, archive.namelist())
         packed = {name.partition(SHARED)[2]: archive.read(name) for name in shared}
-    folders = ("rules", "prometheus", "alertmanager")
+    folders = ("rules", "tests", "prometheus", "alertmanager")
     wanted = [path for folder in folders for path in (ROOT / "conf" / folder).rglob("*.yml")]
     wanted += [ROOT / "conf" / "shipper.yml", *(ROOT / "conf" / "grafana" / "dashboards").iterdir()]
     assert packed == {path.relative_to(ROOT / "conf").as_posix(): path.read_bytes() for path in wanted}

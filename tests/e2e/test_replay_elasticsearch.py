@@ -9,6 +9,7 @@ from pathlib import Path
 
 from command import Running, run_to_end
 from harness.servers import Remote
+from harness.sink import Fault, Sink
 from harness.winston import WinstonWriter, lines
 from replays import replay
 
@@ -115,6 +116,45 @@ def test_repair_replaces_reduced_documents(tmp_path: Path, elasticsearch: Remote
     assert reduced_by(elasticsearch, index) == 0
     hits = elasticsearch.search_all(index)
     assert sorted(str(hit["_source"]["userId"]) for hit in hits) == ["1", "3", "5", "user-0", "user-2", "user-4"]
+
+
+def test_repair_replaces_documents_that_were_too_large(
+    tmp_path: Path, elasticsearch: Remote, index_prefix: str, sink: Sink
+) -> None:
+    """What kept its beginning because of a server's limit is whole once there is more room; what is too long for
+    the configuration is as it was, and is not sent again.
+    """
+    config = configure(tmp_path, elasticsearch, index_prefix)
+    config.write_text(config.read_text().replace("paths: [logs/]", "paths: [logs/], max_line_bytes: 150kB"))
+    index = f"{index_prefix}2024.01.15"
+    (tmp_path / "logs").mkdir()
+    lines = [
+        f'{{"timestamp":"2024-01-15T10:30:4{n}.123Z","n":{n},"text":"{"x" * size}"}}' for n, size in enumerate(SIZES)
+    ]
+    (tmp_path / "logs/app.log").write_text("".join(f"{line}\n" for line in lines))
+    narrow = tmp_path / "narrow.yml"
+    narrow.write_text(config.read_text().replace(elasticsearch.url, sink.url))
+    sink.fault(Fault("too_large", bytes=100_000, contains='"n":1,'))
+    first = replay("logs", "-c", narrow, directory=tmp_path, STATE="first")
+    assert first.totals["reduced"] == 1, first.errors
+    for hit in sink.docs():
+        elasticsearch.ask("PUT", f"/{index}/_create/{hit['_id']}", hit["_source"])
+    elasticsearch.refresh(index)
+
+    repaired = replay("logs", "-c", config, "--repair", directory=tmp_path)
+    again = replay("logs", "-c", config, "--repair", directory=tmp_path)
+
+    assert (repaired.code, repaired.totals.get("repaired"), repaired.totals["duplicate"]) == (0, 1, 2), repaired.errors
+    assert (again.code, again.totals.get("repaired", 0), again.totals["duplicate"]) == (0, 0, 3)
+    elasticsearch.refresh(index)
+    found = {hit["_source"].get("n"): hit["_source"] for hit in elasticsearch.search_all(index)}
+    assert len(found[1]["text"]) == SIZES[1]
+    assert "tags" not in found[1]
+    assert found[None]["tags"] == ["line_too_long", "time_failure"]
+
+
+SIZES = (10, 140_000, 200_000)
+"""Of the texts in three lines: small; beyond a server's limit with its document; beyond `max_line_bytes`."""
 
 
 def mend(server: Remote, index: str) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from shipper.overview import duration, overview
 from shipper.positions import FilePosition, Positions, positions_at
 from shipper.presence import AT_ONCE, Presence
 from shipper.progress import Progress
-from shipper.reread import Line, Rereader
+from shipper.reread import Line, Reread, Rereader
 from shipper.settings import (
     DropSettings,
     Format,
@@ -77,6 +78,13 @@ class MemoryShelf:
 
     def deleted(self, content: Content) -> Sequence[tuple[int, int]]:
         return ()
+
+
+@contextmanager
+def _opening(rereader: Rereader, found: Found) -> Iterator[Reread]:
+    """A file, opened only when it is asked for."""
+    with rereader.open(found) as file:
+        yield file
 
 
 class Bench:
@@ -142,7 +150,13 @@ class Bench:
             show=show,
         )
         reports = [
-            auditor.audit(self.rereader, self.found(path), is_followed=is_followed, advance=lambda _: None)
+            auditor.audit(
+                _opening(self.rereader, self.found(path)),
+                path=str(path),
+                source="app",
+                is_followed=is_followed,
+                advance=lambda _: None,
+            )
             for path in paths
         ]
         auditor.finish()
@@ -412,7 +426,9 @@ def test_a_file_that_vanished_is_said(bench: Bench) -> None:
         show=1,
     )
 
-    report = auditor.audit(bench.rereader, found, is_followed=True, advance=lambda _: None)
+    report = auditor.audit(
+        _opening(bench.rereader, found), path=str(log), source="app", is_followed=True, advance=lambda _: None
+    )
 
     assert report.is_unread
     assert "No such file" in report.problem

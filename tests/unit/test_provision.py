@@ -190,6 +190,28 @@ def fake() -> Iterator[FakeServer]:
     server.stop()
 
 
+def test_a_program_can_read_what_was_done(fake: FakeServer) -> None:
+    """As JSON: each step with its state, bodies only of what is sent; what was done stays told when the next fails."""
+
+    def read(**options: Any) -> tuple[int, dict[str, Any]]:
+        code, said = _ran(ElasticsearchSettings(hosts=(fake.url,)), as_json=True, **options)
+        return code, json.loads(said)
+
+    code, said = read(dry_run=True)
+    assert (0, True, True) == (code, said["is_ready"], said["is_dry"])
+    assert [("create", True), ("create", True)] == [(step["state"], bool(step["body"])) for step in said["steps"]]
+    assert fake.stored == {}
+    fake.refusals["/_index_template/shipper-logs"] = (400, {"error": {"reason": "no room"}})
+    code, said = read()
+    assert (1, False) == (code, said["is_ready"])
+    assert ["lifecycle policy"] == [step["what"] for step in said["steps"]]
+    assert "no room" in said["error"]
+    fake.refusals.clear()
+    assert [0, 0] == [read()[0], (again := read())[0]]
+    assert [("unchanged", None), ("unchanged", None)] == [(step["state"], step["body"]) for step in again[1]["steps"]]
+    assert list(fake.stored) == ["/_ilm/policy/shipper-logs", "/_index_template/shipper-logs"]
+
+
 def test_indices_are_deleted_after_thirty_full_days(fake: FakeServer) -> None:
     """Where there is lifecycle management the template refers to our policy; a second run changes nothing."""
     settings = ElasticsearchSettings(hosts=(fake.url,))
