@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -45,7 +46,7 @@ def test_command(*, files: tuple[str, ...], config_file: str | None, as_json: bo
     Exit codes: 0 all passed; 1 some failed; 2 usage, configuration, or a test file that cannot be used.
     """
     from shipper.config import CommandLine, load, zero_config
-    from shipper.daemon import rules_of
+    from shipper.referred import file_problems, rules_of
     from shipper.testing.cases import read_cases
     from shipper.testing.report import as_data, as_text
     from shipper.testing.trial import Trial
@@ -58,7 +59,8 @@ def test_command(*, files: tuple[str, ...], config_file: str | None, as_json: bo
             settings = zero_config(CommandLine(directory=here, paths=(".",))).settings
         else:
             line = CommandLine(directory=here)
-            settings = load(Path(config_file), environ=os.environ, command_line=line).settings
+            also = partial(file_problems, is_whole=False)
+            settings = load(Path(config_file), environ=os.environ, command_line=line, also=also).settings
         trial = Trial(settings=settings, rules=rules_of(settings))
         cases = read_cases(files, directory=here)
         outcomes = [trial.run(case, origin) for case, origin in zip(cases, trial.origins(cases), strict=True)]
