@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 COMMIT_SECONDS = 1.0
+URGENT_SECONDS = 0.1
+"""A file that is cut again and again does not keep the disk busy."""
 LATE_SECONDS = 30.0
 """So long a commit may fail before `/metrics` says so with 503."""
 
@@ -63,9 +65,12 @@ class Committer:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
-    def is_due(self) -> bool:
-        """Whether something may be handed over: nothing is under way, and the last commit is a second ago."""
-        return not self._waiting and self._monotonic() - self._last_at >= COMMIT_SECONDS
+    def is_due(self, *, is_urgent: bool = False) -> bool:
+        """Whether something may be handed over: nothing is under way, and the last commit is a second ago, or shorter
+        if it is urgent.
+        """
+        pause = URGENT_SECONDS if is_urgent else COMMIT_SECONDS
+        return not self._waiting and self._monotonic() - self._last_at >= pause
 
     def put(self, pending: Pending) -> None:
         """Hands over what is to be committed, and shown then. Never waits."""

@@ -182,6 +182,7 @@ class Intake:
         """Follows it from now on."""
         self._register.add(followed)
         followed.changed_at = now
+        self._register.is_urgent |= followed.cut_at is not None
         with suppress(OSError, Damaged):  # asked again when the first line goes out
             self._follow_ledger(followed)
         if followed.is_open and self._open_files.has_room(followed):

@@ -409,6 +409,11 @@ class Pipeline:
 
     # Committing
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether what changed is to be committed without waiting for company."""
+        return self._register.is_urgent
+
     def take_pending(self) -> Pending | None:
         """What changed since the last call, for one commit; None if nothing did.
 

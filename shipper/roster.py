@@ -17,6 +17,7 @@ from shipper.batch import Output
 from shipper.checks import cut_to, is_intact, what_is_kept
 from shipper.contents import Key, key_of
 from shipper.discover import COMPRESSED, Found, Listing, scan
+from shipper.failpoints import failpoint
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.intake import Intake
 from shipper.openfiles import OpenFiles
@@ -279,6 +280,8 @@ class Roster:
             self._lose_rest(followed, size, "truncated", kept=left.likely)
             cut_to(followed, left)
             self.register.touch(followed)
+            self.register.is_urgent = True
+            failpoint("cut.noticed")
             self._intake.go_on(followed)
         if key in self._present and self.register.get(key) is None:
             self._intake.take_up(self._present[key], now)

@@ -213,8 +213,8 @@ class Following(RuleBasedStateMachine):
         kept = min(kept, len(self.files[ACTIVE]) - 1)
         first = self.files[ACTIVE][kept]
         size = self.world.offset_of(ACTIVE, first)
-        if size < FIRST_POWER:
-            kept, size, is_torn = 0, 0, False  # so little has no mark, and counts as written anew
+        if size < FIRST_POWER and kept + self.has_header < 2:
+            kept, size, is_torn = 0, 0, False  # an equal first line says nothing: it counts as written anew
         elif is_torn:
             size += self.written.lines[first].size - 2
         os.truncate(self.world.path(ACTIVE), size)
