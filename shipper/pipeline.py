@@ -387,8 +387,8 @@ class Pipeline:
         return turn
 
     def _is_late(self, followed: Followed, now: float) -> bool:
-        """Whether the metrics have waited for a slow output for long."""
-        return now - followed.behind_since("observed", now) >= LATE_SECONDS
+        """Whether the metrics have waited for a slow output for long, and somebody may look at them."""
+        return not self._reads_once and now - followed.behind_since("observed", now) >= LATE_SECONDS
 
     # Acknowledgements
 

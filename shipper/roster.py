@@ -111,6 +111,7 @@ class Roster:
             if self.register.has(suspect) and not self._is_intact(suspect):
                 self.replaced(suspect)
         fresh = self._intake.take_fresh()
+        _tell_lacking(self._intake.take_lacking())
         _tell_fresh(fresh)
         return fresh
 
@@ -358,6 +359,14 @@ class Roster:
         """Ends watching and closes all files; those to which nothing else leads stay open, the caller's from now on."""
         self._watcher.close()
         return self.register.release()
+
+
+def _tell_lacking(paths: Sequence[str]) -> None:
+    if len(paths) > TOLD_ONE_BY_ONE:
+        log.warning("%d files: the output lacks a part of what was shipped of them; it is shipped again", len(paths))
+        return
+    for path in paths:
+        log.warning("%r: the output lacks a part of what was shipped; it is shipped again", path)
 
 
 def _tell_fresh(fresh: Sequence[Followed]) -> None:
