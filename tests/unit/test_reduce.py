@@ -202,7 +202,10 @@ def test_our_own_field_is_left_out_when_it_is_named() -> None:
     assert text is not None
     without_reason = next_form(text, line=line, error=ItemError("x", "Limit of total fields [1]"))
     assert without_reason is not None
-    assert json.loads(text.source) == {**json.loads(without_reason.source), "shipper": {"refused": "x: failed to parse"}}
+    assert json.loads(text.source) == {
+        **json.loads(without_reason.source),
+        "shipper": {"refused": "x: failed to parse"},
+    }
     smaller = next_form(without_reason, line=line, error=ItemError("x", _conflict("log.offset")))
     assert smaller is not None
     assert json.loads(smaller.source) == {"host": {"name": "h"}, "message": '{"a":1}', "tags": ["mapping_conflict"]}
