@@ -53,7 +53,7 @@ def set_read_only(place: Path, *, is_read_only: bool) -> None:
 
 
 class BreakingDisk:
-    """An ext4 that the kernel makes read-only at an error, files that are open for writing or not, until it is mended."""
+    """An ext4 that the kernel makes read-only at an error, whatever is open there, until it is mended."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
