@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import cache
 from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple
@@ -111,7 +112,12 @@ def power_positions(start: int, end: int) -> list[int]:
 
 
 def pack_marks(marks: Sequence[Mark]) -> bytes:
-    return struct.pack(f"<{2 * len(marks)}Q", *chain.from_iterable(marks))
+    return _packer(len(marks)).pack(*chain.from_iterable(marks))
+
+
+@cache
+def _packer(count: int) -> struct.Struct:
+    return struct.Struct(f"<{2 * count}Q")
 
 
 def unpack_marks(packed: bytes) -> list[Mark]:

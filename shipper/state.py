@@ -141,9 +141,16 @@ class State:
     def commit(self, commit: Commit) -> None:
         """Makes `commit` durable, whole or not at all. Raises StateError, after which it can be repeated."""
         connection = self._connection
-        standing = {record.id: _standing(record) for record in commit.files}
-        whole = [_row(record) for record in commit.files if self._standing.get(record.id) != standing[record.id]]
-        moved = [_moved_row(record) for record in commit.files if self._standing.get(record.id) == standing[record.id]]
+        whole: list[tuple[object, ...]] = []
+        moved: list[tuple[object, ...]] = []
+        standing: dict[int, int] = {}
+        for record in commit.files:
+            stands = _standing(record)
+            if self._standing.get(record.id) == stands:
+                moved.append(_moved_row(record))
+            else:
+                whole.append(_row(record))
+                standing[record.id] = stands
         try:
             failpoint("state.before_commit")
             connection.execute("BEGIN IMMEDIATE")
@@ -254,7 +261,7 @@ _HALF = 1 << 63
 
 def _bounded(mtime_ns: int) -> int:
     """A file may claim to be of the year 2400."""
-    return max(-_HALF, min(mtime_ns, _HALF - 1))
+    return mtime_ns if -_HALF <= mtime_ns < _HALF else (_HALF - 1 if mtime_ns > 0 else -_HALF)
 
 
 def _signed(number: int) -> int:
