@@ -103,7 +103,7 @@ def test_while_what_was_read_is_not_acknowledged(story: Story) -> None:
 
 
 def test_grown_again_while_lines_waited_for_room(story: Story) -> None:
-    """Lines that were seen and that neither cursor has read, as the output has no room just now, are said to be lost."""
+    """Lines that were seen, and that neither cursor has read for want of room in the output, are said to be lost."""
     story.write("app.log", 20, size=80)
     story.run()
     before = size_of(story)
