@@ -118,38 +118,82 @@ class RuleCounter:
         self._counts: Counter[Key] = Counter()
         self._gathered: defaultdict[Key, list[Any]] = defaultdict(list)
         self._known: dict[Key, Series] = {}
-        self._labels = [value for _, value in rule.labels]
+        self._statuses, self._keys = _key_columns(rule)
         self._is_timed = rule.type.is_timed
         has_examples = exemplar_field and not self._is_timed
         self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
+        self._riders: tuple[RuleCounter, ...] = ()
+        self._shared: defaultdict[Key, list[Any]] = defaultdict(list)
+        self.is_rider = False
+        """Whether another rule may count for this one."""
+        self._waiting: tuple[Sequence[int], list[Sequence[Any]]] | None = None
+
+    def carry(self, others: Iterable[RuleCounter]) -> None:
+        """Counts for counters as well: those with the same labels, wherever they are about the same lines of a batch.
+
+        Each value that is gathered is a line that they count, so going over their keys once is enough.
+        """
+        if self.rule.type is RuleType.HISTOGRAM:
+            mine = _grouping(self.rule)
+            riders = [one for one in others if one.rule.type is RuleType.COUNTER and one.rule.value is None]
+            self._riders = tuple(one for one in riders if not one.is_rider and _grouping(one.rule) == mine)
+            for rider in self._riders:
+                rider.is_rider = True
 
     def observe(self, batch: Batch, columns: Columns) -> None:
-        """Takes in the lines of a batch that the rule is about."""
+        """Takes in the lines of a batch that the rule is about; a rider's wait until all were asked."""
         rule = self.rule
+        self._waiting = None
         if rule.sources and batch.source not in rule.sources:
             return
         count = batch.count
         positions = range(count) if rule.when is None else rule.when(batch.columns, count)
         if not positions:
             return
-        labels = [_picked(columns.key(label), positions, count) for label in self._labels]
-        keys: Iterable[Key] = zip(*labels, strict=True) if labels else repeat((), len(positions))
+        labels = [_picked(columns.key(label), positions, count) for label in self._keys]
+        keys = _zipped(labels, len(positions))
         if self._is_timed:
             self._gather_timed(keys, positions, batch, columns)
             return
         values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
         if values is not None and not _are_usable(values):
-            self._gather(*self._usable(keys, values, positions, batch))
-            return
+            placed, values = self._usable(zip(keys, positions, strict=True), values, positions, batch)
+            keys, positions = [key for key, _ in placed], [position for _, position in placed]
+            labels = list(zip(*keys, strict=True))
         if self._examples is not None:
             self._examples.note(labels, values, positions, batch.columns[self._examples.field])
-        if values is None:
-            self._counts.update(keys)
+        if values is not None:
+            is_shared = bool(self._riders) and all(rider.waits_for(positions) for rider in self._riders)
+            self._gather(keys, values, into=self._shared if is_shared else self._gathered)
+            if is_shared:
+                for rider in self._riders:
+                    rider.counted_by_other()
+        elif self.is_rider:
+            self._waiting = (positions, labels)
         else:
-            self._gather(keys, values)
+            self._counts.update(keys)
 
-    def _gather(self, keys: Iterable[Key], values: Iterable[Any]) -> None:
-        gathered = self._gathered
+    def waits_for(self, positions: Sequence[int]) -> bool:
+        """Whether it is just these lines of the batch that are to be counted."""
+        return self._waiting is not None and self._waiting[0] == positions
+
+    def counted_by_other(self) -> None:
+        """The rule for which they waited has them."""
+        self._waiting = None
+
+    def count(self, key: Key, number: int) -> None:
+        self._counts[key] += number
+
+    def count_waiting(self) -> None:
+        """Counts the lines of the batch that nobody has counted for this rule."""
+        if self._waiting is not None:
+            (positions, labels), self._waiting = self._waiting, None
+            self._counts.update(_zipped(labels, len(positions)))
+
+    def _gather(
+        self, keys: Iterable[Key], values: Iterable[Any], *, into: defaultdict[Key, list[Any]] | None = None
+    ) -> None:
+        gathered = self._gathered if into is None else into
         for key, value in zip(keys, values, strict=True):
             gathered[key].append(value)
 
@@ -192,6 +236,14 @@ class RuleCounter:
             return "missing" if is_absent or value is None else "not_a_number"
         return reason_against(value, may_be_negative=self._is_timed)
 
+    def share(self) -> None:
+        """Gives the riders their counts of what was gathered for them too. Comes before any `flush`."""
+        for key, values in self._shared.items():
+            self._gathered[key] += values
+            for rider in self._riders:
+                rider.count(key, len(values))
+        self._shared.clear()
+
     def flush(self) -> dict[Series, None]:
         """Adds what was gathered to the series; those that changed, in order."""
         changed: dict[Series, None] = {}
@@ -221,15 +273,44 @@ class RuleCounter:
         self._known.clear()
 
     def _find(self, key: Any, count: int) -> Series:
-        labels = tuple([label_text(value)[:MAX_LABEL_CHARACTERS] for value in key])
-        series, replaced = self._family.admit(labels, now=self._now())
+        labels = tuple([label_text(value)[:MAX_LABEL_CHARACTERS] for value in key[: len(self.rule.labels)]])
+        refused = [label for label, status in self._statuses.items() if _is_refusal(key[status])]
+        series, replaced = self._family.admit(labels, refused=refused, now=self._now())
         for label in replaced:
             self._telemetry.label_overflow(self.rule.name, label, count)
-        if not replaced and all(value.__class__ is not str or len(value) <= MAX_LABEL_CHARACTERS for value in key):
+        is_short = all(value.__class__ is not str or len(value) <= MAX_LABEL_CHARACTERS for value in key)
+        if is_short and series.labels == labels:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[key] = series
         return series
+
+
+def _grouping(rule: Rule) -> tuple[Any, ...]:
+    """The same for rules whose lines have the same keys."""
+    return tuple(value.canonical for _, value in rule.labels), rule.sources
+
+
+def _zipped(labels: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
+    return zip(*labels, strict=True) if labels else repeat((), count)
+
+
+def _key_columns(rule: Rule) -> tuple[dict[int, int], list[Value]]:
+    """The columns of a key: those of the labels, then statuses that are none. And by number of a label with a status,
+    the number of that status in the key."""
+    keys = [value for _, value in rule.labels]
+    places = {value.canonical: number for number, value in enumerate(keys)}
+    statuses = {}
+    for number, (_, value) in enumerate(rule.labels):
+        if value.status is not None:
+            statuses[number] = places.setdefault(value.status.canonical, len(keys))
+            keys += [value.status] if statuses[number] == len(keys) else []
+    return statuses, keys
+
+
+def _is_refusal(status: Any) -> bool:
+    """Whether a client was told that its request was wrong; so paths that a scanner guesses are answered."""
+    return 400 <= number_of(status) < 500
 
 
 def _picked(column: Sequence[Any], positions: Sequence[int], count: int) -> Sequence[Any]:

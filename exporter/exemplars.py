@@ -53,6 +53,7 @@ class Examples:
 
     def __init__(self, *, field: str, bounds: Sequence[float]) -> None:
         self.field = field
+        self._name = exemplar_name(field)
         self._bounds = bounds
         self._tails: list[_Tail] = []
 
@@ -69,19 +70,21 @@ class Examples:
         self._tails.append(_Tail([label[last] for label in labels], tail_values, [ids[at] for at in positions[last]]))
 
     def take(self, *, now: float) -> Iterator[tuple[Place, Exemplar]]:
-        """The newest line for each place."""
+        """The newest line with an id for each place, if that one can be shown."""
         newest: dict[Place, tuple[Any, float]] = {}
         bounds = self._bounds
         for labels, values, ids in self._tails:
-            keys = zip(*labels, strict=True) if labels else repeat((), len(ids))
+            keys: Iterator[Hashable] = zip(*labels, strict=True) if labels else repeat((), len(ids))
             buckets = repeat(0) if values is None or not bounds else [bisect_left(bounds, value) for value in values]
-            newest.update(
-                zip(zip(keys, buckets, strict=False), zip(ids, values or repeat(1), strict=False), strict=True)
-            )
+            places = zip(keys, buckets, strict=False)
+            for place, line_id, value in zip(places, ids, values or repeat(1), strict=False):
+                if line_id is not MISSING and line_id is not None and line_id != "":
+                    newest[place] = line_id, value
         self._tails.clear()
         for place, (line_id, value) in newest.items():
-            if line_id is not MISSING and line_id is not None:
-                yield place, Exemplar(line_id, value, now)
+            exemplar = Exemplar(line_id, value, now)
+            if exemplar_text(exemplar, self._name):
+                yield place, exemplar
 
 
 def exemplar_text(exemplar: Exemplar | None, name: str) -> str:

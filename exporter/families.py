@@ -6,7 +6,7 @@ Working values belong to the pipeline's thread; `committed` ones are guarded by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,11 @@ from exporter.rule import Rule, RuleType
 from exporter.tallies import CounterTally, HistogramTally, Tally
 from exporter.texts import label_pairs
 from exporter.windows import DistinctTally, GaugeTally, MaxTally, RatioTally
+from shipper.expressions import UNMATCHED
 
 OTHER: Final = "__other__"
+UNPROVEN_SHARE: Final = 10
+"""One of so many values of a label may be one that was only ever refused; a scanner's guesses have no more."""
 
 Labels = tuple[str, ...]
 Exemplars = Mapping[int, Exemplar]
@@ -74,7 +77,8 @@ class Series:
 
 
 class Family:
-    """The series of one metric name. When a budget is used up, values of labels give way to OTHER.
+    """The series of one metric name. When a budget is used up, values of labels give way to OTHER, and before that
+    those to UNMATCHED that were only ever refused. (What a state had is believed once it is met unrefused again.)
 
     Series that add up for ever stay: one that went and came back would take back what it has counted.
     """
@@ -91,9 +95,11 @@ class Family:
         self.tally = tally_of(first)
         self._max_values = max(rule.budget.max_values for rule in rules)
         self._max_series = max(rule.budget.max_series for rule in rules)
+        self._max_unproven = max(1, self._max_values // UNPROVEN_SHARE)
         self.series: dict[Labels, Series] = {}
         self.committed: list[Series] = []  # guarded by the exporter's lock
         self._values: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
+        self._unproven: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
         self._exemplars = 0
 
     def has_room_for_exemplar(self) -> bool:
@@ -101,19 +107,36 @@ class Family:
         self._exemplars += 1
         return self._exemplars <= MAX_EXEMPLARS
 
-    def admit(self, labels: Labels, *, now: float) -> tuple[Series, tuple[str, ...]]:
-        """The series that counts these labels, and the names of those that gave way to OTHER."""
+    def admit(self, labels: Labels, *, now: float, refused: Collection[int] = ()) -> tuple[Series, tuple[str, ...]]:
+        """The series that counts these labels, and the names of those that gave way to OTHER.
+
+        `refused`: numbers of the labels whose values the line itself says not to be there.
+        """
+        for number, value in enumerate(labels):
+            if number not in refused:
+                self._unproven[number].discard(value)
         series = self.series.get(labels)
         if series is not None:
             return series, ()
         admitted = tuple(
-            value if value in known or len(known) < self._max_values else OTHER
-            for value, known in zip(labels, self._values, strict=True)
+            self._admitted(number, value, is_refused=number in refused) for number, value in enumerate(labels)
         )
         admitted = self._within_budget(admitted)
         names = self.label_names
-        replaced = tuple(name for name, old, new in zip(names, labels, admitted, strict=True) if old != new)
-        return self.series.get(admitted) or self.add(admitted, now=now), replaced
+        replaced = tuple(
+            name for name, old, new in zip(names, labels, admitted, strict=True) if old != new and new == OTHER
+        )
+        return self.series.get(admitted) or self.add(admitted, now=now, unproven=refused), replaced
+
+    def _admitted(self, number: int, value: str, *, is_refused: bool) -> str:
+        """The value that stands for one of a label."""
+        known = self._values[number]
+        if value in known or value == UNMATCHED:
+            return value
+        is_full = len(known) >= self._max_values
+        if is_refused and (is_full or len(self._unproven[number]) >= self._max_unproven):
+            return UNMATCHED
+        return OTHER if is_full else value
 
     def _within_budget(self, labels: Labels) -> Labels:
         """Gives up the labels of most variety, one after another, until the series is known or has room."""
@@ -129,13 +152,16 @@ class Family:
         """(A tenth more where a label has given way, so that what gives way last has a place.)"""
         return len(self.series) < self._max_series + (self._max_series // 10 if OTHER in labels else 0)
 
-    def add(self, labels: Labels, *, now: float) -> Series:
-        """A new series, whatever the budgets."""
+    def add(self, labels: Labels, *, now: float, unproven: Collection[int] = ()) -> Series:
+        """A new series, whatever the budgets. `unproven`: numbers of labels whose values may be nothing but wishes."""
         series = Series(self, labels, now)
         self.series[labels] = series
-        for value, known in zip(labels, self._values, strict=True):
-            if value != OTHER:
-                known.add(value)
+        for number, value in enumerate(labels):
+            if value in {OTHER, UNMATCHED} or value in self._values[number]:
+                continue
+            self._values[number].add(value)
+            if number in unproven:
+                self._unproven[number].add(value)
         return series
 
     def remove_old(self, now: float) -> list[Series]:
@@ -146,7 +172,8 @@ class Family:
         if gone:
             for series in gone:
                 del self.series[series.labels]
-            self._values = tuple({*column} - {OTHER} for column in zip(*self.series, strict=True)) or tuple(
+            self._values = tuple({*column} - {OTHER, UNMATCHED} for column in zip(*self.series, strict=True)) or tuple(
                 set() for _ in self.label_names
             )
+            self._unproven = tuple(map(set.intersection, self._unproven, self._values))
         return gone

@@ -42,7 +42,7 @@ _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_PREFIXES: Final = ("shipper_", "process_")
 _PROMETHEUS_NAMES: Final = frozenset({"up", "ALERTS", "ALERTS_FOR_STATE"})
 _PROMETHEUS_PREFIX: Final = "scrape_"
-_RESERVED_LABELS: Final = frozenset({"le", "quantile"})
+_RESERVED_LABELS: Final = {"le": "a histogram has its bounds there", "quantile": "a summary has its quantiles there"}
 _RESERVED_ENDINGS: Final = ("_total", "_bucket", "_sum", "_count", "_created", "_info")
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)?")
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -51,20 +51,29 @@ Functions = Mapping[str, Function]
 
 
 class Place(NamedTuple):
-    """Where a rule stands; collects what is wrong with it."""
+    """Where a rule stands; collects what is wrong with it, with its lines."""
 
     file: str
     name: str
-    problems: list[str]
+    problems: list[tuple[int, str]]
 
     def problem(self, line: int, message: str) -> None:
-        self.problems.append(f"{self.file}:{line}: {self.name}{message}")
+        self.problems.append((line, f"{self.file}:{line}: {self.name}{message}"))
 
 
 def unknown(what: str, given: str, known: Sequence[str]) -> str:
     """The message about a word that is none of those known."""
     near = difflib.get_close_matches(given, known, n=1)
     return f"unknown {what} {given!r}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
+
+
+def _reason_against_label(name: str) -> str:
+    """Why a label cannot be called so; '' if it can."""
+    if not _NAME.fullmatch(name):
+        return "is no label name, which has letters, digits and _"
+    if name.startswith("__"):
+        return "is reserved: names that begin with __ are Prometheus' own"
+    return f"is reserved: {_RESERVED_LABELS[name]}" if name in _RESERVED_LABELS else ""
 
 
 def read_rule(item: Tree, file: Place, functions: Functions) -> Rule | None:
@@ -231,8 +240,8 @@ class _RuleReader:
             self._problem("labels", f"are more than {MAX_LABELS}")
         labels = []
         for name, expression in tree.entries.items():
-            if not _NAME.fullmatch(name) or name.startswith("__") or name in _RESERVED_LABELS:
-                reason = "is reserved" if name in _RESERVED_LABELS or name.startswith("__") else "is no label name"
+            reason = _reason_against_label(name)
+            if reason:
                 self._problem("labels", f"{name!r} {reason}; choose another", tree.lines[name])
             value = self._expression("labels", compile_value, expression, f"{name}: ")
             if value is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,9 @@ from exporter.rulefile import Items, Table, read_tree
 from exporter.rulereader import Functions, Place, read_rule, unknown
 from shipper.errors import ConfigError
 from shipper.expressions import FUNCTIONS
+
+TARGET_LABELS: Final = ("job", "instance")
+"""Those that Prometheus gives to every series that it scrapes."""
 
 DEFAULT_RULES: Final = """\
 rules:
@@ -56,6 +60,17 @@ def default_rules(*, functions: Functions = FUNCTIONS) -> list[Rule]:
     return parse_rules(DEFAULT_RULES, file="default rules", functions=functions)
 
 
+def label_warnings(rules: Iterable[Rule]) -> list[str]:
+    """What is odd about the names of labels that can be used."""
+    return [
+        f"{rule.where}: rule {rule.name}: Prometheus has a label {name} of its own, that of the target, and calls "
+        f"this one exported_{name}; choose another name, lest rules and alerts by {name} mean the wrong one"
+        for rule in rules
+        for name in TARGET_LABELS
+        if name in rule.label_names
+    ]
+
+
 def catalogue(rules: Iterable[Rule]) -> Mapping[str, tuple[str, ...]]:
     """Label names by the name of each sample that the rules export (three for a histogram)."""
     found: dict[str, tuple[str, ...]] = {}
@@ -77,7 +92,11 @@ class _Reader:
         self._rules: list[Rule] = []
 
     def read(self, data: bytes, *, file: str) -> None:
-        place = Place(file if file.isprintable() else repr(file), "", self.problems)
+        place = Place(file if file.isprintable() else repr(file), "", [])
+        self._read(data, place)
+        self.problems += [message for _, message in sorted(place.problems, key=itemgetter(0))]
+
+    def _read(self, data: bytes, place: Place) -> None:
         tree = read_tree(data, place.problem)
         if not isinstance(tree, Table):
             if tree is not None:

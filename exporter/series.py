@@ -98,6 +98,9 @@ class Exporter:
             )
             for rule in rules
         ]
+        for counter in self._counters:
+            counter.carry(self._counters)
+        self._counters.sort(key=lambda counter: not counter.is_rider)  # who carries them comes behind them
         self.fields = fields_of(rules, event_times=self._event_times, exemplar=exemplar)
         """The columns that a batch must have."""
         self._changed: dict[Series, None] = {}
@@ -127,6 +130,8 @@ class Exporter:
             except Exception:  # the same batch would end the daemon again after every restart
                 log.exception("rule %s failed on a batch of %d lines", counter.rule.name, batch.count)
                 self._observe_singly(counter, batch)
+        for counter in self._counters:
+            counter.count_waiting()
         self._unflushed_bytes += batch.end - batch.start
         if self._unflushed_bytes >= FLUSH_BYTES:
             self._flush()
@@ -142,11 +147,14 @@ class Exporter:
             line = replace(batch, lines=batch.lines[one], offsets=batch.offsets[one], columns=columns)
             try:
                 counter.observe(line, self._columns(line))
+                counter.count_waiting()
             except Exception:  # noqa: BLE001 - what it was has been logged with the batch
                 self._telemetry.rule_error(counter.rule.name, "internal", 1)
 
     def _flush(self) -> None:
         self._unflushed_bytes = 0
+        for counter in self._counters:
+            counter.share()
         for counter in self._counters:
             self._changed.update(counter.flush())
 
@@ -254,7 +262,7 @@ class Exporter:
         if meaning != family.meaning or len(labels) != len(family.label_names):
             raise ValueError("the rule means something else now")
         working = family.tally.working(snapshot)
-        series = family.series.get(labels) or family.add(labels, now=float(created))
+        series = family.series.get(labels) or family.add(labels, now=float(created), unproven=range(len(labels)))
         series.working, series.created, series.birth = working, float(created), int(birth)
         if series.committed is None:
             family.committed.append(series)
@@ -300,9 +308,14 @@ class Exporter:
             self._births.saw(scraper, commit)
 
     @property
+    def series_counts(self) -> dict[str, int]:
+        """Series that scrapes can see, by metric."""
+        return {name: len(family.committed) for name, family in self._families.items()}
+
+    @property
     def series_count(self) -> int:
         """Series that scrapes can see."""
-        return sum(len(family.committed) for family in self._families.values())
+        return sum(self.series_counts.values())
 
 
 def _shown(snapshot: FamilySnapshot, now: float) -> FamilySnapshot:

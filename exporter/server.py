@@ -1,7 +1,8 @@
 """The HTTP server: one thread for all sockets, a few workers for the answers.
 
 No client can hold a worker: requests are read, and responses written, by the one thread without blocking, and every
-connection has a deadline for what it is doing. Past the limit of connections the one that idles longest gives way.
+connection has a deadline for what it is doing. Past the limit of connections the one that idles longest gives way, or
+the one that takes longest over its answer.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from exporter.messages import (
 )
 from exporter.site import ServerHooks, Site
 
+TOLD_SECONDS: Final = 60.0
+MAX_TOLD: Final = 256
 log: Final = logging.getLogger(__name__)
 
 
@@ -71,6 +74,7 @@ class Server:
         self._clock = clock
         self._listeners: list[socket.socket] = []
         self._connections: set[Connection] = set()  # the I/O thread's own
+        self._told_until: dict[tuple[str, str], float] = {}  # the I/O thread's own
         self._requests: queue.SimpleQueue[tuple[Connection, Request] | None] = queue.SimpleQueue()
         self._answers: deque[tuple[Connection, Response, bytes]] = deque()
         self._close_at: float | None = None
@@ -206,11 +210,13 @@ class Server:
         connection.close()
 
     def _give_way(self) -> bool:
-        """Drops the reading connection that would expire first; False if there is none."""
-        reading = [item for item in self._connections if item.is_reading]
-        if reading:
-            self._drop(min(reading, key=lambda item: item.deadline))
-        return bool(reading)
+        """Drops the connection that would expire first, of those that read, else of those that take their answer too
+        slowly; False if the workers have all."""
+        idle = [item for item in self._connections if item.is_reading]
+        idle = idle or [item for item in self._connections if not item.is_waiting]
+        if idle:
+            self._drop(min(idle, key=lambda item: item.deadline))
+        return bool(idle)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -255,19 +261,28 @@ class Server:
         except BlockingIOError:
             return
         except OSError as error:
-            if connection.is_shaking:
-                level = logging.DEBUG if isinstance(error, ssl.SSLEOFError) else logging.INFO  # a probe of the port
-                log.log(level, "no TLS with %s: %s", connection.address, getattr(error, "reason", None) or error)
+            if connection.is_shaking and not isinstance(error, ssl.SSLEOFError):  # which is a probe of the port
+                self._tell_refused(connection, str(getattr(error, "reason", None) or error))
             self._drop(connection)
 
     def _shake(self, connection: Connection) -> None:
         certificate = connection.shake()
         if self._guard is not None and not self._guard.admits(certificate):
-            log.info("no TLS with %s: its certificate has none of client_allowed_sans", connection.address)
+            self._tell_refused(connection, "its certificate has none of client_allowed_sans")
             self._drop(connection)
             return
         self._selector.modify(connection.socket, connection.events, connection)
         self._read(connection)
+
+    def _tell_refused(self, connection: Connection, reason: str) -> None:
+        """Logs a handshake that failed, unless it was told lately: strangers must not fill the log."""
+        now, key = self._clock(), (connection.address, reason)
+        if now < self._told_until.get(key, now):
+            return
+        if len(self._told_until) >= MAX_TOLD:
+            self._told_until.clear()
+        self._told_until[key] = now + TOLD_SECONDS
+        log.info("no TLS with %s: %s", connection.address, reason)
 
     def _read(self, connection: Connection) -> None:
         data = connection.receive()

@@ -17,15 +17,16 @@ from typing import Any
 import msgspec
 
 from exporter.guard import Guard
-from exporter.rules import catalogue
+from exporter.rules import catalogue, label_warnings
 from shipper import __version__
 from shipper.config import Loaded, check_files
-from shipper.daemon import rules_of
 from shipper.discover import Listing, scan
 from shipper.elastic.transport import Cluster, NotAnsweredError
 from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
+from shipper.expressions import UNMATCHED
+from shipper.referred import rules_of
 from shipper.settings import ElasticsearchSettings, Settings
 from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 
@@ -68,6 +69,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
     try:
         rules = rules_of(settings)
         report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
+        report.warnings += label_warnings(rules)
     except ConfigError as error:
         report.problems += error.problems
     _check_web_config(settings.metrics.web_config, report)
@@ -87,8 +89,8 @@ def _check_routes(sample: Mapping[Seen, int], report: Report) -> None:
     count = noise(sample)
     if count >= MANY_NAMES:
         report.warnings.append(
-            f"{count:,} paths that were not found (404) would each be a label, and leave none for others; "
-            "where routes are written down (metrics.routes, metrics.openapi), they are one"
+            f"{count:,} paths were not found (404): a tenth of a label's max_values may be such, the others are one, "
+            f"{UNMATCHED}; where routes are written down (metrics.routes, metrics.openapi), all are"
         )
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -208,8 +209,8 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
     """
     from itertools import islice
 
-    from shipper.daemon import rules_of
     from shipper.explain import Explainer, as_explanation, chunks_of, origin_of
+    from shipper.referred import rules_of
 
     try:
         settings = _loader(config_file, paths=() if config_file else (path,))().settings
@@ -308,13 +309,15 @@ def setup(*, config_file: str | None, output: str | None, dry_run: bool, force: 
 def _loader(config_file: str | None, **options: Any) -> Callable[[], Loaded]:
     """Reads the configuration, with what was typed on top; again at each call."""
     from shipper.config import CommandLine, load, zero_config
+    from shipper.referred import file_problems
 
     command_line = CommandLine(directory=Path.cwd(), **options)
+    also = partial(file_problems, is_whole=False)
 
     def read() -> Loaded:
         if config_file is None:
             return zero_config(command_line)
-        return load(Path(config_file), environ=os.environ, command_line=command_line)
+        return load(Path(config_file), environ=os.environ, command_line=command_line, also=also)
 
     return read
 

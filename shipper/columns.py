@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ Row = Any
 
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+_raw_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _frame_of_line = itemgetter(0, 1, -1)
 _USUAL_FRAMES = {(ord("{"), ord('"'), ord("}"))}
 _OBJECT_FRAMES = {*_USUAL_FRAMES, (ord("{"), ord(" "), ord("}"))}
@@ -45,7 +47,11 @@ class Fields:
     def __init__(self, names: Collection[str]) -> None:
         self.names = tuple(sorted(names))
         tops = {top for name in self.names for top in (name, name.partition(".")[0])}
-        self._tops = sorted(tops) or [""]
+        self._dotted = [name for name in self.names if "." in name]
+        self._arrange(sorted(tops) or [""])
+
+    def _arrange(self, tops: list[str]) -> None:
+        self._tops = tops
         self._struct = msgspec.defstruct(
             "Line",
             [(f"f{i}", Any, msgspec.field(name=top, default=MISSING)) for i, top in enumerate(self._tops)],
@@ -54,7 +60,17 @@ class Fields:
         self._decoder = msgspec.json.Decoder(self._struct)
         self.nothing: Row = self._struct()
         """The row of a line without fields."""
-        self._dotted = [name for name in self.names if "." in name]
+
+    def arrange_as_in(self, lines: Iterable[bytes]) -> None:
+        """Puts the fields into the order in which they stand in lines such as these: the decoder looks for each key
+        where the last one was found, and needs an eighth less time. Rows from before give no columns any more.
+        """
+        met: dict[str, None] = {}
+        for line in lines:
+            with suppress(*DECODE_ERRORS):
+                met.update(dict.fromkeys(_raw_decoder.decode(line)))
+        known = dict.fromkeys(self._tops)
+        self._arrange(list(dict.fromkeys([*filter(known.__contains__, met), *known])))
 
     def decode_lines(self, data: bytes) -> list[Row]:
         """A row for each object in `data`, wherever lines end. Raises one of DECODE_ERRORS."""

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 COMMIT_SECONDS = 1.0
+EARLY_SECONDS = 0.05
+"""So much earlier is as good: else a look that comes each second on its grid would miss its commit by a hair."""
 URGENT_SECONDS = 0.1
 """A file that is cut again and again does not keep the disk busy."""
 LATE_SECONDS = 30.0
@@ -69,7 +71,7 @@ class Committer:
         """Whether something may be handed over: nothing is under way, and the last commit is a second ago, or shorter
         if it is urgent.
         """
-        pause = URGENT_SECONDS if is_urgent else COMMIT_SECONDS
+        pause = URGENT_SECONDS if is_urgent else COMMIT_SECONDS - EARLY_SECONDS
         return not self._waiting and self._monotonic() - self._last_at >= pause
 
     def put(self, pending: Pending) -> None:

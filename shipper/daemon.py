@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -24,24 +24,24 @@ from prometheus_client import CollectorRegistry
 
 from exporter.guard import Guard
 from exporter.rule import Rule
-from exporter.rules import default_rules, load_rules
+from exporter.rules import label_warnings
 from exporter.scrape import Scrapes
 from exporter.selfmetrics import self_metrics
 from exporter.server import Server
 from exporter.site import ServerHooks
 from shipper import __version__
 from shipper.batch import OutputStatus
-from shipper.config import Loaded, rule_files
+from shipper.config import Loaded, check_files
 from shipper.control import ControlServer
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
-from shipper.expressions import Function
 from shipper.failpoints import failpoint
+from shipper.garbage import collect_seldom
 from shipper.positions import positions_of
 from shipper.progress import Progress
 from shipper.recent import Recent
-from shipper.routing import functions_of
+from shipper.referred import rules_of, web_config_problems
 from shipper.sdnotify import Notifier
 from shipper.settings import OutputSettings, Settings
 from shipper.state import State, open_state
@@ -83,22 +83,6 @@ class Request:
     """Called before a stop."""
 
 
-def rules_of(settings: Settings, *, functions: Mapping[str, Function] | None = None) -> list[Rule]:
-    """The rules of the settings' files, or the two default ones; with the settings' functions, unless others are given.
-
-    Raises ConfigError.
-    """
-    files = rule_files(settings)
-    functions = functions or functions_of(settings)
-    rules = load_rules(files, functions=functions) if files else default_rules(functions=functions)
-    names = {source.name for source in settings.sources}
-    unknown = sorted({name for rule in rules for name in rule.sources} - names)
-    if unknown:
-        known = ", ".join(sorted(names))
-        raise ConfigError([f"metrics.rules: there is no source {name!r}; there are {known}" for name in unknown])
-    return rules
-
-
 class Daemon:
     """One `shipper run`. `run` returns the exit code."""
 
@@ -121,7 +105,7 @@ class Daemon:
     def run(self) -> Exit:
         """Runs until a signal, or for `--once` until all is delivered. Raises ShipperError before it has begun."""
         settings = self._loaded.settings
-        rules = rules_of(settings)
+        rules = rules_of(settings, known=self._file_problems(settings))
         self._install_signals()
         logging.getLogger().addHandler(self._recent)
         self._state = open_state(Path(settings.state))
@@ -133,6 +117,7 @@ class Daemon:
             if self._request.listens:
                 self._server = self._listen(settings)
             self.engine.start()
+            collect_seldom()
             self._control = self._answer_questions(settings)
         except BaseException:
             self._close_server()
@@ -140,6 +125,7 @@ class Daemon:
             raise
         failpoint("start.running")
         self._note_loaded()
+        self._tell_warnings(rules)
         self._tell_start(settings)
         self._request.started(self)
         code = self._run_once() if self._request.reads_once else self._run_on()
@@ -174,8 +160,6 @@ class Daemon:
         return self.engine
 
     def _tell_start(self, settings: Settings) -> None:
-        for warning in self._loaded.warnings:
-            log.warning("%s", warning)
         where = f", serving {self.address()}" if self._server is not None else ""
         log.info(
             "shipper %s: %s -> %s%s",
@@ -184,6 +168,10 @@ class Daemon:
             self.output_name(),
             where,
         )
+
+    def _tell_warnings(self, rules: Sequence[Rule]) -> None:
+        for warning in (*self._loaded.warnings, *label_warnings(rules)):
+            log.warning("%s", warning)
 
     def output_name(self) -> str:
         """For people: the server's address without credentials, or the directory."""
@@ -283,6 +271,10 @@ class Daemon:
         documents = ", ".join(f"{count:,} {result.replace('_', ' ')}" for result, count in totals["documents"].items())
         return f"read {totals['lines']:,} lines; documents: {documents}"
 
+    def _file_problems(self, settings: Settings) -> list[str]:
+        """What is wrong with the files that are needed beside rules."""
+        return [*check_files(settings), *(web_config_problems(settings) if self._request.listens else ())]
+
     # Reload
 
     def _reload(self) -> None:
@@ -291,7 +283,7 @@ class Daemon:
         old = self._require_engine()
         try:
             loaded = self._request.load()
-            rules = rules_of(loaded.settings)
+            rules = rules_of(loaded.settings, known=self._file_problems(loaded.settings))
             check_same(old.settings, loaded.settings)
         except (ConfigError, OSError) as error:
             log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400 - no bug
@@ -319,6 +311,7 @@ class Daemon:
         bind_gauges(self.telemetry, self._require_engine, loaded.settings)
         self._note_loaded()
         log.info("configuration reloaded")
+        self._tell_warnings(rules)
         self._notifier.ready(f"shipping to {self.output_name()}")
 
     def _note_loaded(self) -> None:

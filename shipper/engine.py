@@ -256,7 +256,7 @@ class Engine:
                 pause = self.pipeline.step()
                 self.beat_at = time.monotonic()
                 self._offer_commit()
-                self._is_idle_now()
+                self._ask_idle(has_read_all=pause > 0)
                 if has_looked_through and self._is_idle:
                     self._is_drained.set()
                 if pause > 0:
@@ -265,11 +265,11 @@ class Engine:
         except BaseException as error:  # noqa: BLE001 - one broad handler per thread: whatever it is, the process ends
             self._on_crash(error)
 
-    def _is_idle_now(self) -> None:
+    def _ask_idle(self, *, has_read_all: bool) -> None:
         self.is_first_scan_done = True
         self._is_idle = self._asks_idle and self.pipeline.is_idle
-        if self._asks_idle and not self._is_idle:
-            self.output.flush()
+        if self._asks_idle and has_read_all and not self._is_idle:
+            self.output.flush()  # earlier, each batch would go as a request of its own
 
     def _offer_commit(self) -> None:
         if self.committer.is_due(is_urgent=self.pipeline.is_urgent):

@@ -14,6 +14,10 @@ from shipper.contents import Key
 from shipper.followed import Followed
 
 FIRST_SECONDS = 0.05
+SLOWEST_SECONDS = 0.25
+PAYING_BYTES = 16 << 10
+"""A file that grows is looked at when about so much is new, within these bounds: each read costs as much as many lines,
+and what was not read when a file is emptied is lost."""
 LONGEST_SECONDS = 1.0
 QUIET_SECONDS = 20.0
 """Unchanged for so long, a file is looked at half as often."""
@@ -41,6 +45,13 @@ def sight_of(*, key: Key, size: int, mtime_ns: int, now: tuple[Key, int, int] | 
     if now[1] < size:
         return Sight.SHRUNK
     return Sight.SAME if now[1:] == (size, mtime_ns) else Sight.CHANGED
+
+
+def interval_of_growth(grown_bytes: int, *, seconds: float) -> float:
+    """The pause after a look that found so much more than the one before, which was so long ago."""
+    if grown_bytes <= 0 or seconds > LONGEST_SECONDS:
+        return FIRST_SECONDS
+    return min(max(FIRST_SECONDS, PAYING_BYTES * seconds / grown_bytes), SLOWEST_SECONDS)
 
 
 def next_interval(interval: float, *, quiet_seconds: float, files: int) -> float:
@@ -73,9 +84,10 @@ class Looks:
         heapq.heappush(self._heap, (at, next(self._order), followed))
 
     def later(self, followed: Followed, now: float, *, files: int) -> None:
-        """After a look that found nothing."""
+        """After a look that found nothing, or after everything was read that it found."""
         quiet = now - followed.changed_at
-        followed.interval = next_interval(followed.interval, quiet_seconds=quiet, files=files)
+        if quiet > 0 or not followed.interval:
+            followed.interval = next_interval(followed.interval, quiet_seconds=quiet, files=files)
         self.put(followed, next_look(now, followed.interval))
 
     def due(self, now: float) -> list[Followed]:

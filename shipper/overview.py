@@ -117,10 +117,21 @@ def _running(data: dict[str, Any]) -> list[tuple[str, str]]:
             rows.append(("", f"bytes that went away before they were read, since its start: {lost}"))
     rows.append(("documents", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in documents.items())))
     rows.append(("series", str(data["series"])))
+    rows += [("metric", f"{one['name']}: {trouble}") for one in data["metrics"] for trouble in _troubles(one)]
     if data["commit_error"]:
         rows.append(("state", f"cannot be written for {duration(data['commit_age_seconds'])}: {data['commit_error']}"))
     rows += [("unreadable", f"{one['path']}: {one['reason']}") for one in data["unreadable"]]
     return rows
+
+
+def _troubles(metric: dict[str, Any]) -> list[str]:
+    """What a metric's rules could not do as asked, since the start."""
+    return [
+        f"{of_lines(count)} not counted: {reason.replace('_', ' ')}" for reason, count in metric["not_counted"].items()
+    ] + [
+        f"{of_lines(count)} under __other__: the label {label} has used up its budget"
+        for label, count in metric["overflow"].items()
+    ]
 
 
 def _output_state(output: dict[str, Any]) -> str:
@@ -146,6 +157,11 @@ def _resting(data: dict[str, Any]) -> list[tuple[str, str]]:
 def of_files(count: int) -> str:
     """`1 file`, `2 files`."""
     return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def of_lines(count: int) -> str:
+    """`1 line`, `2 lines`."""
+    return f"{count:,} line{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

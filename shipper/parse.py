@@ -45,8 +45,11 @@ class Redact(Protocol):
     def __call__(self, batch: Batch, *, fields: Fields) -> None: ...
 
 
+LEARNED_LINES: Final = 64
+
+
 class Parser:
-    """Parses one source's chunks. Has no state between chunks."""
+    """Parses one source's chunks. Keeps nothing of them but the order in which their fields come."""
 
     def __init__(
         self, *, line_format: Format, fields: Collection[str], max_line_bytes: int, redact: Redact | None = None
@@ -54,6 +57,7 @@ class Parser:
         """`redact` takes out of each batch what nobody behind this stage is to see."""
         self.fields = Fields(fields)
         self._redact = redact
+        self._has_learned = False
         self._framing = FRAMINGS.get(line_format)
         self._max_line_bytes = max_line_bytes
 
@@ -75,6 +79,9 @@ class Parser:
         batch.columns = self.fields.columns(rows)
         if self._redact is not None:
             self._redact(batch, fields=self.fields)
+        if not self._has_learned and batch.lines:
+            self._has_learned = True
+            self.fields.arrange_as_in(batch.lines[:LEARNED_LINES])
         return batch
 
     def _plain(self, chunk: Chunk, batch: Batch) -> list[Row]:
@@ -99,9 +106,9 @@ class Parser:
         if len(data) > self._max_line_bytes and max(map(len, lines)) > self._max_line_bytes:
             return None
         try:
-            rows = self.fields.decode_lines(data)
             if not data.isascii():
                 data.decode()
+            rows = self.fields.decode_lines(data)
         except DECODE_ERRORS:
             return None
         return rows if len(rows) == len(lines) and not _is_any_too_deep(data, lines) else None
@@ -113,14 +120,11 @@ class Parser:
         """
         batch.lines = list(texts)
         rows = [self.fields.nothing] * len(texts)
-        usual = [] if is_cut else [i for i, text in enumerate(texts) if text[:1] == b"{" and look_like_objects((text,))]
-        decoded = self._decoded(b"\n".join(texts[i] for i in usual), [texts[i] for i in usual]) if usual else None
-        others: Sequence[int] = range(len(texts))
-        if decoded is not None:
-            for i, row in zip(usual, decoded, strict=True):
-                rows[i] = row
-            others = sorted(set(others).difference(usual))
-        for i in others:
+        usual = [] if is_cut else [i for i, text in enumerate(texts) if _may_be_decoded(text)]
+        decoded = self._decoded_some(texts, usual)
+        for i, row in decoded.items():
+            rows[i] = row
+        for i in [i for i in range(len(texts)) if i not in decoded]:
             rows[i], batch.lines[i], problems = self._one(texts[i], is_cut=is_cut)
             # An empty object is in order, but nothing of ours could follow its brace after a comma.
             if problems or not batch.lines[i][1:-1].strip():
@@ -130,6 +134,17 @@ class Parser:
         if batch.raw_lines is None and texts != batch.lines:
             batch.raw_lines = texts
         return rows
+
+    def _decoded_some(self, texts: Sequence[bytes], numbers: Sequence[int]) -> dict[int, Row]:
+        """The rows of those of these lines that are ordinary objects: all at once, else by halves."""
+        if not numbers:
+            return {}
+        lines = [texts[i] for i in numbers]
+        rows = self._decoded(b"\n".join(lines), lines)
+        if rows is not None:
+            return dict(zip(numbers, rows, strict=True))
+        half = len(numbers) // 2
+        return self._decoded_some(texts, numbers[:half]) | self._decoded_some(texts, numbers[half:]) if half else {}
 
     def _one(self, text: bytes, *, is_cut: bool) -> tuple[Row, bytes, list[Problem]]:
         """One line's row, its text as it is shipped, and what is wrong with it."""
@@ -155,6 +170,15 @@ class Parser:
 
     def _trimmed(self, lines: Sequence[bytes], chunk: Chunk) -> tuple[list[int], list[bytes]]:
         """Offset and text of each line that is not blank, without carriage return and without NULs before it."""
+        data = chunk.data
+        if (
+            lines
+            and not chunk.leading_nuls
+            and b"\0" not in data
+            and b"\r" not in data
+            and all(map(bytes.strip, lines))
+        ):
+            return _offsets(lines, chunk.start), list(lines)
         offsets, texts = [], []
         offset, nuls = chunk.start, chunk.leading_nuls
         for line in lines:
@@ -210,6 +234,20 @@ class Parser:
 def _offsets(lines: Sequence[bytes], start: int) -> list[int]:
     """Where each of consecutive lines begins."""
     return list(map(add, accumulate(map(len, lines[:-1]), initial=start), count()))
+
+
+def _may_be_decoded(text: bytes) -> bool:
+    """Whether a line looks like an object with a field, as `look_like_objects` says of many, and is UTF-8."""
+    if not text.endswith(b"}"):
+        return False
+    if not (text.startswith(b'{"') or (text.startswith(b"{ ") and text[1:-1].strip())):
+        return False
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def _whole_characters(text: bytes) -> bytes:

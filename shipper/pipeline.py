@@ -20,7 +20,7 @@ from shipper.contents import key_of
 from shipper.feeding import FINAL_SECONDS, Feeder, Observer, Stages, Turn
 from shipper.followed import Followed, Replaced, UnderWay
 from shipper.held import HeldOpen, is_done
-from shipper.looks import Looks, Sight, sight_of
+from shipper.looks import Looks, Sight, interval_of_growth, sight_of
 from shipper.roster import Roster
 from shipper.state import Commit
 from shipper.tail import Damaged
@@ -190,7 +190,8 @@ class Pipeline:
             else:
                 self._make_ready(followed)
             return
-        followed.changed_at, followed.interval, followed.mtime_ns = now, 0.0, facts.st_mtime_ns
+        followed.interval = interval_of_growth(facts.st_size - followed.size, seconds=now - followed.changed_at)
+        followed.changed_at, followed.mtime_ns = now, facts.st_mtime_ns
         self._register.touch(followed)
         if sight is Sight.SHRUNK:
             self._shrunk(followed, now)

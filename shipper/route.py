@@ -188,10 +188,12 @@ class Router:
             return self._mixed_routes(urls)
         if "?" in joined or "#" in joined:
             forms = [form[: form.index("?")] if "?" in form else form for form in forms]
-        found: list[Any] = list(map(self._plain.get, forms))
-        if None in found:
+        try:
+            return list(map(self._plain.__getitem__, forms))
+        except KeyError:
+            found: list[Any] = list(map(self._plain.get, forms))
             self._fill(found, forms, urls)
-        return found
+            return found
 
     def _fill(self, found: list[Any], forms: list[str], urls: Sequence[str]) -> None:
         """Puts in the routes that are not known by form: of those with a part to copy, then of those with long ids."""

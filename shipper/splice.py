@@ -27,6 +27,8 @@ NO_TIME: Final = 8
 FIRST_COPY: Final = 4
 """From this bit on: the copy of that number is absent."""
 
+OFFSET_DIGITS: Final = 10
+"""At least so many, with zeros before them, has the offset in an id."""
 _FORMS_KEPT = 64
 _SLOT = re.compile(rb"\0(\d+)\0")
 _SWALLOWED = b"%.0b"
@@ -45,7 +47,7 @@ class Splicer:
         self._fields = nested(source.fields.items())
         self.copy_names = _in_order_of_writing(source.copy, self.where("", None))
         self._copied = tuple(source.copy[name] for name in self.copy_names)
-        self._forms: dict[tuple[str, str, str, int], bytes] = {}
+        self._forms: dict[tuple[str, str, str, int, int], bytes] = {}
 
     def where(self, path: str, offset: Any) -> Nested:
         """The group of fields that says where a line stands."""
@@ -84,12 +86,14 @@ class Splicer:
         tags: Sequence[bytes],
     ) -> list[Sequence[Any]]:
         """The columns that fill a form. `bodies`: objects without closing brace; `sums`: hex digits, 8 or more."""
+        offsets = _encode(batch.offsets)[1:-1].split(b",")
+        padded = offsets if _zeros(batch.offsets) >= 0 else [text.rjust(OFFSET_DIGITS, b"0") for text in offsets]
         copies = [_encoded_each(batch.columns[name]) for name in self._copied]
-        return [batch.offsets, sums, bodies, "\n".join(times).encode().split(b"\n"), tags, batch.offsets, *copies]
+        return [padded, sums, bodies, "\n".join(times).encode().split(b"\n"), tags, offsets, *copies]
 
     def form(self, batch: Batch, day: str, variant: int) -> bytes:
         """The `%` template of documents of `day` ('' for none), to be filled with a row of `values`."""
-        key = (batch.identity, batch.path, day, variant)
+        key = (batch.identity, batch.path, day, variant, max(_zeros(batch.offsets), 0))
         form = self._forms.get(key)
         if form is None:
             if len(self._forms) >= _FORMS_KEPT:
@@ -103,13 +107,13 @@ class Splicer:
         forms = {key: self.form(batch, *key) for key in set(keys)}
         return [forms[key] for key in keys]
 
-    def _made_form(self, identity: str, path: str, day: str, variant: int) -> bytes:
+    def _made_form(self, identity: str, path: str, day: str, variant: int, zeros: int) -> bytes:
         frame = self._frame
         ours = _encode(self._tree(path, variant))[1:-1].replace(b"%", b"%%")
         parts = (
             (frame.before_index + self._index.name(day).encode() + frame.before_id).replace(b"%", b"%%"),
             identity.encode(),
-            b"-%010d-%.8b",
+            b"-%b%%b-%%.8b" % (b"0" * zeros),
             frame.before_source.replace(b"%", b"%%"),
             b"%b",
             _SWALLOWED if variant & NO_TIME or not day else b',"@timestamp":"%b"',
@@ -162,9 +166,15 @@ def _with_slots(text: bytes, count: int) -> bytes:
     for digits, piece in zip(found, pieces[2::2], strict=True):
         number = int(digits)
         result += [_SWALLOWED] * (number - expected)
-        result += [b"%b" if number else b"%d", piece]
+        result += [b"%b", piece]
         expected = number + 1
     return b"".join((*result, _SWALLOWED * (count - expected)))
+
+
+def _zeros(offsets: Sequence[int]) -> int:
+    """How many zeros stand before each of these offsets in an id; -1 where they are not equally long."""
+    digits = len(str(offsets[0]))
+    return max(0, OFFSET_DIGITS - digits) if digits == len(str(offsets[-1])) else -1
 
 
 def _encoded_each(column: Column) -> list[bytes]:

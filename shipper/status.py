@@ -137,6 +137,7 @@ def status_of(
         ],
         "totals": totals_of(telemetry),
         "series": engine.exporter.series_count,
+        "metrics": [_metric(name, count, telemetry) for name, count in engine.exporter.series_counts.items()],
         "commit_age_seconds": round(engine.committer.age_seconds(), 3),
         "commit_error": engine.committer.error,
         "errors": list(errors),
@@ -159,6 +160,18 @@ def _source(name: str, files: Iterable[Followed], telemetry: Telemetry) -> dict[
         "lag_bytes": {cursor: lag_bytes(own, cursor) for cursor in CURSORS},
         "lag_seconds": {cursor: round(lag_seconds(own, cursor), 1) for cursor in CURSORS},
         "lost_bytes": _by_label(telemetry.unread_lost_bytes, "reason", source=name),
+    }
+
+
+def _metric(name: str, series: int, telemetry: Telemetry) -> dict[str, Any]:
+    """A metric of the rules, and what its rules could not do as asked."""
+    errors = _by_label(telemetry.rule_errors, "reason", rule=name)
+    overflow = _by_label(telemetry.label_overflow, "label", rule=name)
+    return {
+        "name": name,
+        "series": series,
+        "not_counted": {reason: count for reason, count in errors.items() if count},
+        "overflow": {label: count for label, count in overflow.items() if count},
     }
 
 

@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from exporter.rule import Rule
 from shipper.batch import Batch
-from shipper.daemon import rules_of
 from shipper.discover import Found
 from shipper.expressions import Function, number_of
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
+from shipper.referred import rules_of
 from shipper.route import ID
 from shipper.routepatterns import parse_pattern
 from shipper.routing import functions_of

@@ -16,7 +16,8 @@ from shipper.compression import Codec, codec_of
 from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES
 
 CHUNK_BYTES = 64 << 10
-"""Batches of the cache's size: 256 KiB cost a quarter more a line, 1 MiB almost half."""
+FULL_CHUNK_BYTES = 128 << 10
+"""Where a chunk was full, so that what costs once a batch is shared by more lines, which still fit into the cache."""
 MAX_BLANK_BYTES = 256 << 20
 """NULs (holes aside) and blank lines before the first line: more is no log, and would keep other files waiting."""
 SCAN_BYTES = 8 << 20
@@ -227,6 +228,7 @@ class LineReader:
         self.reader = reader
         self.position = position
         self._max_line_bytes = max_line_bytes
+        self._chunk_bytes = CHUNK_BYTES
         self._reset_line()
 
     def _reset_line(self) -> None:
@@ -244,16 +246,20 @@ class LineReader:
         """How far the end of the line at `position` was looked for in vain."""
         return self._scanned
 
-    def next_chunk(self, *, limit: int | None = None, size: int = CHUNK_BYTES) -> Chunk | None:
-        """The next whole lines, at most `size` bytes or one line, not beyond `limit`; None if no line is complete yet.
+    def next_chunk(self, *, limit: int | None = None, size: int | None = None) -> Chunk | None:
+        """The next whole lines, at most `size` bytes (default: by what came last) or one line, not beyond `limit`; None
+        if no line is complete yet.
 
         Raises OSError, and Damaged when everything before the damage has been given.
         """
+        if size is None:
+            size = self._chunk_bytes
         if limit is not None:
             size = min(size, limit - self.position)
         if self._scanned > self.position:
             return self._long_line()
         data = self.reader.read(self.position, size) if size > 0 else b""
+        self._chunk_bytes = FULL_CHUNK_BYTES if len(data) >= CHUNK_BYTES else CHUNK_BYTES
         cut = data.rfind(b"\n") + 1
         if cut and data[0]:
             return self._take(Chunk(self.position, self.position + cut, data[:cut] if cut < len(data) else data))

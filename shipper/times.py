@@ -122,7 +122,8 @@ def _trimmed(fraction: str) -> str:
 # Columns ------------------------------------------------------------------------------------------------------------
 
 _DIGITS_TO_ZERO = str.maketrans("123456789", "000000000")
-_USUAL = "0000-00-00T00:00:00.000Z\n"
+_DIGIT_BYTES_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_USUAL = b"\n0000-00-00T00:00:00.000Z"
 _CANONICAL = frozenset(f"0000-00-00T00:00:00.{'0' * decimals}Z" for decimals in range(3, 10))
 
 
@@ -132,12 +133,13 @@ def usual_days(column: Column) -> list[str] | None:
     Such a column needs no conversion.
     """
     try:
-        joined = "\n".join(column) + "\n"
-    except TypeError:
+        joined = "\n".join(column).encode()
+    except (TypeError, UnicodeEncodeError):
         return None
-    if joined.translate(_DIGITS_TO_ZERO) != _USUAL * len(column):
+    if joined.translate(_DIGIT_BYTES_TO_ZERO) != (_USUAL * len(column))[1:]:
         return None
-    prefixes = {text[:18] for text in column}
+    first, last = min(column), max(column)
+    prefixes = {first[:18]} if first[:18] == last[:18] else {text[:18] for text in column}
     if not all(map(_begins_time, prefixes)):
         return None
     return sorted({prefix[:10] for prefix in prefixes})

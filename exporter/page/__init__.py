@@ -67,6 +67,7 @@ def _contents(status: Mapping[str, Any]) -> dict[str, str]:
         "commit-age": _duration(status.get("commit_age_seconds")),
         "documents": _rows([_text(name), _count(count)] for name, count in _part(totals, "documents").items()),
         "sources": _rows(map(_source_row, _list(status, "sources"))),
+        "metrics": _rows(map(_metric_row, _list(status, "metrics"))),
         "files": _rows(map(_file_row, _list(status, "files")[:MAX_FILES])),
         "problems": "".join(f"<li>{_text(_problem(item))}</li>" for item in _list(status, "errors")),
     }
@@ -105,6 +106,19 @@ def _source_row(source: Mapping[str, Any]) -> list[str]:
             for cursor in ("observed", "shipped")
         ),
     ]
+
+
+def _metric_row(metric: Mapping[str, Any]) -> list[str]:
+    return [
+        _text(metric.get("name", "")),
+        _count(metric.get("series", 0)),
+        *(_text(_counts(_part(metric, name))) for name in ("not_counted", "overflow")),
+    ]
+
+
+def _counts(counts: Mapping[str, Any]) -> str:
+    """`missing 3, negative 1`"""
+    return ", ".join(f"{name} {_count(count)}" for name, count in counts.items())
 
 
 def _file_row(file: Mapping[str, Any]) -> list[str]:

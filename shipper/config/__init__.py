@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,10 +50,17 @@ class Loaded:
     """None where there was none (zero configuration)."""
 
 
-def load(file: Path, *, environ: Mapping[str, str], command_line: CommandLine) -> Loaded:
+def load(
+    file: Path,
+    *,
+    environ: Mapping[str, str],
+    command_line: CommandLine,
+    also: Callable[[Settings], list[str]] = lambda _: [],
+) -> Loaded:
     """The settings of `file` with the command line applied.
 
     `file` is from `command_line.directory` if it is relative. Raises ConfigError with all problems, each with its line.
+    `also`: what else is wrong where there are problems, of the settings as far as they could be read.
     """
     path = Path(absolute(str(file), command_line.directory))
     problems = Problems(file=str(file))
@@ -62,6 +69,8 @@ def load(file: Path, *, environ: Mapping[str, str], command_line: CommandLine) -
         raise problems.fail(1, "is empty; it needs `sources`")
     decoder = Decoder(problems=problems, environ=environ, directory=path.parent, checks=checks())
     settings = decoder.section(Settings, node, "")
+    if problems and settings is not None:
+        raise ConfigError([*problems.error().problems, *also(settings)])
     problems.raise_any()
     if settings is None:
         raise AssertionError("settings that cannot be built have a problem")
@@ -103,10 +112,10 @@ def _read(path: Path, shown: str) -> bytes:
         raise ConfigError([f"{printable(shown)}: cannot be read: {reason}"]) from None
 
 
-def rule_files(settings: Settings) -> list[Path]:
+def rule_files(settings: Settings) -> tuple[list[Path], list[str]]:
     """The files that `metrics.rules` means, each once, in order; none where the default rules are in force.
 
-    Raises ConfigError where a pattern matches no file: without its rules the alerts would be silent.
+    And a problem for each pattern that matches no file: without its rules the alerts would be silent.
     """
     found: dict[Path, None] = {}
     problems = []
@@ -116,9 +125,7 @@ def rule_files(settings: Settings) -> list[Path]:
         found |= dict.fromkeys(files)
         if not files:
             problems.append(f"metrics.rules: {pattern!r} matches no file")
-    if problems:
-        raise ConfigError(problems)
-    return list(found)
+    return list(found), problems
 
 
 def check_files(settings: Settings) -> list[str]:

@@ -71,6 +71,9 @@ class Problems:
         if (line, message) not in self._found:
             self._found.append((line, message))
 
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
     def error(self) -> ConfigError:
         """Every problem, in the order of the lines."""
         found = sorted(self._found, key=_line_of)

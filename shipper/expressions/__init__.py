@@ -6,9 +6,11 @@
 from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value
 from shipper.expressions.functions import FUNCTIONS, Function, functions_with
 from shipper.expressions.values import Kind, has_value, label_text, number_of
+from shipper.route import UNMATCHED
 
 __all__ = [
     "FUNCTIONS",
+    "UNMATCHED",
     "Function",
     "Kind",
     "Predicate",

@@ -32,15 +32,28 @@ class Predicate:
 
 
 class Value:
-    """A value a line, MISSING where it is undefined. The column of a bare field is returned itself, not a copy."""
+    """A value a line, MISSING where it is undefined. The column of a bare field is returned itself, not a copy.
 
-    __slots__ = ("_program", "canonical", "fields", "kind", "text")
+    `status`: where the value names what a client asked for, the HTTP status that says whether it is there.
+    """
 
-    def __init__(self, *, text: str, canonical: str, fields: frozenset[str], kind: Kind, program: Program) -> None:
+    __slots__ = ("_program", "canonical", "fields", "kind", "status", "text")
+
+    def __init__(
+        self,
+        *,
+        text: str,
+        canonical: str,
+        fields: frozenset[str],
+        kind: Kind,
+        program: Program,
+        status: Value | None = None,
+    ) -> None:
         self.text = text
         self.canonical = canonical
         self.fields = fields
         self.kind = kind
+        self.status = status
         self._program = program
 
     def __call__(self, columns: Columns, count: int) -> Sequence[Any]:
@@ -64,4 +77,12 @@ def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS) -
     kind = kind_of(node)
     emitter = Emitter(functions)
     program = value_program(emitter, node)
-    return Value(text=text, canonical=canonical, fields=frozenset(emitter.fields), kind=kind, program=program)
+    fields = frozenset(emitter.fields)
+    status = _status_of(text, node, functions)
+    return Value(text=text, canonical=canonical, fields=fields, kind=kind, program=program, status=status)
+
+
+def _status_of(text: str, node: syntax.Node, functions: Mapping[str, Function]) -> Value | None:
+    at = functions[node.name].status_at if isinstance(node, syntax.Call) else None
+    arguments = syntax.argument_texts(text) if at is not None else []
+    return compile_value(arguments[at], functions=functions) if at is not None and at < len(arguments) else None

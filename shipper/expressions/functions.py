@@ -32,6 +32,7 @@ class Function:
     optional: int = 0  # how many of the last parameters need not be given
     is_variadic: bool = False
     has_bounds: bool = False  # the last argument is a list of ascending numbers, given to `call` as a tuple
+    status_at: int | None = None  # the argument whose HTTP status says whether there is such a value, or only a wish
     call: Callable[..., Any] | None = None
     column: Callable[..., Any] | None = None
 
@@ -112,11 +113,13 @@ _ENTRIES: Final = (
         name="route",
         signature="route(url, status)",
         help="The route of a URL: the one of metrics.routes or metrics.openapi that fits, else the path without query, "
-        "with :id for each segment that is an identifier (/api/patients/:id). The status may be left out; where routes "
-        "are configured, a 404 that none fits is :unmatched.",
+        "with :id for each segment that is an identifier (/api/patients/:id). The status may be left out. With it, a "
+        "404 that none of the configured routes fits is :unmatched; where none are configured, so are paths that were "
+        "only ever answered with 4xx, beyond the first hundred.",
         kind=Kind.STRING,
         parameters=(Kind.ANY, Kind.NUMBER),
         optional=1,
+        status_at=1,
         column=partial(_routes, Router()),
     ),
     Function(
@@ -191,5 +194,7 @@ FUNCTIONS: Final[dict[str, Function]] = {entry.name: entry for entry in _ENTRIES
 
 
 def functions_with(router: Router) -> Mapping[str, Function]:
-    """All functions, `route` with a router of its own."""
-    return {**FUNCTIONS, "route": replace(FUNCTIONS["route"], column=partial(_routes, router))}
+    """All functions, `route` with a router of its own. Routes that are written down need no status to be believed."""
+    route = FUNCTIONS["route"]
+    status_at = None if router.has_patterns else route.status_at
+    return {**FUNCTIONS, "route": replace(route, column=partial(_routes, router), status_at=status_at)}

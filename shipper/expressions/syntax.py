@@ -125,8 +125,31 @@ def parse(text: str) -> tuple[Node, str]:
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"longer than {MAX_CHARACTERS:,} characters", column=1)
     tokens = tokenize(text)
-    canonical = " ".join(f"`{token.text}`" if token.kind == "quoted" else token.text for token in tokens[:-1])
+    canonical = " ".join(map(_spelled, tokens[:-1]))
     return _Parser(tokens).parse(), canonical
+
+
+def argument_texts(text: str) -> list[str]:
+    """The texts of the arguments where a whole expression is one call, in one spelling; else none."""
+    tokens = tokenize(text)[:-1]
+    if [token.text for token in tokens[1:2]] != ["("]:
+        return []
+    found: list[list[str]] = [[]]
+    depth = 0
+    for token in tokens[2:-1]:
+        if depth < 0:  # the call is over, and something follows
+            return []
+        is_operator = token.kind == "operator"
+        depth += (is_operator and token.text in "([") - (is_operator and token.text in ")]")
+        if is_operator and token.text == "," and not depth:
+            found.append([])
+        else:
+            found[-1].append(_spelled(token))
+    return [" ".join(argument) for argument in found]
+
+
+def _spelled(token: Token) -> str:
+    return f"`{token.text}`" if token.kind == "quoted" else token.text
 
 
 def tokenize(text: str) -> list[Token]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from exporter.rule import Rule
-from shipper.daemon import rules_of
 from shipper.errors import ConfigError
 from shipper.positions import FilePosition, by_identity, positions_at
 from shipper.progress import Progress
+from shipper.referred import rules_of
 from shipper.replay.blocks import make_blocks, promtool
 from shipper.replay.entries import STANDARD_INPUT
 from shipper.replay.grid import Grid

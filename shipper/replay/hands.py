@@ -21,6 +21,7 @@ from typing import Protocol
 
 from shipper.batch import Output
 from shipper.errors import ShipperError, UndeliveredError
+from shipper.garbage import collect_seldom
 from shipper.replay.messages import Command, Message, Stop, Wish
 from shipper.replay.outputs import CountingOutput, make_output
 from shipper.replay.pacing import Pace
@@ -243,6 +244,7 @@ def _work(connection: Connection, orders: Orders, number: int) -> None:
         send=send,
         repairer=orders.repairer(),
     )
+    collect_seldom()
     try:
         while not worker.is_closed:
             while connection.poll():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
 
-from bench import gate, latency, report, standing, throughput
+from bench import gate, latency, report, stages, standing, throughput
 from bench.measure import median
 
 
@@ -23,6 +24,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         if options.part in ("all", "throughput"):
             _throughput(Path(name), options)
+        if not options.quick and options.part in ("all", "stages"):
+            _stages(Path(name), options)
     if not options.quick and options.part in ("all", "standing"):
         _standing(options)
 
@@ -30,7 +33,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two cases with fewer lines, held against the recorded")
-    parser.add_argument("--part", choices=("all", "throughput", "standing"), default="all")
+    parser.add_argument("--part", choices=("all", "throughput", "stages", "standing"), default="all")
     parser.add_argument("--case", default="", help="only cases whose title contains this, and the first")
     parser.add_argument("--lines", type=int, default=0, help="default 1,000,000; quick 200,000")
     parser.add_argument("--runs", type=int, default=0, help="default 5; quick 3")
@@ -53,6 +56,14 @@ def _throughput(directory: Path, options: argparse.Namespace) -> None:
         report.write("throughput", throughput.HEAD, table.rows(), how=_how())
     if options.quick:
         _hold({result.case.title: median(result.ratios) for result in table.results}, is_recording=options.record)
+
+
+def _stages(directory: Path, options: argparse.Namespace) -> None:
+    lines, runs = options.lines or 1_000_000, options.runs or 5
+    rows = list(stages.measure(directory, lines=lines, runs=runs, core=max(os.sched_getaffinity(0))))
+    print(report.as_text(stages.HEAD, rows))
+    if options.write:
+        report.write("stages", stages.HEAD, rows, how=_how())
 
 
 def _hold(ratios: dict[str, float], *, is_recording: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import Running
+from command import Running, run_to_end
 
 KEPT = "  - {name: kept_total, type: counter, labels: {x: x}}\n"
 CHANGED = "  - {name: changed_total, type: counter, when: v > 1}\n"
@@ -121,3 +121,46 @@ def test_routes_take_effect_with_a_reload(reloading: Reloading, tmp_path: Path) 
     reloading.wait("pages_total", 1, path="/api/:id")
     assert reloading.shipper.metric("pages_total", path="/blog/hello") == 1
     assert reloading.shipper.metric("pages_total", path="/wp-login.php") == 1
+
+
+def test_labels_that_a_scrape_has_as_well_are_warned_of(reloading: Reloading, tmp_path: Path) -> None:
+    """In the log when they come in force, and by `check`; they are served all the same."""
+    reloading.rules("  - {name: kept_total, type: counter, labels: {job: x}}\n")
+    warning = "rules.yml:2: rule kept_total: Prometheus has a label job of its own"
+    reloading.shipper.wait_for(lambda: warning in reloading.shipper.log, "the warning")
+    reloading.write({"x": "a"})
+    reloading.wait("kept_total", 1, job="a")
+    ended = run_to_end("check", "-c", "shipper.yml", directory=tmp_path)
+    assert ended.returncode == 0
+    assert warning in ended.stdout
+
+
+def test_what_rules_could_not_do_is_told(reloading: Reloading, tmp_path: Path) -> None:
+    """By `status`, `/status.json` and the page; of the rules that are in force, with every metric's series."""
+    reloading.rules(
+        "  - {name: kept_total, type: counter, labels: {x: x}, max_values: 1}\n"
+        "  - {name: v_total, type: counter, value: v}\n"
+    )
+    reloading.write({"x": "a", "v": -1}, {"x": "b", "v": "one"}, {"x": "c", "v": 2}, {"x": "c"})
+    reloading.wait("kept_total", 3, x="__other__")
+    reloading.wait("v_total", 2)
+    told = json.loads(reloading.shipper.get("/status.json")[1])["metrics"]
+    assert told == [
+        {"name": "kept_total", "series": 2, "not_counted": {}, "overflow": {"x": 3}},
+        {
+            "name": "v_total",
+            "series": 1,
+            "not_counted": {"missing": 1, "not_a_number": 1, "negative": 1},
+            "overflow": {},
+        },
+    ]
+    assert "<td>kept_total</td><td>2</td><td></td><td>x 3</td>" in reloading.shipper.get("/")[1]
+    ended = run_to_end("status", "-c", "shipper.yml", directory=tmp_path)
+    assert ended.returncode == 0
+    rows = [line.split(maxsplit=1)[1] for line in ended.stdout.splitlines() if line.startswith("metric ")]
+    assert rows == [
+        "kept_total: 3 lines under __other__: the label x has used up its budget",
+        "v_total: 1 line not counted: missing",
+        "v_total: 1 line not counted: not a number",
+        "v_total: 1 line not counted: negative",
+    ]

@@ -45,11 +45,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was not tested for want of a counterpart; the reports may come from other processes."""
     reports = [report for kind in ("skipped", "failed", "error") for report in terminalreporter.getreports(kind)]
-    missed = Counter(reason for report in reports for name, reason in report.user_properties if name == _MISSED)
+    missed = Counter(reason for report in reports for name, reason in _properties(report) if name == _MISSED)
     if missed:
         terminalreporter.section("NOT TESTED, counterparts are missing here", sep="!", red=True, bold=True)
         for reason, count in missed.most_common():
             terminalreporter.line(f"{count} tests: {reason}", red=True)
+
+
+def _properties(report: object) -> list[tuple[str, object]]:
+    """Those of a report; one about a file that cannot be imported has none."""
+    return getattr(report, "user_properties", [])
 
 
 def _absent(item: pytest.Item, error: MissingError) -> None:

@@ -176,6 +176,18 @@ def test_what_is_no_tls_ends_the_connection(site: Site, caplog: pytest.LogCaptur
     assert site.get(context=site.trusting())[0] == 200
 
 
+def test_who_tries_again_and_again_does_not_fill_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A handshake that fails is told once a minute for each client and reason."""
+    caplog.set_level(logging.INFO)
+    site.start(TLS % "")
+    for _ in range(5):
+        assert site.get() == (400, b"this port speaks HTTPS\n")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        site.get(context=ssl.create_default_context())
+    assert site.get(context=site.trusting())[0] == 200
+    assert [text.count("HTTP_REQUEST") for text in caplog.messages] == [1, 0]
+
+
 def test_a_probe_of_the_port_is_not_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Load balancers connect and go away every second."""
     caplog.set_level(logging.INFO)

@@ -7,7 +7,7 @@ from bench.gate import recorded, worse
 from bench.latency import delays_of
 from bench.measure import Cost
 from bench.report import DOCUMENT, as_markdown, as_text, between
-from bench.throughput import BASE, CASES, QUICK, Result, reached
+from bench.throughput import BASE, CASES, QUICK, Result, Table, reached
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,20 @@ def test_a_goal_is_answered_in_its_own_terms() -> None:
     assert "0.50 more" == reached(result("at most 1.0 more", 4.5, 8.0), base=base)
     assert "1.50 times" == reached(result("at most 2 times", 6.0, 8.0), base=base)
     assert "2.00 times" == reached(result("wall time 1.25 times better", 4.0, 4.0), base=base)
+
+
+def test_both_cores_are_held_against_one_and_all_else_against_the_first() -> None:
+    """The same case on one core; another case is no measure of what a second core gives."""
+    results = [
+        Result(case, cpu_seconds=[number + 4.0], wall_seconds=[number + 8.0], peaks_mb=[50.0], ratios=[1.0])
+        for number, case in enumerate(CASES)
+    ]
+    goals = {row[0]: row[-1] for row in Table(results, [1.0]).rows()}
+    one, both = (
+        next(i for i, case in enumerate(CASES) if case.title == title) for title in ("with gzip", CASES[-1].title)
+    )
+    assert goals["with gzip"].endswith(f"{one:.2f} more")
+    assert goals[CASES[-1].title].endswith(f"{(one + 8) / (both + 8):.2f} times")
 
 
 def test_titles_of_cases_are_unique() -> None:

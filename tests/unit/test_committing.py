@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from shipper.committing import COMMIT_SECONDS, LATE_SECONDS, URGENT_SECONDS, Committer
+from shipper.committing import COMMIT_SECONDS, EARLY_SECONDS, LATE_SECONDS, URGENT_SECONDS, Committer
 from shipper.errors import StateError
 from shipper.pipeline import Pending
 from shipper.state import Commit
@@ -147,12 +147,12 @@ def test_the_next_commit_is_due_a_second_after_the_last(setup: Setup) -> None:
     assert setup.flush()
     setup.wait(lambda: "said" in setup.disk.events)
     begun = setup.committer._last_at
-    setup.clock.now = begun + COMMIT_SECONDS - 0.001
+    setup.clock.now = begun + COMMIT_SECONDS - EARLY_SECONDS - 0.001
     assert not setup.committer.is_due()
     assert setup.committer.is_due(is_urgent=True)
     setup.clock.now = begun + URGENT_SECONDS - 0.001
     assert not setup.committer.is_due(is_urgent=True)
-    setup.clock.now = begun + COMMIT_SECONDS
+    setup.clock.now = begun + COMMIT_SECONDS - EARLY_SECONDS + 0.001
     assert setup.committer.is_due()
 
 

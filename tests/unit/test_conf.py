@@ -55,7 +55,7 @@ def test_a_rule_file_loads_alone(name: str) -> None:
 def test_the_configuration_names_rules_that_load() -> None:
     """conf/shipper.yml names CareDroid's rules, which begin with what is in force without any file."""
     found = config.load(CONF / "shipper.yml", environ={}, command_line=CommandLine(directory=CONF))
-    rules = load_rules(config.rule_files(found.settings))
+    rules = load_rules(config.rule_files(found.settings)[0])
     defaults = {rule.meaning for rule in default_rules()}
     assert defaults == {rule.meaning for rule in load_rules([CONF / "rules" / "http.yml"])}
     assert defaults == {rule.meaning for rule in rules[:2]}

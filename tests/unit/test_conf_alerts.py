@@ -54,6 +54,29 @@ def test_each_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> No
             assert any(alert.content["labels"].items() <= labels.items() for labels in fired), alert.content["labels"]
 
 
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_what_is_recorded_is_there_before_it_is_asked_for(path: Path) -> None:
+    """promtool evaluates groups in random order, but for those that the test's file puts in one: a group that takes
+    what another records must stand behind it, or the alert comes an interval late now and then."""
+    content = yaml.safe_load(path.read_text())
+    files = {Path(name).name for name in content["rule_files"]}
+    loaded = [rule for rule in RULES if rule.file in files]
+    recorded_in = {rule.name: rule.group for rule in loaded if "record" in rule.content}
+    order = content.get("group_eval_order", [])
+    pairs = {
+        (recorded_in[use.metric], rule.group) for rule in loaded for use in uses(rule.text) if use.metric in recorded_in
+    }
+    late = [
+        (first, then) for first, then in sorted(pairs) if first != then and order.index(first) >= _place(order, then)
+    ]
+    assert late == []
+
+
+def _place(order: list[str], group: str) -> int:
+    """Where promtool evaluates a group; -1 where anywhere."""
+    return order.index(group) if group in order else -1
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.file}-{rule.name}")
 def test_rules_name_only_what_is_exported(rule: PrometheusRule) -> None:
     """Each metric comes from a ready rule, the daemon or a recording rule, and has the labels that are asked of it."""

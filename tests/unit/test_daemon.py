@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
 from shipper.batch import OutputStatus
-from shipper.daemon import REFUSED_SECONDS, STUCK_SECONDS, cannot_deliver, check_same, rules_of
+from shipper.daemon import REFUSED_SECONDS, STUCK_SECONDS, cannot_deliver, check_same
 from shipper.errors import ConfigError
 from shipper.settings import MetricsSettings, Settings, SourceSettings
 
@@ -55,19 +53,3 @@ def test_a_reload_cannot_move_the_state_or_the_port() -> None:
         check_same(settings(), other)
 
     assert ["state", "metrics.listen"] == [problem.split()[0] for problem in caught.value.problems]
-
-
-def test_rules_of_an_unknown_source_are_refused(tmp_path: Path) -> None:
-    """A rule that names a source which does not exist would never count."""
-    rules = tmp_path / "rules.yml"
-    rules.write_text("rules: [{name: x_total, type: counter, help: X., source: nobody}]\n")
-
-    with pytest.raises(ConfigError, match="no source 'nobody'; there are a"):
-        rules_of(settings(metrics=MetricsSettings(rules=(str(rules),))))
-
-
-def test_without_rule_files_the_two_http_rules_apply() -> None:
-    """Their names are the interface's."""
-    names = [rule.name for rule in rules_of(settings())]
-
-    assert names == ["http_requests_total", "http_request_duration_seconds"]

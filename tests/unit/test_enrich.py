@@ -84,15 +84,16 @@ def test_ours_follow_the_lines_own_bytes() -> None:
     assert line[:-1] in body
 
 
+@pytest.mark.parametrize("start", [0, 123, 99_950, 1_000_000, 9_999_999_000, 20_000_000_000])
 @pytest.mark.parametrize("count", [1, 2, 500])
-def test_every_line_has_its_own_values(count: int) -> None:
+def test_every_line_has_its_own_values(count: int, start: int) -> None:
     """Offsets, ids, times and tags are those of the line, however many are spliced at once."""
     lines = [
         b'{"timestamp":"2024-01-15T10:30:45.%03dZ","statusCode":%d}' % (number, 200 + number) for number in range(count)
     ]
     stage = Stage()
-    batch = stage.batch(*lines, start=9_999_999_000)
-    result = records(stage.enrich(*lines, start=9_999_999_000))
+    batch = stage.batch(*lines, start=start)
+    result = records(stage.enrich(*lines, start=start))
     for number, (line, record) in enumerate(zip(lines, result, strict=True)):
         offset = batch.offsets[number]
         tags = {"tags": ["error_response"]} if 200 <= number < 300 else {}

@@ -46,6 +46,22 @@ def test_a_counter_shows_the_newest_line() -> None:
     assert _found(bench) == {**first, ("a_total", "a"): ({"requestId": "r3"}, 1, 1_001.5)}
 
 
+@pytest.mark.parametrize("last", [MISSING, None, ""])
+def test_a_line_without_an_id_leaves_the_one_before(last: Any) -> None:
+    """In the same batch or a later one; so does an id that cannot be shown, of a later commit."""
+    bench = Bench(COUNTER + HISTOGRAM, exemplar="requestId")
+    bench.observe(x=["a", "a"], v=[1, 1], requestId=["r1", last])
+    bench.observe(x=["a"], v=[1], requestId=[last])
+    bench.commit()
+    bench.observe(x=["a"], v=[1], requestId=['"'])
+    bench.observe(x=["a"], v=[1], requestId=[last])
+    bench.commit()
+    assert {place: found[0] for place, found in _found(bench).items()} == {
+        ("a_total", "a"): {"requestId": "r1"},
+        ("a_seconds_bucket", "1.0"): {"requestId": "r1"},
+    }
+
+
 def test_a_histogram_shows_one_for_each_bucket() -> None:
     """With the value that was observed; a value that cannot be counted shows nothing."""
     bench = Bench(HISTOGRAM, exemplar="requestId")
@@ -56,6 +72,19 @@ def test_a_histogram_shows_one_for_each_bucket() -> None:
         "1.0": ({"requestId": "r3"}, 0.75),
         "2.0": ({"requestId": "r2"}, 1.5),
         "+Inf": ({"requestId": "r4"}, 9),
+    }
+
+
+def test_a_value_that_cannot_be_counted_takes_no_others_exemplar() -> None:
+    """In one batch with good ones, with labels and without."""
+    bench = Bench(HISTOGRAM + "  - {name: v_total, type: counter, value: v, labels: {x: x}}\n", exemplar="requestId")
+    bench.observe(x=["a", "b", "a"], v=[0.5, 1.5, -1], requestId=["r1", "r2", "r3"])
+    bench.commit()
+    assert {place: found[:2] for place, found in _found(bench).items()} == {
+        ("a_seconds_bucket", "1.0"): ({"requestId": "r1"}, 0.5),
+        ("a_seconds_bucket", "2.0"): ({"requestId": "r2"}, 1.5),
+        ("v_total", "a"): ({"requestId": "r1"}, 0.5),
+        ("v_total", "b"): ({"requestId": "r2"}, 1.5),
     }
 
 

@@ -329,6 +329,17 @@ def test_not_found_pages_that_no_pattern_fits_are_one_route() -> None:
     assert list(compile_value("route(url, status)")(columns, 6)) == without
 
 
+def test_a_route_has_a_status_unless_routes_are_written_down() -> None:
+    """By which one may judge whether there is such a route; spelled as the same expression elsewhere."""
+    value = compile_value('route(coalesce(url, "a,b"),coalesce(status , `x,y`))')
+    assert value.status is not None
+    assert value.status.canonical == compile_value("coalesce(status, `x,y`)").canonical
+    written = functions_with(Router(patterns=RoutePatterns(["/a"])))
+    assert compile_value("route(url, status)", functions=written).status is None
+    assert compile_value("route(url)").status is None
+    assert compile_value("lower(url)").status is None
+
+
 def test_matching_takes_linear_time() -> None:
     """A pattern that makes others go through every way of splitting a text finds this one at once."""
     predicate = compile_predicate('x matches "^(a+)+$"')

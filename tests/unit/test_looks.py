@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.looks import FIRST_SECONDS, next_interval, next_look
+from shipper.looks import FIRST_SECONDS, PAYING_BYTES, SLOWEST_SECONDS, interval_of_growth, next_interval, next_look
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,21 @@ def test_a_file_that_rests_is_looked_at_ever_seldomer() -> None:
     assert [FIRST_SECONDS, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0] == pytest.approx(pauses[1:])
     assert next_interval(1.0, quiet_seconds=60, files=10) == 2.0
     assert next_interval(16.0, quiet_seconds=60, files=10_000) == 20.0
+
+
+@pytest.mark.parametrize(
+    ("grown_bytes", "seconds", "expected"),
+    [
+        (300, 0.05, SLOWEST_SECONDS),
+        (PAYING_BYTES // 10, 0.25, SLOWEST_SECONDS),
+        (PAYING_BYTES, 0.1, 0.1),
+        (2 * PAYING_BYTES, 0.25, 0.125),
+        (PAYING_BYTES * 100, 0.25, FIRST_SECONDS),
+        (300, 60.0, FIRST_SECONDS),
+        (0, 0.25, FIRST_SECONDS),
+        (-5_000, 0.25, FIRST_SECONDS),
+    ],
+)
+def test_a_file_that_grows_is_looked_at_when_it_pays(grown_bytes: int, seconds: float, expected: float) -> None:
+    """As often as about so much is new; at once again where it begins to grow, was emptied, or only touched."""
+    assert expected == pytest.approx(interval_of_growth(grown_bytes, seconds=seconds))

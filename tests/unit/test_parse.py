@@ -215,6 +215,18 @@ def test_a_dotted_name_is_a_path_or_a_name(line: bytes, user_id: Any) -> None:
     assert [user_id, MISSING] == list(parsed(line + b'\n{"a":1}\n').columns["user.id"])
 
 
+def test_what_was_met_before_changes_no_column() -> None:
+    """A parser learns in which order fields come; lines with others, in another order or of another kind stay right."""
+    first = b'{"z":0,"user.name":"n","user":{"id":7},"b":"x","a":1}\nError: boom\n[1]\n'
+    later = b'{"a":2}\n{"b":"y","user":{"name":"m"},"a":3}\nboom\n{"user.id":8,"a":4}\n'
+    parser = Parser(line_format=Format.JSON, fields=FIELDS, max_line_bytes=1 << 20)
+    for data in (first, later, first):
+        piece = Chunk(0, len(data), data)
+        batch = parser.parse(piece, source="s", path="/p", identity="i", content=None, is_final=True)
+        assert batch is not None
+        assert dict(parsed(data).columns) == dict(batch.columns)
+
+
 def test_no_fields_at_all() -> None:
     """A configuration that mentions no field still tells objects from other lines."""
     batch = parsed(USUAL + b"\n" + b"x\n", fields=())

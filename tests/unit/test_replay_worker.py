@@ -149,18 +149,18 @@ def replace_position(record: FileRecord, position: int) -> FileRecord:
 def test_a_file_that_is_written_anew_is_left_there(tmp_path: Path) -> None:
     """What was read is delivered, what stands there now is not taken for the rest, and the record says so."""
     bench = Bench(tmp_path)
-    path = write(tmp_path / "app.log", 2_000)
+    path = write(tmp_path / "app.log", 8_000)
     bench.give(path)
     bench.steps(3)
     passed = bench.receiver.submitted
-    path.write_bytes(b"".join(line + b"\n" for line in lines_of(5_000, first=10_000)))
+    path.write_bytes(b"".join(line + b"\n" for line in lines_of(20_000, first=10_000)))
 
     record = bench.finish()
 
     assert passed > 0
     assert record.problem == CHANGED
     assert not record.is_done
-    assert 0 < record.lines < 2_000
+    assert 0 < record.lines < 8_000
     assert bench.numbers() == list(range(record.lines))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.rule import BUDGETS, Budget, Rule, RuleType
 from exporter.rulereader import DEFAULT_BUCKETS
-from exporter.rules import catalogue, default_rules, load_rules, parse_rules
+from exporter.rules import catalogue, default_rules, label_warnings, load_rules, parse_rules
 from shipper.errors import ConfigError
 
 
@@ -127,9 +127,10 @@ MISTAKES = [
     ("name: __a_total, type: counter", "is no metric name"),
     ("name: shipper_a_total, type: counter", "daemon's own metrics"),
     ("name: process_a_total, type: counter", "daemon's own metrics"),
-    (f"{COUNTER}, labels: {{le: a}}", "'le' is reserved"),
-    (f"{COUNTER}, labels: {{quantile: a}}", "'quantile' is reserved"),
-    (f"{COUNTER}, labels: {{__name__: a}}", "'__name__' is reserved"),
+    (f"{COUNTER}, labels: {{le: a}}", "'le' is reserved: a histogram has its bounds there"),
+    (f"{COUNTER}, labels: {{quantile: a}}", "'quantile' is reserved: a summary has its quantiles there"),
+    (f"{COUNTER}, labels: {{__name__: a}}", "'__name__' is reserved: names that begin with __ are Prometheus' own"),
+    (f"{COUNTER}, labels: {{__address__: a}}", "'__address__' is reserved"),
     (f"{COUNTER}, labels: {{a-b: a}}", "'a-b' is no label name"),
     (f"{COUNTER}, labels: [a]", "must be a mapping of label names"),
     (f"{COUNTER}, labels: {{a: [b]}}", "a: must be an expression"),
@@ -182,6 +183,13 @@ def test_an_unusable_file_is_refused(text: str, part: str) -> None:
     assert any(part in problem for problem in _problems(text))
 
 
+def test_mistakes_are_said_in_the_order_of_their_lines() -> None:
+    """Whatever is looked at first."""
+    lines = ["name: a", "type: counter", "when: a >", "labels: {le: b}", "window: 5", "hepl: x"]
+    problems = _problems("rules:\n  - " + "\n    ".join(lines) + "\n")
+    assert [problem.split(":")[1] for problem in problems] == ["2", "4", "5", "6", "7"]
+
+
 def test_all_mistakes_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     """Two files, one of which is missing, give every problem in one error."""
     path = tmp_path / "bad.yml"
@@ -191,6 +199,16 @@ def test_all_mistakes_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     places = [problem.split(" ")[0] for problem in caught.value.problems]
     assert sorted(places[:3]) == [f"{path}:2:", f"{path}:4:", f"{path}:6:"]
     assert "cannot be read" in caught.value.problems[3]
+
+
+def test_labels_that_a_scrape_has_as_well_are_warned_of() -> None:
+    """They work, under another name: Prometheus keeps its own."""
+    text = f"rules:\n  - {{{COUNTER}, labels: {{job: a}}}}\n  - {{{HISTOGRAM}, labels: {{instance: i, e: j}}}}\n"
+    rules = parse_rules(text, file="r.yml")
+    job, instance = label_warnings(rules)
+    assert job.startswith("r.yml:2: rule a_total: Prometheus has a label job of its own")
+    assert "exported_job" in job
+    assert instance.startswith("r.yml:3: rule a_seconds: Prometheus has a label instance of its own")
 
 
 CONTRADICTIONS = [

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from exporter.births import BIRTH_SECONDS, KEPT_SECONDS, MAX_SCRAPERS, Scraper
 from exporter.counting import FLUSH_BYTES
-from exporter.families import OTHER
+from exporter.families import OTHER, UNPROVEN_SHARE
 from exporter.rule import BUDGETS, RuleType
 from exporter.rules import parse_rules
 from shipper.batch import MISSING
+from shipper.expressions import UNMATCHED
 
 MAX_VALUES = BUDGETS[RuleType.COUNTER].max_values
 MAX_SERIES = BUDGETS[RuleType.COUNTER].max_series
@@ -503,16 +504,129 @@ def test_the_series_of_one_rule_are_bounded() -> None:
     assert set(bench.telemetry.overflow) == {("a_total", "x")}
 
 
+def _words(count: int, *, seed: int) -> list[str]:
+    """Random paths that look like names."""
+    source = random.Random(seed)
+    return ["/" + "".join(source.choices("abcdefghijklmno", k=7)) for _ in range(count)]
+
+
+def _requests(bench: Bench, urls: list[str], status: Any) -> None:
+    count = len(urls)
+    bench.observe(method=["GET"] * count, url=urls, statusCode=[status] * count, duration=[1] * count)
+
+
 def test_hostile_urls_leave_the_number_of_series_flat() -> None:
     """Random paths end in the budget of the label, however many come."""
     bench = Bench()
-    source = random.Random(4)
-    for _ in range(30):
-        urls = ["/" + "".join(source.choices("abcdefghijklmno", k=7)) for _ in range(200)]
-        bench.observe(method=["GET"] * 200, url=urls, statusCode=[404] * 200, duration=[1] * 200)
+    for seed in range(30):
+        _requests(bench, _words(200, seed=seed), 200)
     bench.commit()
     assert bench.exporter.series_count == 2 * (MAX_VALUES + 1)
     assert bench.telemetry.overflow["http_requests_total", "path"] == 6_000 - MAX_VALUES
+
+
+_PAIR = {
+    "counter": "  - {name: a_total, type: counter, when: exists(m), labels: {x: x, m: m}}\n",
+    "histogram": "  - {name: a_seconds, type: histogram, when: exists(m) and exists(v), value: v / 2,"
+    " labels: {x: x, m: m}, buckets: [1, 2]}\n",
+    "other": "  - {name: b_total, type: counter, when: exists(m), labels: {x: x}}\n",
+}
+_lines = st.lists(
+    st.tuples(st.sampled_from(["a", "b", 1, MISSING]), st.sampled_from(["m", MISSING]), st.sampled_from([1, 3.5, 9])),
+    min_size=1,
+    max_size=6,
+)
+_odd_values = st.dictionaries(st.integers(0, 5), st.sampled_from([MISSING, None, -1, "x", float("inf")]), max_size=1)
+
+
+@given(order=st.permutations(list(_PAIR)), batches=st.lists(st.tuples(_lines, _odd_values, st.booleans()), max_size=6))
+def test_rules_together_count_what_each_counts_alone(
+    order: list[str], batches: list[tuple[list[tuple[Any, ...]], dict[int, Any], bool]]
+) -> None:
+    """A counter and a histogram with the same labels share their work; nothing may be shared that is not the same."""
+    together = Bench("".join(_PAIR[name] for name in order))
+    alone = [Bench(_PAIR[name]) for name in order]
+    for lines, odd, is_end in batches:
+        x, m, values = ([line[number] for line in lines] for number in range(3))
+        v = [odd.get(number, value) for number, value in enumerate(values)]
+        for bench in (together, *alone):
+            bench.observe(x=x, m=m, v=v)
+            if is_end:
+                bench.commit()
+    for bench in (together, *alone):
+        bench.commit()
+    seen: dict[Any, Any] = {}
+    errors: Counter[Any] = Counter()
+    for bench in alone:
+        seen |= bench.see()
+        errors.update(bench.telemetry.errors)
+    assert together.see() == seen
+    assert together.telemetry.errors == errors
+
+
+@pytest.mark.parametrize("status", [404, "404", 401, 403.0])
+def test_scanners_leave_room_for_real_routes(status: Any) -> None:
+    """Paths that were only ever refused have a tenth of the budget, the others are one value, which is no overflow;
+    a route that answers has its label, also one that was refused before, and then its refusals have it too."""
+    bench = Bench()
+    most = MAX_VALUES // UNPROVEN_SHARE
+    noise = _words(3_000, seed=4)
+    _requests(bench, noise, status)
+    real = _words(MAX_VALUES - most, seed=5)
+    _requests(bench, [noise[-1], *real], 200)
+    bench.commit()
+    _requests(bench, [real[0], noise[-1], noise[-2]], status)
+    bench.commit()
+    seen = {labels[2:]: value for labels, value in bench.see().items() if labels[0] == "http_requests_total"}
+    text = str(int(status))
+    assert seen[UNMATCHED, text] == 3_000 - most + 1
+    assert seen[noise[0], text] == seen[noise[most - 1], text] == 1
+    assert [path for path in real[:-1] if seen.get((path, "200")) != 1] == []
+    assert seen[real[0], text] == seen[noise[-1], text] == 1
+    assert seen[OTHER, "200"] == 1  # the last of the real routes, for which there is no room any more
+    assert bench.telemetry.overflow == {
+        ("http_requests_total", "path"): 1,
+        ("http_request_duration_seconds", "path"): 1,
+    }
+    assert bench.exporter.series_count == 2 * len(seen)
+
+
+def test_the_status_decides_also_where_it_is_no_label() -> None:
+    """As of sizes, which have method and path alone."""
+    bench = Bench('  - {name: a_total, type: counter, labels: {path: "route(url, status)"}, max_values: 20}\n')
+    bench.observe(url=["/a", "/b", "/c", "/d", "/d", "/c"], status=[404, 404, 404, 404, 200, 404])
+    bench.commit()
+    assert bench.see() == {("a_total", "/a"): 1, ("a_total", "/b"): 1, ("a_total", UNMATCHED): 3, ("a_total", "/d"): 1}
+    bench.observe(url=["/d", "/a", "/e"], status=[404, 200, 404])
+    bench.commit()
+    assert bench.see()["a_total", "/d"] == bench.see()["a_total", "/a"] == 2
+    assert bench.see()["a_total", "/e"] == 1  # /a has an answer now, and leaves its place
+
+
+def test_after_a_restart_routes_are_believed_once_they_answer() -> None:
+    """Those of the state keep their labels; they leave no room to more noise than before."""
+    bench = Bench('  - {name: a_total, type: counter, labels: {path: "route(url, status)"}, max_values: 20}\n')
+    bench.observe(url=["/a", "/b", "/real", "/c"], status=[404, 404, 200, 404])
+    bench.commit()
+    bench.restart()
+    bench.observe(url=["/a", "/d", "/real", "/new", "/e"], status=[404, 404, 404, 200, 404])
+    bench.commit()
+    counts = {"/a": 2, "/b": 1, "/real": 2, "/new": 1, UNMATCHED: 3}
+    assert bench.see() == {("a_total", path): count for path, count in counts.items()}
+
+
+def test_gauges_that_are_over_leave_their_place_among_the_unproven() -> None:
+    """As everywhere in the budgets."""
+    rule = '  - {name: a, type: gauge, value: v, labels: {path: "route(url, status)"}, max_values: 10, expire: 60s}\n'
+    bench = Bench(rule)
+    bench.observe(url=["/a", "/b"], status=[404, 404], v=[1, 2], at=[1_000, 1_000])
+    bench.commit()
+    assert set(bench.see()) == {("a", "/a"), ("a", UNMATCHED)}
+    bench.now += 100
+    bench.commit()
+    bench.observe(url=["/b"], status=[404], v=[3], at=[bench.now])
+    bench.commit()
+    assert set(bench.see()) == {("a", "/b")}
 
 
 _steps = st.lists(

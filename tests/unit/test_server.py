@@ -43,6 +43,7 @@ STATUS: dict[str, Any] = {
     "files": [
         {"path": "/var/log/<script>.log", "source": "app", "size": 100, "observed": 100, "shipped": 40, "state": "open"}
     ],
+    "metrics": [{"name": "a_total", "series": 1042, "not_counted": {"missing": 2100, "negative": 1}, "overflow": {}}],
     "totals": {"lines": 1234567, "documents": {"created": 1234000, "dead_letter": 1}},
     "errors": [{"time": "10:30", "message": "a & b"}, "plain"],
     "series": 42,
@@ -158,7 +159,9 @@ def test_the_page_shows_the_status_escaped(server: Server) -> None:
     response, body = _get(server, "/")
     html = body.decode()
     for text in ("1.2.3", "https://es:9200", "&lt;refused&gt;", "/var/log/&lt;script&gt;.log", "1,234,567", "98.8 MB",
-                 "5.0 kB, 2 h", "a &amp; b", ">42<", 'class="down"', "<td>all</td><td>40 B</td>"):  # fmt: skip
+                 "5.0 kB, 2 h", "a &amp; b", ">42<", 'class="down"',
+                 "<td>a_total</td><td>1,042</td><td>missing 2,100, negative 1</td><td></td>",
+                 "<td>all</td><td>40 B</td>"):  # fmt: skip
         assert text in html
     assert "<!--" not in html
     assert "http://" not in html
@@ -343,6 +346,20 @@ def test_the_longest_idle_connection_gives_way(daemon: Daemon) -> None:
         assert _get(server, "/healthz")[0].status == 200
         assert len(server._connections) <= 4
         assert clients[0].recv(1) == b""
+        for client in clients:
+            client.close()
+
+
+def test_clients_that_take_no_answer_give_way_too(daemon: Daemon) -> None:
+    """As many as there may be connections, each with an answer that it does not read: the oldest of them ends."""
+    daemon.body = b"x" * 20_000_000
+    with closing(_server(daemon, connections=4)) as server:
+        clients = [_connect(server) for _ in range(4)]
+        for client in clients:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        _wait_for(lambda: sum(item.response is not None for item in server._connections.copy()) == 4)
+        assert _get(server, "/healthz")[0].status == 200
+        assert len(server._connections) <= 4
         for client in clients:
             client.close()
 

@@ -102,14 +102,14 @@ def test_the_sample_is_what_the_rules_would_count(tmp_path: Path) -> None:
 
 
 def test_paths_that_scanners_ask_for_are_warned_of(tmp_path: Path) -> None:
-    """A hundred that were never found would each be a label; once routes are written down they are one."""
+    """A hundred that were never found take the places of labels; once routes are written down they are one."""
     (tmp_path / "a.log").write_text(
         requests(below(WORDS, "/{}.php"), statusCode=404)
         + requests(["/patients/17", "/aa.php"], statusCode=404)
         + requests(["/patients/18"])
     )
     (warning,) = checked(tmp_path).warnings
-    assert warning.startswith("100 paths that were not found (404) would each be a label")
+    assert warning.startswith("100 paths were not found (404): a tenth of a label's max_values may be such, ")
     assert checked(tmp_path, CONFIG + "metrics: {routes: [/patients/:id]}\n").warnings == []
     (tmp_path / "a.log").write_text(requests(below(WORDS[1:], "/{}.php"), statusCode=404))
     assert checked(tmp_path).warnings == []

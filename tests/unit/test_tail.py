@@ -17,6 +17,7 @@ from shipper.compression import GzipCodec, ZstdCodec, codec_of
 from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES
 from shipper.tail import (
     CHUNK_BYTES,
+    FULL_CHUNK_BYTES,
     SCAN_BYTES,
     Chunk,
     CompressedReader,
@@ -112,11 +113,13 @@ def test_the_first_bytes_tell_the_codec(head: bytes, expected: type) -> None:
 
 def test_a_chunk_is_whole_lines_of_a_batch_size(tmp_path: Path) -> None:
     """As many as fit, none torn; together they are the file."""
-    content = LINE * 3000
+    content = LINE * 6000
     with reading(written(tmp_path / "a.log", content)) as lines:
         chunks = chunks_of(lines)
     assert content == b"".join(chunk.data for chunk in chunks)
-    assert all(CHUNK_BYTES - len(LINE) < len(chunk.data) <= CHUNK_BYTES for chunk in chunks[:-1])
+    sizes = [CHUNK_BYTES, *[FULL_CHUNK_BYTES] * (len(chunks) - 2)]
+    assert all(most - len(LINE) < len(chunk.data) <= most for most, chunk in zip(sizes, chunks[:-1], strict=True))
+    assert len(chunks) > 3
     assert [chunk.start for chunk in chunks[1:]] == [chunk.end for chunk in chunks[:-1]]
 
 
