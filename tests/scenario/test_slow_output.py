@@ -14,7 +14,7 @@ from harness.world import World
 from shipper.pipeline import LATE_SECONDS, STALL_SECONDS
 
 ANSWER_SECONDS = 2.0
-LINES = 20_000
+LINES = 40_000
 SIZE = 120
 
 
