@@ -45,7 +45,9 @@ def damage(path: Path) -> None:
 
 def to_schema_1(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.executescript("ALTER TABLE files DROP COLUMN is_renamed; PRAGMA user_version=1")
+    connection.executescript(
+        "ALTER TABLE files DROP COLUMN line_ends; ALTER TABLE files DROP COLUMN is_renamed; PRAGMA user_version=1"
+    )
     connection.close()
 
 
