@@ -45,9 +45,10 @@ def damage(path: Path) -> None:
 
 def to_schema_1(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.executescript(
-        "ALTER TABLE files DROP COLUMN line_ends; ALTER TABLE files DROP COLUMN is_renamed; PRAGMA user_version=1"
-    )
+    for column in ("line_ends", "is_renamed"):
+        connection.execute(f"ALTER TABLE files DROP COLUMN {column}")
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
     connection.close()
 
 
