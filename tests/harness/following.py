@@ -8,8 +8,8 @@ What cannot be known, and is not asked for: bytes that came and went between two
 of a line the writer had in its hands when the file was emptied; that a file whose only line has no end was renamed
 before the daemon met it (the writer finishes its line there); how much was in a file that was replaced while it was
 closed for want of descriptors, or of which nothing was read but the header that another begins with as well; where a
-file differs that was cut to its first lines and grew longer than it had been before anybody looked; that a
-file of which only such a header was read was copied and emptied before anybody looked at both; that it was cut to less
+file differs that was cut to its first lines and grew longer than it had been before anybody looked; that a file
+of which only such a header was read, for its line has no end, was copied and emptied; that it was cut to less
 than a kilobyte just after it came back from a backup, with an inode that nobody had seen.
 
 Run by `property/test_following`; its methods can be called one by one, too, to repeat a sequence.
@@ -192,7 +192,7 @@ class Following(RuleBasedStateMachine):
         shutil.copyfile(self.world.path(ACTIVE), self.world.path(name))
         if is_matched:
             self.written.copied(ACTIVE, name)
-            is_met = seconds >= SEEN_SECONDS or len(self.files[name]) > 1
+            is_met = len(self.files[name]) > 1
             if self.is_unterminated and not (is_met and self._is_known(name)):
                 self.world.append(name, b"\n")
         self._pass(seconds)
