@@ -18,7 +18,7 @@ from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
 from shipper.contents import content_agrees, digest_before, end_of_lines, key_of, reaches
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, Replaced
-from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem
+from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.parse import BOM
 from shipper.records import Records
@@ -258,7 +258,7 @@ class Attacher:
             shipped=shipped,
             shipped_from=min(record.shipped_from, shipped),
             last_time=record.last_time if shipped == record.shipped else "",
-            trail=Trail.of_marks(record.marks, high, bytes_before(reader, high)),
+            trail=Trail.of_marks(record.marks, high, bytes_before(reader, high), line_ends=record.line_ends),
             size=found.size,
             mtime_ns=found.mtime_ns,
             tail_start=tail_start,
@@ -276,7 +276,13 @@ def _left(record: FileRecord, size: int, reader: ByteReader) -> int:
     """How many bytes of a record's content surely are left in a plain file that holds another one now."""
     if not isinstance(reader, PlainReader):
         return 0
-    left = kept(record.marks, size, lambda at: digest_before(reader, at), read=_farthest(record))
+    left = kept(
+        record.marks,
+        size,
+        lambda at: digest_before(reader, at),
+        read=_farthest(record),
+        line_ends=unpack_marks(record.line_ends),
+    )
     return left.sure if left is not None else 0
 
 

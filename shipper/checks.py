@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from shipper.batch import Mark
 from shipper.contents import digest_before, end_of_lines
 from shipper.followed import NEVER, Followed, Replaced
-from shipper.identity import Trail
+from shipper.identity import Trail, unpack_marks
 from shipper.tail import Damaged, bytes_before
 
 
@@ -40,15 +41,25 @@ class Kept:
     """So many bytes are, if it was only cut; if it was written to since, some of them are new."""
 
 
-def kept(marks: Sequence[Mark], size: int, digest_at: Callable[[int], int | None], *, read: int) -> Kept | None:
+def kept(
+    marks: Sequence[Mark],
+    size: int,
+    digest_at: Callable[[int], int | None],
+    *,
+    read: int,
+    line_ends: Sequence[Mark] = (),
+) -> Kept | None:
     """What is left in `size` bytes of a content of which `read` bytes are known by `marks`; None if nothing surely is.
 
-    `digest_at` as for `agrees`.
+    `digest_at` as for `agrees`. `line_ends`: where each of the first lines ends; what follows the last that agrees is
+    no line of that content.
     """
     within = [mark for mark in marks if mark.position <= size]
     sure = max((mark.position for mark in within if digest_at(mark.position) == mark.digest), default=0)
     if not sure:
-        return None
+        left = takewhile(lambda mark: mark.position <= size and digest_at(mark.position) == mark.digest, line_ends)
+        end = max((mark.position for mark in left), default=0)
+        return Kept(end, end) if end else None
     is_only_cut = size < read and sure == max(mark.position for mark in within)
     return Kept(sure, size if is_only_cut else sure)
 
@@ -62,7 +73,13 @@ def what_is_kept(followed: Followed) -> Kept | None:
         size = followed.stat().st_size
         if followed.farthest <= size < followed.sure_size and is_intact(followed):
             return Kept(followed.farthest, size)
-        return kept(followed.trail.powers, size, lambda at: digest_before(reader, at), read=followed.farthest)
+        return kept(
+            followed.trail.powers,
+            size,
+            lambda at: digest_before(reader, at),
+            read=followed.farthest,
+            line_ends=unpack_marks(followed.trail.line_ends),
+        )
     except (OSError, Damaged):
         return None
 
@@ -81,7 +98,8 @@ def cut_to(followed: Followed, left: Kept) -> None:
     followed.cut_at, followed.asked_marks = end_of_lines(followed.reader, left.sure), -1
     end = end_of_lines(followed.reader, left.likely)
     before = bytes_before(followed.reader, end)
-    followed.trail = Trail.of_marks([mark for mark in followed.trail.powers if mark.position <= left.sure], end, before)
+    powers = [mark for mark in followed.trail.powers if mark.position <= left.sure]
+    followed.trail = Trail.of_marks(powers, end, before, line_ends=followed.trail.line_ends)
     for cursor in followed.cursors():
         if end < cursor.position < NEVER:
             cursor.jump(end, before)

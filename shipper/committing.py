@@ -25,6 +25,8 @@ RETRY_SECONDS = 1.0
 COMMIT_SECONDS = 1.0
 EARLY_SECONDS = 0.05
 """So much earlier is as good: else a look that comes each second on its grid would miss its commit by a hair."""
+URGENT_SECONDS = 0.1
+"""A file that is cut again and again does not keep the disk busy."""
 LATE_SECONDS = 30.0
 """So long a commit may fail before `/metrics` says so with 503."""
 
@@ -65,9 +67,12 @@ class Committer:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
-    def is_due(self) -> bool:
-        """Whether something may be handed over: nothing is under way, and the last commit is a second ago."""
-        return not self._waiting and self._monotonic() - self._last_at >= COMMIT_SECONDS - EARLY_SECONDS
+    def is_due(self, *, is_urgent: bool = False) -> bool:
+        """Whether something may be handed over: nothing is under way, and the last commit is a second ago, or shorter
+        if it is urgent.
+        """
+        pause = URGENT_SECONDS if is_urgent else COMMIT_SECONDS - EARLY_SECONDS
+        return not self._waiting and self._monotonic() - self._last_at >= pause
 
     def put(self, pending: Pending) -> None:
         """Hands over what is to be committed, and shown then. Never waits."""

@@ -43,7 +43,7 @@ from shipper.progress import Progress
 from shipper.recent import Recent
 from shipper.referred import rules_of, web_config_problems
 from shipper.sdnotify import Notifier
-from shipper.settings import Settings
+from shipper.settings import OutputSettings, Settings
 from shipper.state import State, open_state
 from shipper.status import bind_gauges, status_of, totals_of
 from shipper.telemetry import Telemetry
@@ -303,6 +303,9 @@ class Daemon:
             self.engine = self._make_engine(old.settings, rules_of(old.settings), descriptors)
             self.engine.start()
             return
+        if is_another_output(old.settings.output, loaded.settings.output):
+            has_ledger = self.engine.output.has_ledger
+            log.warning(MOVED[has_ledger], self.output_name(), old.output.status().name)
         failpoint("reload.started")
         self._loaded = loaded
         bind_gauges(self.telemetry, self._require_engine, loaded.settings)
@@ -400,6 +403,23 @@ def check_same(old: Settings, new: Settings) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+
+
+MOVED = {
+    True: "%r gets all that the files still hold, also what %r has: a directory has what its own ledger says (to move "
+    "an output, stop, move its directory whole, and start again)",
+    False: "%s gets what comes from now on and what %s has not taken; what was there before, `shipper replay` brings",
+}
+"""What another output gets, by whether it has a ledger."""
+
+
+def is_another_output(old: OutputSettings, new: OutputSettings) -> bool:
+    """Whether documents go to another place: another directory, or a server by none of its former addresses."""
+    if old.local is not None and new.local is not None:
+        return old.local.directory != new.local.directory
+    if old.elasticsearch is not None and new.elasticsearch is not None:
+        return not set(old.elasticsearch.hosts) & set(new.elasticsearch.hosts)
+    return old != new
 
 
 def run(request: Request) -> Exit:

@@ -19,7 +19,7 @@ from exporter.series import Changes, Exporter
 from shipper import __version__
 from shipper.attach import Attacher
 from shipper.batch import Output
-from shipper.committing import Committer
+from shipper.committing import URGENT_SECONDS, Committer
 from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
@@ -260,7 +260,7 @@ class Engine:
                 if has_looked_through and self._is_idle:
                     self._is_drained.set()
                 if pause > 0:
-                    self.pipeline.wait(min(pause, 1.0))
+                    self.pipeline.wait(min(pause, URGENT_SECONDS if self.pipeline.is_urgent else 1.0))
             self.pipeline.step()
         except BaseException as error:  # noqa: BLE001 - one broad handler per thread: whatever it is, the process ends
             self._on_crash(error)
@@ -272,7 +272,7 @@ class Engine:
             self.output.flush()  # earlier, each batch would go as a request of its own
 
     def _offer_commit(self) -> None:
-        if self.committer.is_due():
+        if self.committer.is_due(is_urgent=self.pipeline.is_urgent):
             pending = self.pipeline.take_pending()
             if pending is not None:
                 self.committer.put(pending)

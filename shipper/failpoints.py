@@ -19,6 +19,7 @@ NAMES: Final[dict[str, str]] = {
     "start.engine_made": "the state was read, no thread runs",
     "start.output_started": "the output runs, the pipeline does not",
     "start.running": "all threads run",
+    "cut.noticed": "a file was found to be cut, and no commit says so",
     "state.in_creation": "the tables are made, and not committed",
     "state.half_set_aside": "the unusable file is renamed, its log is not",
     "state.in_migration": "an older schema is brought up to date, and not committed",

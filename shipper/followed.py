@@ -447,4 +447,5 @@ class Followed:
             self.is_gone,
             int(now),
             self.is_renamed,
+            self.trail.line_ends,
         )

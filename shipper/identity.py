@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import cache
 from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple
@@ -24,6 +25,8 @@ FIRST_LINE_BYTES = 1 << 20
 
 MARK_BYTES = 256
 FIRST_POWER = 1024
+MOST_LINE_ENDS = 24
+"""Of the first kilobyte so many lines are known one by one."""
 
 _DATE = (
     r"(?:\d{4}[-._]\d{2}[-._]\d{2}(?:[-T_]\d{2}(?:[-:._]?\d{2}){0,2}(?:[.,]\d{1,9})?Z?)?"  # 2024-01-15, …T10-30-45.123
@@ -109,7 +112,12 @@ def power_positions(start: int, end: int) -> list[int]:
 
 
 def pack_marks(marks: Sequence[Mark]) -> bytes:
-    return struct.pack(f"<{2 * len(marks)}Q", *chain.from_iterable(marks))
+    return _packer(len(marks)).pack(*chain.from_iterable(marks))
+
+
+@cache
+def _packer(count: int) -> struct.Struct:
+    return struct.Struct(f"<{2 * count}Q")
 
 
 def unpack_marks(packed: bytes) -> list[Mark]:
@@ -123,20 +131,25 @@ class Trail:
     made of too few bytes would call the content another one.
     """
 
-    __slots__ = ("_next_power", "position", "powers", "tail")
+    __slots__ = ("_next_power", "line_ends", "position", "powers", "tail")
 
-    def __init__(self, *, position: int = 0, tail: bytes = b"", powers: Sequence[Mark] = ()) -> None:
+    def __init__(
+        self, *, position: int = 0, tail: bytes = b"", powers: Sequence[Mark] = (), line_ends: bytes = b""
+    ) -> None:
         self.position = position
         self.powers: list[Mark] = list(powers)
+        self.line_ends = line_ends
+        """Packed marks where lines end in the first kilobyte, from the second on: the first may be a header."""
         self.tail = tail[-MARK_BYTES:]
         """The bytes before `position`."""
         self._next_power = _power_above(position)
 
     @classmethod
-    def of_marks(cls, marks: Sequence[Mark], position: int, tail: bytes) -> Trail:
-        """The trail of a content of which `marks` are known; `tail` stands before `position`."""
+    def of_marks(cls, marks: Sequence[Mark], position: int, tail: bytes, *, line_ends: bytes = b"") -> Trail:
+        """The trail of a content of which `marks` and `line_ends` are known; `tail` stands before `position`."""
         powers = [mark for mark in marks if mark.position <= position and _is_power(mark.position)]
-        return cls(position=position, tail=tail, powers=powers)
+        ends = pack_marks([mark for mark in unpack_marks(line_ends) if mark.position <= position])
+        return cls(position=position, tail=tail, powers=powers, line_ends=ends)
 
     def extend(self, start: int, data: bytes) -> None:
         """Takes note of `data`, which stands at `[start, start + len(data))`; not if there is a gap before it."""
@@ -145,6 +158,9 @@ class Trail:
             return
         if start != self.position:
             data = data[self.position - start :]
+        if self.position < FIRST_POWER:
+            self.line_ends += _line_ends(self.tail + data[:FIRST_POWER], self.position - len(self.tail), len(self.tail))
+            self.line_ends = self.line_ends[: 16 * MOST_LINE_ENDS]
         if end >= self._next_power or len(data) < MARK_BYTES:
             passed = self.tail + data
             base = end - len(passed)
@@ -156,6 +172,8 @@ class Trail:
 
     def extend_by(self, read: Callable[[int, int], bytes], end: int) -> None:
         """Takes note of everything up to `end`, reading only what marks need."""
+        if self.position < FIRST_POWER:
+            self.line_ends = _line_ends(read(0, min(end, FIRST_POWER)), 0, 0)[: 16 * MOST_LINE_ENDS]
         self._add_powers(end, read)
         start = max(0, end - MARK_BYTES)
         self.tail = read(start, end - start)
@@ -170,6 +188,19 @@ class Trail:
     def known_marks(self) -> list[Mark]:
         """The powers and the mark at the farthest place that was read."""
         return [*self.powers, mark_of(self.position, self.tail)] if self.position else []
+
+
+def _line_ends(data: bytes, base: int, passed: int) -> bytes:
+    """The packed marks where lines end in `data[passed:]`, within the first kilobyte; `data` stands at `base`."""
+    marks = []
+    is_first = b"\n" not in data[:passed]
+    at = data.find(b"\n", passed)
+    while at >= 0 and base + at + 1 < FIRST_POWER:
+        if not is_first:
+            marks.append(mark_of(base + at + 1, data[: at + 1]))
+        is_first = False
+        at = data.find(b"\n", at + 1)
+    return pack_marks(marks)
 
 
 def _is_power(position: int) -> bool:

@@ -50,11 +50,17 @@ class Intake:
         """Of files that were there when this state began, and have not been followed yet."""
         self._fresh: list[Followed] = []
         self._suspects: list[Followed] = []
+        self._lacking: list[str] = []
 
     def take_fresh(self) -> list[Followed]:
         """What is newly followed since the last call, or goes on in another file."""
         fresh, self._fresh = self._fresh, []
         return fresh
+
+    def take_lacking(self) -> list[str]:
+        """Paths of what is shipped again since the last call, because the output's ledger lacks it."""
+        lacking, self._lacking = self._lacking, []
+        return lacking
 
     def go_on(self, followed: Followed) -> None:
         """It was cut, and is looked at again at once."""
@@ -182,6 +188,9 @@ class Intake:
         """Follows it from now on."""
         self._register.add(followed)
         followed.changed_at = now
+        if followed.size > min(followed.nearest, followed.shipped):
+            followed.note_growth(now, followed.size)  # what was there when it was met waits from now on
+        self._register.is_urgent |= followed.cut_at is not None
         with suppress(OSError, Damaged):  # asked again when the first line goes out
             self._follow_ledger(followed)
         if followed.is_open and self._open_files.has_room(followed):
@@ -198,7 +207,7 @@ class Intake:
             return
         whole = min(followed.shipped, NEVER if followed.tail_start is None else followed.tail_start)
         if covered_end(followed.covered, followed.shipped_from) < whole:  # (a last line that goes on is not whole)
-            log.warning("%r: the output lacks a part of what was shipped; it is shipped again", followed.path)
+            self._lacking.append(followed.path)
             followed.ship_again()
 
     # Copies

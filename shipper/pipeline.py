@@ -388,8 +388,8 @@ class Pipeline:
         return turn
 
     def _is_late(self, followed: Followed, now: float) -> bool:
-        """Whether the metrics have waited for a slow output for long."""
-        return now - followed.behind_since("observed", now) >= LATE_SECONDS
+        """Whether the metrics have waited for a slow output for long, and somebody may look at them."""
+        return not self._reads_once and now - followed.behind_since("observed", now) >= LATE_SECONDS
 
     # Acknowledgements
 
@@ -409,6 +409,11 @@ class Pipeline:
         self.roster.bury_acknowledged()
 
     # Committing
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether what changed is to be committed without waiting for company."""
+        return self._register.is_urgent
 
     def take_pending(self) -> Pending | None:
         """What changed since the last call, for one commit; None if nothing did.

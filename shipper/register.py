@@ -36,6 +36,8 @@ class Register:
         self._fading: list[Followed] = []
         self._dirty: dict[int, Followed | FileRecord] = {}
         self._forgotten: list[int] = []
+        self.is_urgent = False
+        """A file was cut: once it grows, nobody can tell where. To be committed at once."""
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -120,6 +122,7 @@ class Register:
         records = [each.record(now) if isinstance(each, Followed) else each for each in self._dirty.values()]
         changed = Changed(records, self._forgotten)
         self._dirty, self._forgotten = {}, []
+        self.is_urgent = False
         return changed
 
     def release(self) -> dict[Key, int]:

@@ -17,6 +17,7 @@ from shipper.batch import Output
 from shipper.checks import cut_to, is_intact, what_is_kept
 from shipper.contents import Key, key_of
 from shipper.discover import COMPRESSED, Found, Listing, scan
+from shipper.failpoints import failpoint
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.intake import Intake
 from shipper.openfiles import OpenFiles
@@ -110,6 +111,7 @@ class Roster:
             if self.register.has(suspect) and not self._is_intact(suspect):
                 self.replaced(suspect)
         fresh = self._intake.take_fresh()
+        _tell_lacking(self._intake.take_lacking())
         _tell_fresh(fresh)
         return fresh
 
@@ -279,6 +281,8 @@ class Roster:
             self._lose_rest(followed, size, "truncated", kept=left.likely)
             cut_to(followed, left)
             self.register.touch(followed)
+            self.register.is_urgent = True
+            failpoint("cut.noticed")
             self._intake.go_on(followed)
         if key in self._present and self.register.get(key) is None:
             self._intake.take_up(self._present[key], now)
@@ -355,6 +359,14 @@ class Roster:
         """Ends watching and closes all files; those to which nothing else leads stay open, the caller's from now on."""
         self._watcher.close()
         return self.register.release()
+
+
+def _tell_lacking(paths: Sequence[str]) -> None:
+    if len(paths) > TOLD_ONE_BY_ONE:
+        log.warning("%d files: the output lacks a part of what was shipped of them; it is shipped again", len(paths))
+        return
+    for path in paths:
+        log.warning("%r: the output lacks a part of what was shipped; it is shipped again", path)
 
 
 def _tell_fresh(fresh: Sequence[Followed]) -> None:

@@ -24,7 +24,7 @@ from shipper.errors import InUseError, StateError
 from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -32,19 +32,22 @@ CREATE TABLE files (
     identity TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     observed INTEGER NOT NULL, observed_from INTEGER NOT NULL, shipped INTEGER NOT NULL, shipped_from INTEGER NOT NULL,
     last_time TEXT NOT NULL, tail_start INTEGER, marks BLOB NOT NULL, is_gone INTEGER NOT NULL,
-    seen_at INTEGER NOT NULL, is_renamed INTEGER NOT NULL
+    seen_at INTEGER NOT NULL, is_renamed INTEGER NOT NULL, line_ends BLOB NOT NULL
 );
 CREATE TABLE series (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
-_MIGRATIONS: Final = {1: "ALTER TABLE files ADD COLUMN is_renamed INTEGER NOT NULL DEFAULT 0"}
+_MIGRATIONS: Final = {
+    1: "ALTER TABLE files ADD COLUMN is_renamed INTEGER NOT NULL DEFAULT 0",
+    2: "ALTER TABLE files ADD COLUMN line_ends BLOB NOT NULL DEFAULT x''",
+}
 """What makes the next version of each older one. A newer one is set aside as damage is: to go back to an earlier
 release must not stop shipping."""
 _COLUMNS = (
     "id, source, path, device, inode, identity, size, mtime_ns, observed, observed_from, shipped, shipped_from, "
-    "last_time, tail_start, marks, is_gone, seen_at, is_renamed"
+    "last_time, tail_start, marks, is_gone, seen_at, is_renamed, line_ends"
 )
 
-_REPLACE = f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 18)})"  # noqa: S608 - our own constants
+_REPLACE = f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 19)})"  # noqa: S608 - our own constants
 _UPDATE = (
     "UPDATE files SET size = ?, mtime_ns = ?, observed = ?, shipped = ?, last_time = ?, marks = ?, seen_at = ? "
     "WHERE id = ?"
@@ -86,6 +89,8 @@ class FileRecord:
     """Unix seconds."""
     is_renamed: bool = False
     """It had another name before: what it holds will hardly be continued."""
+    line_ends: bytes = b""
+    """Where its first lines end (`identity.Trail`)."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -136,9 +141,16 @@ class State:
     def commit(self, commit: Commit) -> None:
         """Makes `commit` durable, whole or not at all. Raises StateError, after which it can be repeated."""
         connection = self._connection
-        standing = {record.id: _standing(record) for record in commit.files}
-        whole = [_row(record) for record in commit.files if self._standing.get(record.id) != standing[record.id]]
-        moved = [_moved_row(record) for record in commit.files if self._standing.get(record.id) == standing[record.id]]
+        whole: list[tuple[object, ...]] = []
+        moved: list[tuple[object, ...]] = []
+        standing: dict[int, int] = {}
+        for record in commit.files:
+            stands = _standing(record)
+            if self._standing.get(record.id) == stands:
+                moved.append(_moved_row(record))
+            else:
+                whole.append(_row(record))
+                standing[record.id] = stands
         try:
             failpoint("state.before_commit")
             connection.execute("BEGIN IMMEDIATE")
@@ -191,6 +203,7 @@ def _row(record: FileRecord) -> tuple[object, ...]:
         record.is_gone,
         record.seen_at,
         record.is_renamed,
+        record.line_ends,
     )
 
 
@@ -208,6 +221,7 @@ def _standing(record: FileRecord) -> int:
             record.tail_start,
             record.is_gone,
             record.is_renamed,
+            record.line_ends,
         )
     )
 
@@ -233,21 +247,21 @@ def _read(connection: sqlite3.Connection) -> tuple[list[FileRecord], list[tuple[
 
 def _record(row: Sequence[Any]) -> FileRecord:
     """Raises TypeError or ValueError for a row that `_row` has not made."""
-    id_, source, path, device, inode, *others, marks, is_gone, seen_at, is_renamed = row
-    if tuple(map(type, (source, path, marks, *others))) not in _ROW_TYPES:
+    id_, source, path, device, inode, *others, marks, is_gone, seen_at, is_renamed, line_ends = row
+    if tuple(map(type, (source, path, marks, line_ends, *others))) not in _ROW_TYPES:
         raise TypeError(f"the row of file {id_!r} holds values of other types")
     head = (id_, source, os.fsdecode(path), device % (2 * _HALF), inode % (2 * _HALF))
-    return FileRecord(*(*head, *others, unpack_marks(marks), bool(is_gone), seen_at, bool(is_renamed)))
+    return FileRecord(*(*head, *others, unpack_marks(marks), bool(is_gone), seen_at, bool(is_renamed), line_ends))
 
 
-_FIXED_TYPES = (str, bytes, bytes, str, int, int, int, int, int, int, str)
+_FIXED_TYPES = (str, bytes, bytes, bytes, str, int, int, int, int, int, int, str)
 _ROW_TYPES = ((*_FIXED_TYPES, int), (*_FIXED_TYPES, type(None)))
 _HALF = 1 << 63
 
 
 def _bounded(mtime_ns: int) -> int:
     """A file may claim to be of the year 2400."""
-    return max(-_HALF, min(mtime_ns, _HALF - 1))
+    return mtime_ns if -_HALF <= mtime_ns < _HALF else (_HALF - 1 if mtime_ns > 0 else -_HALF)
 
 
 def _signed(number: int) -> int:

@@ -148,7 +148,8 @@ def _mappings(features: frozenset[Feature], *, aliases: bool, taken: frozenset[s
             fields[name] = {**fields[name], "fields": dict.fromkeys(_SECOND_NAMES[name], _KEYWORD)}
     is_flattened = Feature.FLATTENED in features
     unmapped = {"type": "flattened", "ignore_above": 8191} if is_flattened else {"type": "flat_object"}
-    fields |= {"shipper.unmapped": unmapped, "shipper_fields.unmapped": unmapped}
+    for ours in ("shipper", "shipper_fields"):
+        fields |= {f"{ours}.unmapped": unmapped, f"{ours}.refused": _TEXT}
     return {
         **({} if has_objects else {"subobjects": False}),
         "date_detection": False,

@@ -1,4 +1,4 @@
-"""Small file systems of their own, for disks that are full or cannot be written; only root may mount them."""
+"""Small file systems of their own, for disks that are full, cannot be written or break; only root may mount them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from harness.missing import MissingError
 
@@ -49,6 +50,49 @@ def set_read_only(place: Path, *, is_read_only: bool) -> None:
     os.sync()
     mode = "ro" if is_read_only else "rw"
     subprocess.run(["mount", "-o", f"remount,{mode}", str(place)], check=True, capture_output=True)
+
+
+class BreakingDisk:
+    """An ext4 that the kernel makes read-only at an error, whatever is open there, until it is mended."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._image = place.with_name(f"{place.name}.img")
+
+    def __enter__(self) -> Self:
+        self.place.mkdir(parents=True, exist_ok=True)
+        with self._image.open("wb") as file:
+            file.truncate(16 << 20)
+        try:
+            _run("mkfs.ext4", "-q", "-F", self._image)
+            self._mount()
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise MissingError(f"cannot mount an ext4 in a file: {error}", is_excused=True) from None
+        self.place.chmod(0o700)
+        (self.place / "lost+found").rmdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _run("umount", "--lazy", self.place)
+
+    def _mount(self) -> None:
+        _run("mount", "-o", "loop,errors=remount-ro", self._image, self.place)
+
+    def fail(self) -> None:
+        """As if the disk had given an error."""
+        major_minor = self.place.stat().st_dev
+        device = Path(f"/sys/dev/block/{os.major(major_minor)}:{os.minor(major_minor)}").resolve().name
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("broken by a test")
+
+    def mend(self) -> None:
+        """What an operator does; nobody may have a file open there."""
+        _run("umount", self.place)
+        subprocess.run(["e2fsck", "-f", "-y", str(self._image)], check=False, capture_output=True)  # 1: mended
+        self._mount()
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run([*map(str, command)], check=True, capture_output=True)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ say that the last process shows: they are the committed ones of all lives.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ from typing import Any
 
 from command import Running, documents_in
 from harness.sink import Sink
+
+from shipper.positions import positions_in
 
 DAYS = ("2024-01-15", "2024-01-16")
 FUTURE = "2091-01-01"
@@ -78,6 +81,11 @@ class Lives:
         self.rotations += 1
         self.log.rename(self.log.with_name(f"app.log.{self.rotations}"))
 
+    def cut(self, share: float) -> None:
+        """To a part of its lines: whole ones."""
+        lines = self.log.read_bytes().splitlines(keepends=True)
+        os.truncate(self.log, sum(map(len, lines[: int(len(lines) * share)])))
+
     # Lives
 
     def start(self, *arguments: str, failpoint: str = "", is_ready: bool = True) -> Running:
@@ -124,6 +132,11 @@ class Lives:
         return (
             not (output["pending"] or output["spooled"]) and running.metric("shipper_lag_bytes", cursor="shipped") == 0
         )
+
+    def observed(self) -> int:
+        """Up to where the state says that the metrics have counted the log."""
+        inode = self.log.stat().st_ino
+        return next(file.observed for file in positions_in(self.state / "state.db") if file.inode == inode)
 
     @staticmethod
     def counted(running: Running) -> float:

@@ -1,7 +1,8 @@
 """The document that a server takes, made of one that it refused for its content.
 
 First without the field that the server names (moved to `shipper.unmapped.<field>` as text), then the whole line as
-text; what is too large keeps a prefix of it. Decisions only; a dead letter is kept beside what comes out.
+text; what is too large keeps a prefix of it. Why the server refused it stands in `shipper.refused`. Decisions only; a
+dead letter is kept beside what comes out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SIZE_TAG = "line_too_long"
 TOO_LARGE = "too_large"
 PREFIX_BYTES = 32 * 1024
 MAX_MOVED = 8
+REASON_CHARS = 1000
+"""So that it is indexed as a whole where texts are keywords."""
 _OURS, _OURS_IF_TAKEN = "shipper", "shipper_fields"
 _ALWAYS_OURS = ("@timestamp", "tags")
 
@@ -48,6 +51,8 @@ class Form(NamedTuple):
     unmapped: Mapping[str, str | list[str]]
     refused: frozenset[str]
     """Names at the top that the server did not want."""
+    reason: str = ""
+    """Why it was refused at first."""
 
 
 def whole(document: bytes) -> Form:
@@ -62,6 +67,7 @@ def next_form(form: Form, *, line: bytes, error: ItemError) -> Form | None:
     if form.stage is Stage.WHOLE:
         return form._replace(stage=Stage.ASKED)
     if form.stage < Stage.TEXT:
+        form = form._replace(reason=form.reason or f"{error.type}: {error.reason}"[:REASON_CHARS])
         return _moved_form(form, line, error) or _text_form(form, line)
     return _smaller_text_form(form, line, error) if form.stage is Stage.TEXT else None
 
@@ -179,7 +185,8 @@ def _with_unmapped(
     all_refused = form.refused | refused
     _add_tags(document, [CONFLICT_TAG], line, all_refused)
     _add_ours(document, "unmapped", unmapped, line)
-    return Form(Stage.MOVED, written(document), base, unmapped, all_refused)
+    _add_ours(document, "refused", form.reason, line)
+    return Form(Stage.MOVED, written(document), base, unmapped, all_refused, form.reason)
 
 
 def _text_form(form: Form, line: bytes) -> Form:
@@ -187,11 +194,17 @@ def _text_form(form: Form, line: bytes) -> Form:
     document["message"] = msgspec.Raw(_encoded(_text_of(line)))
     base = written(document)
     _add_tags(document, [CONFLICT_TAG], line, form.refused)
-    return Form(Stage.TEXT, written(document), base, {}, form.refused)
+    if form.reason:
+        _add_ours(document, "refused", form.reason, line)
+    return Form(Stage.TEXT, written(document), base, {}, form.refused, form.reason)
 
 
 def _smaller_text_form(form: Form, line: bytes, error: ItemError) -> Form | None:
-    """The line as text without that of our own fields which the server names now."""
+    """The line as text without its reason, which an index may have no field for; then without that of our own fields
+    which the server names now.
+    """
+    if form.reason:
+        return _text_form(form._replace(reason=""), line)
     document = raw_object(form.source)
     refused = {path[0] for path in refused_paths(document, error.reason)} - {"message"} - form.refused
     if not refused:

@@ -198,8 +198,42 @@ def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
             shipper.wait_for(lambda: len(second.docs()) == 2, "what is left and what came")
             shipper.wait_for(lambda: shipper.metric("http_requests_total") == 3, "each counted once")
             assert shipper.stop() == 0
+        assert f"{second.url} gets what comes from now on" in shipper.log
         durations = [sorted(hit["_source"]["duration"] for hit in sink.docs()) for sink in (first, second)]
     assert durations == [[1], [2, 3]]
+
+
+def test_reload_to_another_directory_says_what_it_gets(tmp_path: Path) -> None:
+    """A directory has what its own ledger says: it gets all that the files still hold, and nothing is counted again."""
+    config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
+
+    def configure(directory: str) -> None:
+        config.write_text(
+            "state: state\nsources: [{name: a, paths: [logs/*.log]}]\n"
+            f"output: {{local: {{directory: {directory}}}}}\nmetrics: {{start: beginning}}\n"
+        )
+
+    def durations(directory: str) -> list[int]:
+        return sorted(document["_source"]["duration"] for document in documents_in(tmp_path / directory))
+
+    configure("first")
+    write(log, line(1))
+    for number in range(30):
+        write(tmp_path / f"logs/more-{number}x.log", line(10 + number))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "first")) == 31, "the first lines")
+        configure("second")
+        shipper.signal(signal.SIGHUP)
+        write(log, line(2))
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "second")) == 32, "all that the files hold")
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") == 32, "each counted once")
+        assert shipper.stop() == 0
+    assert [1, *range(10, 40)] == durations("first")
+    assert [1, 2, *range(10, 40)] == durations("second")
+    told = [text for text in shipper.log.splitlines() if "WARNING" in text]
+    assert 2 == len(told)
+    assert f"gets all that the files still hold, also what {str(tmp_path / 'first')!r} has" in told[0]
+    assert "31 files: the output lacks a part of what was shipped of them; it is shipped again" in told[1]
 
 
 def test_what_cannot_be_read_is_seen_and_tried_again(tmp_path: Path) -> None:

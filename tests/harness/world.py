@@ -173,7 +173,7 @@ class World:
         """One step, the output's answers, and a commit if one is due; returns the seconds until something is."""
         pause = self.pipeline.step()
         self.receiver.answer()
-        if self.now - self._committed_at >= self.commit_seconds:
+        if self.pipeline.is_urgent or self.now - self._committed_at >= self.commit_seconds:
             self.commit()
         return pause
 

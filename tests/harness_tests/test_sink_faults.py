@@ -155,6 +155,13 @@ def test_items_fault_by_content(sink: Sink) -> None:
     assert statuses(sink.request("POST", SLIM, body)[1]) == [400, 201]
 
 
+def test_items_fault_by_company(sink: Sink) -> None:
+    """A fault can meet all documents of a request in which one contains a text, as Elasticsearch 9 does it."""
+    sink.fault(Fault("items", status=400, company='"a":'))
+    assert statuses(sink.request("POST", SLIM, bulk("1") + bulk("2", source='{"b":1}'))[1]) == [400, 400]
+    assert statuses(sink.request("POST", SLIM, bulk("2", source='{"b":1}'))[1]) == [201]
+
+
 def test_items_fault_may_have_stored_the_document(sink: Sink) -> None:
     """With `applied` an item is refused although it is stored, so that its repetition is a 409."""
     sink.fault(Fault("items", status=503, applied=1.0, times=1))

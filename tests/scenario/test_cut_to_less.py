@@ -99,3 +99,65 @@ def test_again_and_again(story: Story, unseen: Unseen) -> None:
         story.run()
 
     story.assert_exact()
+
+
+@pytest.mark.parametrize(("kept", "more"), [(2, 0), (5, 0), (5, 3), (9, 0), (9, 4), (5, 34), (5, 35), (5, 60)])
+def test_to_its_first_lines(story: Story, unseen: Unseen, kept: int, more: int) -> None:
+    """The first kilobyte is known line by line: what was written before anyone looked is new, and no more."""
+    with unseen(story):
+        os.truncate(story.path("app.log"), kept * SIZE)
+        if more:
+            fill(story, more)
+    story.run()
+    story.restart()
+    fill(story, 3)
+    story.run()
+
+    story.assert_exact()
+
+
+def test_within_its_first_lines(story: Story, unseen: Unseen) -> None:
+    """The piece of a line that is left is another line, once something ends it."""
+    with unseen(story):
+        os.truncate(story.path("app.log"), 5 * SIZE + 30)
+        story.append("app.log", b"\n")
+        fill(story, 2)
+    story.run()
+
+    [torn] = [text["message"] for text in story.receiver.documents().values() if "message" in text]
+    assert 30 == len(torn)
+    assert list(range(1, story.written + 1)) == story.shipped()
+    assert {1} == set(story.counted().values())
+
+
+@pytest.mark.parametrize("kept", [5, 22])
+def test_killed_before_anything_more_was_written(story: Story, kept: int) -> None:
+    """Between the look that found it cut and the commit: the next process finds the same."""
+    story.commit_seconds = 1e9
+    os.truncate(story.path("app.log"), kept * SIZE)
+    story.pipeline.take_pending = lambda: None  # type: ignore[method-assign]  # no commit comes about
+    story.run(3.0)
+    story.kill()
+    story.commit_seconds = 1.0
+    story.start()
+    story.run()
+    fill(story, 3)
+    story.run()
+
+    story.assert_exact()
+
+
+@pytest.mark.parametrize("more", [5, 30])
+def test_killed_as_soon_as_it_was_noticed(story: Story, more: int) -> None:
+    """It is committed at once, however long ago the last commit was: what is written then is known to be new."""
+    story.commit_seconds = 1e9
+    os.truncate(story.path("app.log"), 22 * SIZE)
+    story.run(3.0)
+    fill(story, more)
+    story.run(3.0)
+    story.kill()
+    story.commit_seconds = 1.0
+    story.start()
+    story.run()
+
+    story.assert_exact()

@@ -105,8 +105,14 @@ def test_the_state_of_an_earlier_release(directory: Path) -> None:
     """It is taken over: shipping and counting go on where they were."""
     story = Lives(directory)
     first_life(story)
-    execute("ALTER TABLE files DROP COLUMN is_renamed", "PRAGMA user_version=1")(story.state / "state.db")
-    story.live_to_the_end()
+    later = ("is_renamed", "line_ends")
+    drops = [f"ALTER TABLE files DROP COLUMN {column}" for column in later]
+    execute(*drops, "PRAGMA user_version=1")(story.state / "state.db")
+    with story.start() as running:
+        story.wait_for_everything(running)
+        assert "the state of an earlier release (schema 1) was taken over" in running.log
+        assert running.stop() == 0
+    assert [] == list(story.state.glob("*unusable*"))
     story.assert_clean()
 
 

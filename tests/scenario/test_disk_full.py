@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command import run_to_end
-from disks import fill, relieve, set_read_only, small_disk
+from disks import BreakingDisk, fill, relieve, set_read_only, small_disk
 from harness.sink import Fault, Sink
 from lives import Lives
 
@@ -113,6 +113,39 @@ def test_a_disk_that_becomes_read_only(directory: Path, place: str) -> None:
             set_read_only(disk, is_read_only=False)
             story.wait_for_everything(running)
             assert running.stop() == 0
+        story.assert_clean()
+
+
+@pytest.mark.parametrize("place", ["state", "out"])
+@pytest.mark.parametrize("ending", ["stop", "kill"])
+def test_a_disk_that_breaks(directory: Path, place: str, ending: str) -> None:
+    """State or output on a disk that the kernel makes read-only: said, waited for, and exact after it was mended."""
+    with BreakingDisk(directory / place) as disk:
+        story = Lives(directory)
+        story.write()
+        with story.start() as running:
+            story.wait_for_everything(running)
+            disk.fail()
+            story.write()
+            story.rotate()
+            story.write()
+            running.wait_for(lambda: running.status()["commit_error"] or running.status()["output"]["error"], "it said")
+            running.wait_for(lambda: "nothing is lost" in running.log, "the error in the log")
+            if place == "state":
+                running.wait_for(lambda: len(story.documents()) == 27, "all shipped")
+                assert story.counted(running) == 10  # scrapes see no more than is committed
+            else:
+                running.wait_for(lambda: story.counted(running) == 30, "all counted")
+                assert running.metric("shipper_output_up") == 0
+            assert running.get("/healthz")[0] == 200
+            assert "Traceback" not in running.log
+            if ending == "kill":
+                running.kill()
+            else:
+                assert running.stop() == 0
+        disk.mend()
+        story.write()
+        story.live_to_the_end()
         story.assert_clean()
 
 

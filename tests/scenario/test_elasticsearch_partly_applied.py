@@ -52,6 +52,16 @@ def test_those_refused_for_their_company_go_again(sink: Sink, tmp_path: Path) ->
         other.assert_exact(sink.docs(), 300)
 
 
+def test_the_company_becomes_smaller_until_the_culprit_stands_alone(sink: Sink, tmp_path: Path) -> None:
+    """All that is in a request with one impossible document is refused, each time: halves find it in few requests."""
+    sink.fault(Fault("items", status=400, type=TOGETHER, company='"n": 123,'))
+    with Delivery(tmp_path, sink.url) as delivery:
+        delivery.ship(lines_of(300))
+        delivery.wait_done()
+    delivery.assert_exact(sink.docs(), 300, set_aside={123: TOGETHER})
+    assert sink.stats()["requests"] < 30
+
+
 def test_one_that_is_refused_alone_is_set_aside(sink: Sink, tmp_path: Path) -> None:
     """Whoever is refused so without company is the culprit."""
     sink.fault(Fault("items", status=400, type=TOGETHER, contains='"n": 123,'))

@@ -26,14 +26,15 @@ def test_a_conflicting_field_is_moved_away(any_server: Remote, index_prefix: str
     assert {id_of(n) for n in range(100)} == found.keys()
     whole = {n: json.loads(document_of(lines[n], n)) for n in (40, 70)}
     del whole[40]["duration"], whole[70]["duration"]
-    assert {**whole[40], "shipper": {"unmapped": {"duration": "slow"}}, "tags": ["mapping_conflict"]} == found[
-        id_of(40)
-    ]
-    expected = {"shipper": {"unmapped": {"duration": '{"ms":12}'}}, "tags": ["own", "mapping_conflict"]}
-    assert {**whole[70], **expected} == found[id_of(70)]
-    tagged = any_server.ask("POST", f"/{index}/_search?q=tags:mapping_conflict")
-    assert {id_of(40), id_of(70)} == {hit["_id"] for hit in tagged["hits"]["hits"]}
     letters = {letter["_id"]: letter for letter in delivery.letters()}
+    why = {n: f"{letters[id_of(n)]['reason']}: {letters[id_of(n)]['server']}"[:1000] for n in (40, 70)}
+    ours = {"unmapped": {"duration": "slow"}, "refused": why[40]}
+    assert {**whole[40], "shipper": ours, "tags": ["mapping_conflict"]} == found[id_of(40)]
+    ours = {"unmapped": {"duration": '{"ms":12}'}, "refused": why[70]}
+    assert {**whole[70], "shipper": ours, "tags": ["own", "mapping_conflict"]} == found[id_of(70)]
+    for question in ("tags:mapping_conflict", "shipper.refused:duration"):
+        hits = any_server.ask("POST", f"/{index}/_search?q={question}")["hits"]["hits"]
+        assert {id_of(40), id_of(70)} == {hit["_id"] for hit in hits}, question
     assert {id_of(40): lines[40].decode(), id_of(70): lines[70].decode()} == {
         i: it["line"] for i, it in letters.items()
     }
@@ -94,6 +95,7 @@ def test_whatever_it_refuses_arrives_in_some_form(any_server: Remote, index_pref
         assert source["tags"] == ["mapping_conflict"], case
         assert source["host"] == {"name": "harness"}, case
         assert source.get("message") == line.decode() or source["shipper"]["unmapped"], case
+        assert "exception: " in source["shipper"]["refused"], case
         assert line == letters[id_of(number)], case
     assert len(lines) == delivery.documents("reduced")
     as_text = [case for number, case in enumerate(REFUSED) if "message" in found[id_of(number)]]

@@ -45,7 +45,10 @@ def damage(path: Path) -> None:
 
 def to_schema_1(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.executescript("ALTER TABLE files DROP COLUMN is_renamed; PRAGMA user_version=1")
+    for column in ("line_ends", "is_renamed"):
+        connection.execute(f"ALTER TABLE files DROP COLUMN {column}")
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
     connection.close()
 
 
@@ -204,6 +207,25 @@ def while_history_is_counted(directory: Path, failpoint: str) -> None:
     assert expected == found
 
 
+def while_a_file_is_cut(directory: Path, failpoint: str) -> None:
+    """To a part, as by a power cut: the next life finds the same; what is written once it is committed is new."""
+    story = Lives(directory)
+    story.write(30)
+    story.live_to_the_end()
+    with story.start(failpoint=failpoint) as running:
+        story.cut(0.6)
+        running.wait_for_end_or(lambda: False)
+        assert -signal.SIGKILL == running.returncode
+    with story.start() as running:
+        running.wait_for(lambda: story.observed() == story.log.stat().st_size, "the cut committed")
+        story.cut(0.6)
+        running.wait_for(lambda: story.observed() == story.log.stat().st_size, "the second one committed")
+        story.write()
+        running.kill()
+    story.live_to_the_end()
+    story.assert_clean()
+
+
 AGAIN = (
     "local.after_commit",
     "state.in_commit",
@@ -231,6 +253,7 @@ def again_and_again(directory: Path, _: str) -> None:
 STORIES: dict[str, Callable[[Path, str], None]] = {
     **dict.fromkeys(by_prefix("start.", "state.", "local.", "ledger.", "deadletter.", "reload."), with_a_local_output),
     **dict.fromkeys(by_prefix("stop."), with_a_local_output),
+    **dict.fromkeys(by_prefix("cut."), while_a_file_is_cut),
     **dict.fromkeys([f"{name}:2" for name in LATER], with_a_local_output),
     "local.doomed": while_old_day_files_are_deleted,
     "local.deleted": while_old_day_files_are_deleted,

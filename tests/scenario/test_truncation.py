@@ -100,3 +100,39 @@ def test_while_what_was_read_is_not_acknowledged(story: Story) -> None:
     story.run()
 
     story.assert_exact()
+
+
+def test_grown_again_while_lines_waited_for_room(story: Story) -> None:
+    """Lines that were seen, and that neither cursor has read for want of room in the output, are said to be lost."""
+    story.write("app.log", 20, size=80)
+    story.run()
+    before = size_of(story)
+    story.block_output(is_blocked=True)
+    unread = story.write("app.log", 2, size=80)
+    story.run(1.0)
+    unread += story.write("app.log", 5, size=80)
+    story.run(1.0)
+    lost = size_of(story) - before
+    os.truncate(story.path("app.log"), 0)
+    story.write("app.log", 60, size=80)
+    story.run(0.6)
+    story.block_output(is_blocked=False)
+    story.run(20.0)
+
+    story.assert_exact_but(unread, lost=lost)
+
+
+def test_cut_behind_what_was_read(story: Story) -> None:
+    """Of lines that wait for room a part is cut off: what is left of them is read, and nothing twice."""
+    story.write("app.log", 20, size=80)
+    story.run()
+    story.block_output(is_blocked=True)
+    waiting = story.write("app.log", 10, size=80)
+    story.run(2.0)
+    size, left = size_of(story), story.offset_of("app.log", waiting[5])
+    os.truncate(story.path("app.log"), left)
+    story.run(0.6)
+    story.block_output(is_blocked=False)
+    story.run()
+
+    story.assert_exact_but(waiting[5:], lost=size - left)

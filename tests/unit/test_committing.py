@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from shipper.committing import COMMIT_SECONDS, EARLY_SECONDS, LATE_SECONDS, Committer
+from shipper.committing import COMMIT_SECONDS, EARLY_SECONDS, LATE_SECONDS, URGENT_SECONDS, Committer
 from shipper.errors import StateError
 from shipper.pipeline import Pending
 from shipper.state import Commit
@@ -137,18 +137,21 @@ def test_commits_are_made_in_order_and_none_replaces_another(setup: Setup) -> No
 
 
 def test_the_next_commit_is_due_a_second_after_the_last(setup: Setup) -> None:
-    """At most one a second, and none while another is under way."""
+    """At most one a second (but where a file was cut), and none while another is under way."""
     assert setup.committer.is_due()
     setup.disk.may_go_on.clear()
     setup.put(1)
     setup.clock.now += 10
-    assert not setup.committer.is_due()
+    assert not setup.committer.is_due(is_urgent=True)
     setup.disk.may_go_on.set()
     assert setup.flush()
     setup.wait(lambda: "said" in setup.disk.events)
     begun = setup.committer._last_at
     setup.clock.now = begun + COMMIT_SECONDS - EARLY_SECONDS - 0.001
     assert not setup.committer.is_due()
+    assert setup.committer.is_due(is_urgent=True)
+    setup.clock.now = begun + URGENT_SECONDS - 0.001
+    assert not setup.committer.is_due(is_urgent=True)
     setup.clock.now = begun + COMMIT_SECONDS - EARLY_SECONDS + 0.001
     assert setup.committer.is_due()
 

@@ -158,7 +158,8 @@ def test_a_spooled_document_is_reduced_like_any_other(sink: Sink, tmp_path: Path
         wait_until(lambda: not delivery.output.status().spooled, what="an empty spool", timeout_seconds=30)
     documents = {hit["_id"]: hit["_source"] for hit in sink.docs()}
     assert {id_of(n) for n in range(46)} == documents.keys()
-    assert documents[id_of(3)]["shipper"] == {"unmapped": {"duration": "145"}}
+    refused = f"document_parsing_exception: {reason}"
+    assert documents[id_of(3)]["shipper"] == {"unmapped": {"duration": "145"}, "refused": refused}
     assert documents[id_of(40)]["tags"] == ["line_too_long"]
     assert {"document_parsing_exception", "too_large"} == {letter["reason"] for letter in delivery.letters()}
     assert (44, 2) == (delivery.documents("created"), delivery.documents("reduced"))

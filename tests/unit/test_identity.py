@@ -10,6 +10,7 @@ from shipper.batch import Mark
 from shipper.identity import (
     FIRST_LINE_BYTES,
     MARK_BYTES,
+    MOST_LINE_ENDS,
     Known,
     Seen,
     Trail,
@@ -164,6 +165,30 @@ def test_a_trail_has_the_same_marks_however_the_bytes_came(step: int) -> None:
     """In small pieces or large, the marks are those of the content."""
     data = content(5000)
     assert marks_of(data, [1024, 2048, 4096, 5000]) == trail_in_pieces(data, step).known_marks()
+
+
+TEXT = b"".join(b'{"n":%d,"text":"%s"}\n' % (n, b"x" * (n * 37 % 90)) for n in range(1, 40))
+
+
+@pytest.mark.parametrize("step", [1, 100, 255, 256, 257, 1024, 5000])
+def test_a_trail_knows_its_first_lines_one_by_one(step: int) -> None:
+    """But not the first alone, which may be a header; and only those within the first kilobyte."""
+    ends = [at + 1 for at, byte in enumerate(TEXT) if byte == ord("\n") and at + 1 < 1024]
+    whole = Trail()
+    whole.extend_by(lambda start, size: TEXT[start : start + size], len(TEXT))
+
+    assert marks_of(TEXT, ends[1:]) == unpack_marks(trail_in_pieces(TEXT, step).line_ends)
+    assert marks_of(TEXT, ends[1:]) == unpack_marks(whole.line_ends)
+    assert marks_of(TEXT, ends[1:4]) == unpack_marks(
+        Trail.of_marks([], ends[3], b"", line_ends=whole.line_ends).line_ends
+    )
+
+
+def test_of_many_short_lines_a_trail_knows_a_few() -> None:
+    """What is kept of a file is bounded."""
+    data = b"{}\n" * 200
+    ends = [6 + 3 * n for n in range(MOST_LINE_ENDS)]
+    assert marks_of(data, ends) == unpack_marks(trail_in_pieces(data, 100).line_ends)
 
 
 def test_a_trail_ignores_what_has_passed() -> None:

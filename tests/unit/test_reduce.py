@@ -128,8 +128,10 @@ MOVED: list[tuple[bytes, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("line", "name", "expected"), MOVED)
 def test_the_named_field_moves(line: bytes, name: str, expected: dict[str, Any]) -> None:
-    """The value becomes a text below `shipper.unmapped`; all else stays, and the tag says it."""
-    assert expected == _next(_asked(line), line, _conflict(name))
+    """The value becomes a text below `shipper.unmapped`; all else stays, the tag says it, and why."""
+    reason = f"document_parsing_exception: {_conflict(name)}"
+    ours = "shipper_fields" if "shipper_fields" in expected else "shipper"
+    assert {**expected, ours: {**expected[ours], "refused": reason}} == _next(_asked(line), line, _conflict(name))
 
 
 def test_values_stay_as_they_stand() -> None:
@@ -147,8 +149,10 @@ def test_one_field_after_another() -> None:
     first = next_form(_asked(line), line=line, error=ItemError("x", _conflict("a")))
     assert first is not None
     second = _next(first, line, _conflict("b"))
-    assert second == {"c": 1, "shipper": {"unmapped": {"a": "x", "b": "y"}}, "tags": ["mapping_conflict"]}
-    assert _next(first, line, _conflict("a")) == {"message": line.decode(), "tags": ["mapping_conflict"]}
+    ours = {"unmapped": {"a": "x", "b": "y"}, "refused": f"x: {_conflict('a')}"}
+    assert second == {"c": 1, "shipper": ours, "tags": ["mapping_conflict"]}
+    text = {"message": line.decode(), "shipper": {"refused": ours["refused"]}, "tags": ["mapping_conflict"]}
+    assert _next(first, line, _conflict("a")) == text
 
 
 def test_names_that_stand_twice() -> None:
@@ -167,7 +171,9 @@ def test_the_line_as_text_keeps_our_fields() -> None:
         b'{"a":1,"log":{"level":"info","offset":7},"tags":["own","slow"],"@timestamp":"2024-01-15T00:00:00.000Z",'
         b'"host":{"name":"h"}}'
     )
-    assert _next(_asked(document), line, "Limit of total fields [5] has been exceeded") == {
+    reason = "Limit of total fields [5] has been exceeded"
+    assert _next(_asked(document), line, reason) == {
+        "shipper": {"refused": f"document_parsing_exception: {reason}"},
         "log": {"offset": 7},
         "host": {"name": "h"},
         "@timestamp": "2024-01-15T00:00:00.000Z",
@@ -180,7 +186,12 @@ def test_the_line_as_text_keeps_our_fields() -> None:
 def test_a_line_that_is_no_object(line: bytes) -> None:
     """Its document has only fields of ours; all of them stay."""
     document = json.dumps({"message": line.decode("utf-8", "replace"), "tags": ["parse_failure"], "x": 1}).encode()
-    expected = {"x": 1, "tags": ["parse_failure", "mapping_conflict"], "message": line.decode("utf-8", "replace")}
+    expected = {
+        "x": 1,
+        "tags": ["parse_failure", "mapping_conflict"],
+        "message": line.decode("utf-8", "replace"),
+        "shipper": {"refused": "document_parsing_exception: failed to parse"},
+    }
     assert expected == _next(_asked(document), line, "failed to parse")
 
 
@@ -189,11 +200,23 @@ def test_our_own_field_is_left_out_when_it_is_named() -> None:
     line, document = b'{"a":1}', b'{"a":1,"log":{"offset":7},"host":{"name":"h"}}'
     text = next_form(_asked(document), line=line, error=ItemError("x", "failed to parse"))
     assert text is not None
-    smaller = next_form(text, line=line, error=ItemError("x", _conflict("log.offset")))
+    without_reason = next_form(text, line=line, error=ItemError("x", "Limit of total fields [1]"))
+    assert without_reason is not None
+    assert json.loads(text.source) == {
+        **json.loads(without_reason.source),
+        "shipper": {"refused": "x: failed to parse"},
+    }
+    smaller = next_form(without_reason, line=line, error=ItemError("x", _conflict("log.offset")))
     assert smaller is not None
     assert json.loads(smaller.source) == {"host": {"name": "h"}, "message": '{"a":1}', "tags": ["mapping_conflict"]}
     assert next_form(smaller, line=line, error=ItemError("x", _conflict("message"))) is None
     assert next_form(smaller, line=line, error=ItemError("x", "Limit of total fields [1]")) is None
+
+
+def test_a_long_reason_is_cut() -> None:
+    """Servers repeat texts of any length."""
+    refused = _next(_asked(b'{"a":1}'), b'{"a":1}', "x" * 5000)["shipper"]["refused"]
+    assert ("document_parsing_exception: " + "x" * 5000)[:1000] == refused
 
 
 def test_what_is_too_large_keeps_its_beginning() -> None:

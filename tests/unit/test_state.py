@@ -18,6 +18,7 @@ import pytest
 
 from shipper.batch import Mark
 from shipper.errors import InUseError, StateError
+from shipper.identity import pack_marks
 from shipper.state import _MIGRATIONS, SCHEMA_VERSION, Commit, FileRecord, open_state
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,7 @@ RECORD = FileRecord(
     marks=[Mark(256, 2**64 - 1), Mark(500, 0)],
     is_gone=False,
     seen_at=1705314645,
+    line_ends=pack_marks([Mark(200, 2**64 - 2)]),
 )
 
 
@@ -317,8 +319,12 @@ def test_a_log_without_its_file_is_set_aside(tmp_path: Path, caplog: pytest.LogC
 
 # What an earlier release wrote
 
-SCHEMA_1 = ROOT / "tests/samples/state-schema-1.sql"
-"""Dumped from what the last program of that schema has written."""
+
+def sample_of(schema: int) -> Path:
+    """Dumped from what the last program of that schema has written."""
+    return ROOT / f"tests/samples/state-schema-{schema}.sql"
+
+
 OLD_RECORD = replace(
     RECORD,
     path="/var/log/app.log",
@@ -326,28 +332,33 @@ OLD_RECORD = replace(
     size=500,
     mtime_ns=1705314645123456789,
     marks=[Mark(256, 2**64 - 1), Mark(400, 0), Mark(500, 7)],
+    line_ends=b"",
 )
 
 
-def old_state(directory: Path) -> None:
+def old_state(directory: Path, schema: int = 1) -> None:
     connection = sqlite3.connect(directory / "state.db")
-    connection.executescript(SCHEMA_1.read_text())
+    connection.executescript(sample_of(schema).read_text())
     connection.close()
 
 
-def test_the_state_of_an_earlier_release_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("schema", _MIGRATIONS)
+def test_the_state_of_an_earlier_release_is_taken_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, schema: int
+) -> None:
     """Offsets, marks and series are as they were; what the schema did not have yet is as in a file never renamed."""
     caplog.set_level(logging.INFO)
-    old_state(tmp_path)
+    old_state(tmp_path, schema)
     files, series, is_first_start = loaded(tmp_path)
     assert OLD_RECORD == files[0]
-    assert [(1, False, False, None), (2, True, False, 250)] == [
+    assert [(1, False, False, None), (2, True, schema > 1, 250)] == [
         (file.id, file.is_gone, file.is_renamed, file.tail_start) for file in files
     ]
     assert ({b"series": b"value"}, False) == (series, is_first_start)
-    assert ["the state of an earlier release (schema 1) was taken over"] == caplog.messages
-    committed(tmp_path, Commit([replace(OLD_RECORD, is_renamed=True)]))
-    assert loaded(tmp_path)[0][0].is_renamed
+    assert [f"the state of an earlier release (schema {schema}) was taken over"] == caplog.messages
+    changed = replace(OLD_RECORD, is_renamed=True, line_ends=pack_marks([Mark(70, 1)]))
+    committed(tmp_path, Commit([changed]))
+    assert changed == loaded(tmp_path)[0][0]
 
 
 def test_every_earlier_schema_has_its_way_up() -> None:

@@ -199,7 +199,7 @@ class Core:
         except RefusedError as error:
             return _error(error.status, error.error_type, error.reason)
         operations = operations[: int(len(operations) * share)]
-        results = self._store.apply(operations, self._refusing(head.path))
+        results = self._store.apply(operations, self._refusing(head.path, body))
         statuses = Counter(result.status for result in results)
         self.statistics.count_items(statuses)
         self.statistics.count(documents=statuses[201] + statuses[200], duplicates=statuses[409])
@@ -215,11 +215,11 @@ class Core:
         pairs = zip(identities, found, strict=True)
         return _json({"docs": [{"_index": index, "_id": identity, "found": is_there} for identity, is_there in pairs]})
 
-    def _refusing(self, path: str) -> Callable[[Operation], Fault | None]:
+    def _refusing(self, path: str, body: bytes) -> Callable[[Operation], Fault | None]:
         faults = self.faults
         if not faults.has_items:
             return lambda operation: None
-        return lambda operation: faults.item(path, operation.index_name, operation.source)
+        return lambda operation: faults.item(path, operation.index_name, operation.source, request=body)
 
     def _stored(self, head: Head, kind: str, name: str, body: bytes) -> Answer:
         if head.method == "PUT":

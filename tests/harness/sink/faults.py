@@ -57,6 +57,7 @@ class Fault:
     times: int | None = None  # and then happens that often; None: for ever
     index: str = "*"  # only items for indices of this pattern (`items`)
     contains: str = ""  # only items, or requests, whose text contains this
+    company: str = ""  # only items of requests whose text contains this (`items`)
     path: str = "*_bulk"  # only requests to paths of this pattern
     bytes: int = 0
     seconds: float = 0.0
@@ -135,9 +136,9 @@ class Faults:
         whole = set(get_args(Kind)) - {"cut_request", "slow", "items"}
         return self._first(kinds=whole, path=path, text=text, body_bytes=len(text))
 
-    def item(self, path: str, index: str, source: bytes) -> Fault | None:
-        """Return the fault that refuses this document."""
-        return self._first(kinds={"items"}, path=path, text=source, body_bytes=None, index=index)
+    def item(self, path: str, index: str, source: bytes, *, request: bytes = b"") -> Fault | None:
+        """Return the fault that refuses this document of a request with that text."""
+        return self._first(kinds={"items"}, path=path, text=source, body_bytes=None, index=index, request=request)
 
     def report(self) -> list[dict[str, Any]]:
         """Return every fault as JSON, with `fired`, the number of times that it has happened."""
@@ -145,23 +146,39 @@ class Faults:
             return [{**counted.fault.to_json(), "fired": counted.fired} for counted in self._counted]
 
     def _first(
-        self, *, kinds: set[str], path: str, text: bytes | None, body_bytes: int | None, index: str = ""
+        self,
+        *,
+        kinds: set[str],
+        path: str,
+        text: bytes | None,
+        body_bytes: int | None,
+        index: str = "",
+        request: bytes = b"",
     ) -> Fault | None:
         with self._lock:
             for counted in self._counted:
                 if counted.fault.kind in kinds and self._fires(
-                    counted, path=path, text=text, body_bytes=body_bytes, index=index
+                    counted, path=path, text=text, body_bytes=body_bytes, index=index, request=request
                 ):
                     return counted.fault
         return None
 
     def _fires(
-        self, counted: _Counted, *, path: str, text: bytes | None, body_bytes: int | None, index: str = ""
+        self,
+        counted: _Counted,
+        *,
+        path: str,
+        text: bytes | None,
+        body_bytes: int | None,
+        index: str = "",
+        request: bytes = b"",
     ) -> bool:
         fault = counted.fault
         if not fnmatchcase(path, fault.path) or (fault.kind == "items" and not fnmatchcase(index, fault.index)):
             return False
         if fault.contains and (text is None or fault.contains.encode() not in text):
+            return False
+        if fault.company.encode() not in request:
             return False
         if fault.kind == "too_large" and (body_bytes or 0) <= fault.bytes:
             return False
