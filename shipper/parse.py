@@ -12,8 +12,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Sequence
-from itertools import accumulate, count
-from operator import add
+from itertools import accumulate
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -233,7 +232,11 @@ class Parser:
 
 def _offsets(lines: Sequence[bytes], start: int) -> list[int]:
     """Where each of consecutive lines begins."""
-    return list(map(add, accumulate(map(len, lines[:-1]), initial=start), count()))
+    offsets = []
+    for line in lines:
+        offsets.append(start)
+        start += len(line) + 1
+    return offsets
 
 
 def _may_be_decoded(text: bytes) -> bool:
