@@ -14,7 +14,7 @@ from shipper.contents import Key
 from shipper.followed import Followed
 
 FIRST_SECONDS = 0.05
-SLOWEST_SECONDS = 0.25
+SLOWEST_SECONDS = 0.5
 PAYING_BYTES = 16 << 10
 """A file that grows is looked at when about so much is new, within these bounds: each read costs as much as many lines,
 and what was not read when a file is emptied is lost."""
@@ -83,11 +83,14 @@ class Looks:
         followed.next_look = at
         heapq.heappush(self._heap, (at, next(self._order), followed))
 
+    def after_reading(self, followed: Followed, now: float) -> None:
+        """When everything was read that the last look had found."""
+        self.put(followed, next_look(now, max(followed.interval, FIRST_SECONDS)))
+
     def later(self, followed: Followed, now: float, *, files: int) -> None:
-        """After a look that found nothing, or after everything was read that it found."""
+        """After a look that found nothing."""
         quiet = now - followed.changed_at
-        if quiet > 0 or not followed.interval:
-            followed.interval = next_interval(followed.interval, quiet_seconds=quiet, files=files)
+        followed.interval = next_interval(followed.interval, quiet_seconds=quiet, files=files)
         self.put(followed, next_look(now, followed.interval))
 
     def due(self, now: float) -> list[Followed]:

@@ -178,9 +178,12 @@ def _choice(settings: Settings, *, since: str, until: str, where: str) -> Choice
 
     now = datetime.now(UTC)
     choice_of(since="", until="", where=where)
+    begin, end = moment(since, now=now, option="--since"), end_of(until, now=now, option="--until")
+    if begin and end and begin >= end:
+        raise ConfigError([f"--since {begin} is not before --until {end}"])
     return Choice(
-        since=moment(since, now=now, option="--since"),
-        until=end_of(until, now=now, option="--until"),
+        since=begin,
+        until=end,
         where=where,
         functions=functions_of(settings),
     )

@@ -117,7 +117,7 @@ def _running(data: dict[str, Any]) -> list[tuple[str, str]]:
             rows.append(("", f"bytes that went away before they were read, since its start: {lost}"))
     rows.append(("documents", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in documents.items())))
     rows.append(("series", str(data["series"])))
-    rows += [("metric", f"{one['name']}: {trouble}") for one in data["metrics"] for trouble in _troubles(one)]
+    rows += [("metric", f"{one['name']}: {trouble}") for one in data.get("metrics", ()) for trouble in _troubles(one)]
     if data["commit_error"]:
         rows.append(("state", f"cannot be written for {duration(data['commit_age_seconds'])}: {data['commit_error']}"))
     rows += [("unreadable", f"{one['path']}: {one['reason']}") for one in data["unreadable"]]

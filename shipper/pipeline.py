@@ -358,7 +358,7 @@ class Pipeline:
                 self._looks.later(followed, now, files=len(self._register))
             elif turn is Turn.END:
                 turns += 1
-                self._looks.later(followed, now, files=len(self._register))
+                self._looks.after_reading(followed, now)
         return turns
 
     def _admit_archives(self) -> None:

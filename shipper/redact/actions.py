@@ -26,6 +26,7 @@ _PLACEHOLDER: Final = re.compile(
     rb"|null|undefined|none|nil|true|false|",
     re.IGNORECASE,
 )
+_NO_DIGITS: Final = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
 _NUMBER: Final = re.compile(rb"[+-]?[\d.,]++(?:[eE][+-]?\d++)?")
 _OPAQUE: Final = re.compile(rb"[\w.~+/%=:-]{16,}")
 _PUBLIC: Final = re.compile(rb"S-1-\d[\d-]*+|[A-Z]{2}[0-9a-f]{32}|\w+://.*|\d{4}-\d\d-\d\dT.*", re.DOTALL)
@@ -49,7 +50,7 @@ def is_opaque(text: bytes) -> bool:
 
 
 def digits_of(text: bytes) -> bytes:
-    return bytes(byte for byte in text if 48 <= byte <= 57)
+    return text.translate(None, _NO_DIGITS)
 
 
 def acted(action: RedactAction, text: bytes, *, key: bytes, is_literal: bool = False) -> bytes:

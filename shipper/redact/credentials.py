@@ -86,7 +86,7 @@ _COMMANDS: Final = "|".join(
 """Programs, the options by which they take a password, and what stands before it."""
 _IN_ESCAPED_URL: Final = r"[^\s/?#\"'<>&%]|%(?:[014-9a-f][0-9a-f]|2[0-9a-e]|3[0-9b-e])"
 """What is neither a slash, `?`, `:` nor the end."""
-_URL_NAMES: Final = "key|code|access"
+_URL_NAMES: Final = "sig|signature|auth|key|sid|code|access"
 
 CREDENTIALS: Final = (
     Pattern("credentials.private_key", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY", check=_whole_key, comes_first=True),

@@ -40,6 +40,8 @@ Groups: key or element, colon, string, atom, opening, closing, element that is a
 """
 _LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _LITERALS: Final = frozenset({b"true", b"false"})
+MOST_HOLDERS: Final = 8
+"""Of objects and lists within one another that may each be named by what comes later."""
 _COMMA: Final = re.compile(rb"[ \t\r\n]*+,")
 _OPENS: Final = re.compile(rb"[ \t\r\n]*+[{\[]")
 _raw = msgspec.json.Decoder(msgspec.Raw)
@@ -96,6 +98,8 @@ class _Open:
     held: list[_Held] = field(default_factory=list)
     holder: _Open | None = None
     """The one whose name may still come, if this is the value beside it or within that."""
+    count: int = 0
+    """Of its elements, if it is a list, so far."""
     has_kept: bool = False
     renamed: dict[bytes, int] = field(default_factory=dict)
 
@@ -166,6 +170,7 @@ class _Walk:
             elif closing is not None:
                 self._on_close(token.end(6))
             else:
+                self._frame.count += 1
                 self._on_value(element, token.start(7), self._frame.holder, self._on_atom)
         if not self._pieces:
             return self._text
@@ -239,6 +244,7 @@ class _Walk:
         outer, key, rule = self._frame, self._key, self._rule
         if key is None:  # an element
             rule, outer.named = rule or outer.named, None
+            outer.count += 1
         if rule is not None and rule.only_single:
             rule = None
         is_headers = outer.is_headers if key is None else key.part is Part.HEADERS
@@ -273,7 +279,9 @@ class _Walk:
         frame = self._frame
         text = decoded(raw)
         named, frame.named = frame.named, None
-        if named is not None and (frame.is_headers or is_named_by(frame.name, text)):
+        frame.count += 1
+        is_value = frame.count % 2 == 0 if frame.is_headers else named is not None and is_named_by(frame.name, text)
+        if is_value:
             self._rule = self._rule or named
         elif may_be_listed(text, is_header=frame.is_headers):
             frame.named, frame.name = self._told_by(raw), text
@@ -306,14 +314,21 @@ class _Walk:
 
     def _on_value(self, raw: bytes, start: int, holder: _Open | None, done: Callable[[bytes, int], None]) -> None:
         """Does what is to be done about a value, and keeps it in mind if a name that comes later may be its name."""
-        if holder is None or self._rule is not None or not self._passes or self._dropping is not None:
+        is_settled = self._rule is not None and not self._rule.only_opaque
+        if holder is None or is_settled or not self._passes or self._dropping is not None:
             done(raw, start)
             return
         first = self._cut(start)
         done(raw, start)
         last = self._cut(start + len(raw))
         is_literal = self._text[start - 1 : start] != b'"'
-        holder.held.append(_Held(self._key, first, last, raw if is_literal else decoded(raw), is_literal))
+        held = _Held(self._key, first, last, raw if is_literal else decoded(raw), is_literal)
+        one: _Open | None = holder
+        for _ in range(MOST_HOLDERS):  # each of those that enclose it may name it
+            if one is None:
+                break
+            one.held.append(held)
+            one = one.holder
 
     # Dropping
 

@@ -14,13 +14,17 @@ from shipper.redact.apart import form_expression, hint, is_named_by, list_expres
 from shipper.redact.linear import compiled, one_pass
 from shipper.redact.names import MAX_NAME_BYTES, Names
 from shipper.redact.patterns import ESCAPED, LETTER_IN_URL, Check, Pattern
-from shipper.redact.values import COLOUR, ENTITY, LONGEST_COLOUR, is_secret, value_begin, value_span
+from shipper.redact.values import COLOUR, ENTITY, LONGEST_COLOUR, is_secret, opens_quote, value_begin, value_span
 
 Redaction = tuple[str, str]
 """Rule, and where: the field's path, '' in a line that is no JSON."""
 
 NOT_A_JOB: Final = -1
 """A hit: an own pattern, or JSON in the text, may have work; they are always looked for."""
+
+MOST_READINGS: Final = 8
+"""A text that has escapes after so many readings is masked whole: each reading may make the escapes of the next one."""
+ESCAPED_RULE: Final = "credentials.name"
 
 MOST_OWN_MATCHES: Final = 1_000
 """A text in which an own pattern matches oftener is masked whole: finding all would not be linear for any pattern."""
@@ -32,7 +36,7 @@ BETWEEN: Final = (
 """What may stand between a name and its `=` or `:`, also where JSON is within a string and not decoded."""
 _QUOTE: Final = r"\""
 _ANY_ESCAPE: Final = rf"\\(?:u[0-9a-f]{{4}}|/)|{LETTER_IN_URL}"
-_ESCAPES: Final = re.compile(rb"(\\++)(?:u([0-9a-fA-F]{4})|/)|(?<!%%[4-7])((?i:%b))" % LETTER_IN_URL.encode())
+_ESCAPES: Final = re.compile(rb"(?<!\\)(\\++)(?:u([0-9a-fA-F]{4})|/)|(?<!%%[4-7])((?i:%b))" % LETTER_IN_URL.encode())
 """No letter that is a part of another one's escape: what is left when all are read has none."""
 _ATTRIBUTES: Final = r"(?:[ ][^<>]{0,200})?"
 ASSIGNED: Final = r"(?:(?:[:=]{1,2}|%(?:25)*3[ad])(?:>|\\u003e)?|;s:\d{1,9}:)"
@@ -120,11 +124,14 @@ class TextRules:
             return False
         return self._pair_inside is None or self._pair_inside.search(line) is None
 
-    def redact(self, text: bytes, hits: Sequence[int], found: list[Redaction], where: str) -> bytes:
+    def redact(self, text: bytes, hits: Sequence[int], found: list[Redaction], where: str, readings: int = 0) -> bytes:
         """`text` redacted; what was done is added to `found`."""
         if len(self._jobs) in hits and (plain := _unescaped(text)) != text:
+            if readings >= MOST_READINGS:
+                found.append((ESCAPED_RULE, where))
+                return MASK
             noted = len(found)
-            redacted = self.redact(plain, self._hits(plain), found, where)
+            redacted = self.redact(plain, self._hits(plain), found, where, readings + 1)
             return redacted if len(found) > noted else text
         for hit in sorted(hits):
             if 0 <= hit < len(self._jobs):
@@ -155,14 +162,16 @@ class TextRules:
     def _flags(self, text: bytes, found: list[Redaction], where: str) -> bytes:
         """`--password hunter2`, as on a command line."""
         edits: list[tuple[int, int]] = []
+        done = 0
         for match in self._flag.finditer(text):
-            name = self._find_name(match.group(1))
+            name = self._find_name(match.group(1)) if match.start() >= done else None
             if name is None or text.startswith(b"-", match.end()):
                 continue
             span = value_span(text, match.end(), name, b"=")
             if span is not None:
                 found.append((name.rule, where))
                 edits.append(span)
+                done = span[1]
         return _masked(text, edits)
 
     def _elements(self, text: bytes, found: list[Redaction], where: str) -> bytes:
@@ -199,6 +208,8 @@ class TextRules:
         done = 0
         for match in expression.finditer(text):
             name = self._find_name(match.group(1)) if match.start() >= done else None
+            if is_list and not opens_quote(text, match.end()):
+                continue
             span = None if name is None else value_span(text, match.end(), name, b"=")
             if name is None or span is None:
                 continue

@@ -16,6 +16,7 @@ COLOUR: Final = r"(?:\x1b|\\{1,16}(?:u00|x)1b)\[[0-9;]{0,16}m"
 LONGEST_COLOUR: Final = 40
 ENTITY: Final = r"(?:&|\\u0026)(?:amp;)*(?:quot|apos|#0?3[49]|#x2[27]);"
 """A quote, as it is written in HTML and XML."""
+MOST_ASKED_BYTES: Final = 1024
 _ENTITY: Final = re.compile(ENTITY.encode(), re.IGNORECASE)
 _SPACES: Final = re.compile(
     rb"(?:[ \t]|\\[tnr]|\n[ ]{0,80}(?=string\()|string\(\d{1,9}\)[ ](?=\\*\")|%b)*+" % COLOUR.encode(), re.IGNORECASE
@@ -69,12 +70,23 @@ def value_begin(text: bytes, position: int) -> int:
     return spaces.end() if spaces else position
 
 
+def opens_quote(text: bytes, position: int) -> bool:
+    """Whether what stands behind spaces begins with a quote."""
+    return _OPENING.match(text, value_begin(text, position)) is not None
+
+
 def value_span(text: bytes, position: int, name: Name, assigned: bytes) -> tuple[int, int] | None:
     """What of `text` is the value that is assigned before `position`; None if it is no secret.
 
     `assigned` is the name's end and what stands behind it.
     """
     start = value_begin(text, position)
+    if name.only_single and text[start : start + 1] in (b"{", b"["):
+        return None  # before its end is looked for, which may be far, and asked for again behind the next name
+    if name.only_opaque:  # of what is longer the beginning says as much
+        (begin, end), _ = _span(text[start : start + MOST_ASKED_BYTES], 0, assigned)
+        if not is_secret(name, text[start + begin : start + end]):
+            return None
     span, is_quoted = _span(text, start, assigned)
     value = text[slice(*span)]
     if not is_secret(name, value):

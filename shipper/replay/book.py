@@ -41,20 +41,20 @@ class Bookkeeper:
         """Of this run, by number."""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(directory / "lock")
+            self.lock = _locked(directory / "lock")
         except OSError as error:
             raise StateError(f"cannot use the state directory {str(directory)!r}: {error.strerror}") from error
         try:
             self._connection = _connected(directory / "replay.db")
         except sqlite3.Error as error:
-            os.close(self._lock)
+            os.close(self.lock)
             raise StateError(
                 f"cannot use {str(directory / 'replay.db')!r}: {error}; delete it to begin anew"
             ) from error
 
     def close(self) -> None:
         self._connection.close()
-        os.close(self._lock)
+        os.close(self.lock)
 
     def resumed(self) -> list[FileRecord]:
         """What an earlier run that did not finish left; nothing if there was none."""

@@ -169,6 +169,7 @@ class Replay:
             is_dry=request.is_dry,
             repairs=request.repairs,
             log_level=logging.getLogger().getEffectiveLevel(),
+            lock=records.lock if isinstance(records, Bookkeeper) else -1,
         )
         hands = hands_of(orders, count=self._worker_count(tasks), is_alone=self._is_alone(tasks))
         screen = Screen(records, total_bytes=sum(task.entry.size_bytes for task in tasks))

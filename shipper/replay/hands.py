@@ -47,6 +47,8 @@ class Orders:
     is_dry: bool
     repairs: bool = False
     log_level: int = logging.INFO
+    lock: int = -1
+    """The descriptor that keeps others from the same replay, -1 for none: the parent's alone, whoever inherits it."""
 
     def output(self, number: int, on_crash: Callable[[], None]) -> Output:
         """Raises OutputError."""
@@ -242,6 +244,8 @@ def _relaying(connection: Connection, *, level: int) -> Callable[[object], None]
 def _work(connection: Connection, inherited: Sequence[Connection], orders: Orders, number: int) -> None:
     for other in inherited:  # else a worker would keep another's pipe open when the parent has ended
         other.close()
+    if orders.lock >= 0:
+        os.close(orders.lock)
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)  # the parent says when to stop
     send = _relaying(connection, level=orders.log_level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import fcntl
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import re
 import signal
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -220,6 +222,26 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, sink: Sink) -> None:
     assert done.code == 0, done.errors
     assert numbers(sink.docs()) == list(range(len(lines)))
     assert (done.totals["created"], done.totals["duplicate"]) == (len(lines), 0)
+
+
+def test_interrupted_twice_the_same_command_may_begin_at_once(tmp_path: Path, sink: Sink) -> None:
+    """A second SIGINT ends the parent; what its workers still wait for keeps nobody out."""
+    write_days(tmp_path / "logs", days=2, lines=2_000)
+    sink.fault(Fault("silent"))
+    arguments = ["replay", "logs", "--output", sink.url, "--workers", "2"]
+    process = subprocess.Popen(
+        [*SHIPPER, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: sink.stats()["requests"] > 0, what="a request", timeout_seconds=120)
+    workers = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=30)
+    assert len(workers) == 2
+    (lock,) = (tmp_path / ".shipper" / "replay").rglob("lock")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises BlockingIOError while anybody has it
 
 
 def test_workers_end_with_their_parent(tmp_path: Path, sink: Sink) -> None:

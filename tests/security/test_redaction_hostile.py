@@ -58,6 +58,16 @@ UNITS = {
     "secret members": b'"password":"b",',
     "segments": b"/patients/",
     "names of values": b'"name":"token",',
+    "weak names": b"sid=",
+    "weak names and brackets": b"sid={",
+    "pins in brackets": b"pin={",
+    "weak names of headers": b"x-sid=",
+    "weak names in URLs": b"?sid=(",
+    "names in lists and brackets": b'"cookie",{',
+    "flags and brackets": b"--password {",
+    "weak flags and brackets": b"--sid {",
+    "backslashes behind an escape": b"\\u0041\\\\\\\\",
+    "values in values": b'{"value":["a",',
     "values of names": b'"value":"token",',
     "names in a list": b'"authorization",',
     "options in a list": b'"--token",',
@@ -129,6 +139,25 @@ def test_strings_in_strings() -> None:
     assert b"s3cret" not in RULES.redact_line(text.encode(), [])
 
 
+@pytest.mark.parametrize("name", ["sig", "sid", "signature", "auth"])
+@pytest.mark.parametrize(
+    "end", ["", "&b", "#top", "#/route", ";c", ",c", ")c", "|b", "!", "*", "@x", "$", "^", "\\n", "?y=1"]
+)
+def test_values_in_urls_end_where_they_end(name: str, end: str) -> None:
+    """What is made by a machine is masked, whatever stands behind it."""
+    secret = "0123456789abcdef" * 2
+    line = f'{{"url":"/x?{name}={secret}{end}"}}'.encode()
+    assert secret.encode() not in RULES.redact_line(line, [])
+
+
+@pytest.mark.parametrize("text", [b"\\\\u003" * 1500 + b"1", b"\\u003" * 1500 + b"1", b"%25" * 1500 + b"41"])
+def test_escapes_that_make_escapes(text: bytes) -> None:
+    """A text of which each reading makes the escapes of the next one is masked, and does not end the daemon."""
+    for line in (text, b'{"m":"%b","password":"s3cret"}' % text):
+        assert b"s3cret" not in RULES.redact_line(line, [])
+    assert b"003" * 9 not in RULES.redact_line(b'{"m":"%b"}' % (b"\\\\u003" * 1500 + b"1"), [])
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -161,6 +190,12 @@ def test_strings_in_strings() -> None:
         b'{"m":"\\u001b[32mAuthorization\\u001b[39m: s3cret"}',
         b"x" * 70_000 + b" password=s3cret",
         b'{"rawHeaders":["Cookie","s3cret"]}',
+        b'{"rawHeaders":["Vary","Cookie","Set-Cookie","a=s3cret; Path=/"]}',
+        b'{"rawHeaders":["Vary","Authorization","Age",5,"Cookie","s3cret"]}',
+        b'{"Value":{"StringValue":"s3cret"},"Name":"password"}',
+        b'{"value":{"stringValue":"s3cret"},"key":"http.request.header.authorization"}',
+        b'{"value":["x",{"val":"s3cret"}],"key":"password"}',
+        b'{"key":"auth","value":"s3cret","label":"password"}',
         b'{"rawHeaders":["\\u0043ookie","s3cret"]}',
         b'{"name":"p\\u0061ssword","value":"s3cret"}',
         b'{"n\\u0061me":"password","v\\u0061lue":"s3cret"}',

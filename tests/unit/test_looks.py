@@ -41,6 +41,7 @@ def test_a_file_that_rests_is_looked_at_ever_seldomer() -> None:
     [
         (300, 0.05, SLOWEST_SECONDS),
         (PAYING_BYTES // 10, 0.25, SLOWEST_SECONDS),
+        (PAYING_BYTES // 2, 0.2, 0.4),
         (PAYING_BYTES, 0.1, 0.1),
         (2 * PAYING_BYTES, 0.25, 0.125),
         (PAYING_BYTES * 100, 0.25, FIRST_SECONDS),
