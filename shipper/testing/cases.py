@@ -207,10 +207,6 @@ def _check_case(section: Section) -> None:
 
 def _check_expected(section: Section) -> None:
     _check_time(section, "time")
-    if not any(section.is_given(key) for key in Expected.__struct_fields__):
-        section.problem(
-            "document", "this expects nothing: give document, tags, index or another key", line=section.table.line
-        )
     for key in ("reason", "index", "id", "time"):
         if section.is_given(key) and section.values.get(key) == "":
             section.problem(key, "is empty")

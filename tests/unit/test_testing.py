@@ -52,7 +52,6 @@ MISTAKES = [
     (f"{HEAD}    lines: [5]\n    expect: {{tags: []}}", "t.yml:3: tests[0].lines: [0]: expected a text, or keys and"),
     (f"{HEAD}    lines: [a]", "t.yml:2: tests[0].name: this case expects nothing"),
     (f"{HEAD}    lines: [a]\n    metrics: {{}}", "t.yml:2: tests[0].name: this case expects nothing"),
-    (f"{HEAD}    lines: [a]\n    expect: {{}}", "tests[0].expect[0].document: this expects nothing"),
     (f"{HEAD}    lines: [a]\n    expect: {{reason: ''}}", "t.yml:4: tests[0].expect[0].reason: is empty"),
     (f"{HEAD}    lines: [a]\n    metrics:\n      'a{{b=c}}': 1", "t.yml:5: tests[0].metrics: a{b=c}: expected NAME="),
     (
