@@ -68,6 +68,23 @@ def test_a_server_that_is_away_at_the_start_is_seen_as_lag(tmp_path: Path) -> No
             assert shipper.metric("shipper_lag_seconds", cursor="observed") == 0
 
 
+def test_once_sends_full_requests(tmp_path: Path, sink: Sink) -> None:
+    """What is read waits for company until everything was read: not a request for each piece of a file."""
+    write(tmp_path / "logs/app.log", *(line(number, padding="x" * 400) for number in range(8_000)))
+
+    output = (
+        f"{{elasticsearch: {{hosts: [{sink.url}], bulk_seconds: 60}}}}"
+    )
+    (tmp_path / "shipper.yml").write_text(f"sources: [{{name: app, paths: [logs/*.log]}}]\noutput: {output}\n")
+
+    done = run_to_end("run", "-c", "shipper.yml", "--once", directory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    stats = sink.stats()
+    assert stats["documents"] == 8_000
+    assert stats["bulk_requests"] <= stats["body_bytes"] // (1 << 20) + 1  # of 2 MiB each, as far as batches fit
+
+
 def test_once_says_what_it_did(tmp_path: Path) -> None:
     """Whoever started it sees how many lines were read, and what became of them."""
     write(tmp_path / "logs/app.log", *map(line, range(3)))

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
-from shipper.looks import FIRST_SECONDS, PAYING_BYTES, SLOWEST_SECONDS, interval_of_growth, next_interval, next_look
+from shipper.looks import (
+    FIRST_SECONDS,
+    PAYING_BYTES,
+    SLOWEST_SECONDS,
+    Looks,
+    interval_of_growth,
+    next_interval,
+    next_look,
+)
+
+if TYPE_CHECKING:
+    from shipper.followed import Followed
 
 
 @pytest.mark.parametrize(
@@ -53,3 +67,15 @@ def test_a_file_that_rests_is_looked_at_ever_seldomer() -> None:
 def test_a_file_that_grows_is_looked_at_when_it_pays(grown_bytes: int, seconds: float, expected: float) -> None:
     """As often as about so much is new; at once again where it begins to grow, was emptied, or only touched."""
     assert expected == pytest.approx(interval_of_growth(grown_bytes, seconds=seconds))
+
+
+def test_a_file_that_was_read_is_looked_at_when_it_pays_next() -> None:
+    """Also where reading took several steps; only a look that finds nothing makes the pause longer."""
+    looks, followed = Looks(), SimpleNamespace(next_look=None, interval=0.1, changed_at=99.9)
+    looks.after_reading(cast("Followed", followed), 100.0)
+    assert looks.next_at() == pytest.approx(100.1)
+    assert followed.interval == 0.1
+    assert looks.due(100.2) == [followed]
+    looks.later(cast("Followed", followed), 100.2, files=1)
+    assert looks.next_at() == pytest.approx(100.4)
+    assert followed.interval == 0.2
