@@ -72,9 +72,7 @@ def test_once_sends_full_requests(tmp_path: Path, sink: Sink) -> None:
     """What is read waits for company until everything was read: not a request for each piece of a file."""
     write(tmp_path / "logs/app.log", *(line(number, padding="x" * 400) for number in range(8_000)))
 
-    output = (
-        f"{{elasticsearch: {{hosts: [{sink.url}], bulk_seconds: 60}}}}"
-    )
+    output = f"{{elasticsearch: {{hosts: [{sink.url}], bulk_seconds: 60}}}}"
     (tmp_path / "shipper.yml").write_text(f"sources: [{{name: app, paths: [logs/*.log]}}]\noutput: {output}\n")
 
     done = run_to_end("run", "-c", "shipper.yml", "--once", directory=tmp_path)
