@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import UnsetType
 
-from exporter.exemplars import Examples
+from exporter.exemplars import LINES_A_BATCH, Examples, ReadId
 from exporter.families import Family, Series
 from exporter.rule import Rule, RuleType
 from exporter.tallies import MAX_VALUE, Number, reason_against
@@ -65,13 +65,15 @@ class NoTimes:
         return [float("nan")] * batch.count
 
 
-class Columns:
-    """The columns of one batch; what several rules ask for is computed once."""
+class Evaluated:
+    """What expressions yield for one batch; what several rules ask for is computed once."""
 
-    def __init__(self, batch: Batch, *, event_times: EventTimes, now: float) -> None:
+    def __init__(self, batch: Batch, *, event_times: EventTimes, read_id: ReadId | None, now: float) -> None:
         self._batch = batch
         self._event_times = event_times
+        self._read_id = read_id
         self._now = now
+        self._ids: dict[Sequence[int], Sequence[Any]] = {}
         self._times: Sequence[float] | None = None
         self._values: dict[str, Sequence[Any]] = {}
         self._keys: dict[str, Sequence[Any]] = {}
@@ -87,8 +89,18 @@ class Columns:
         found = self._keys.get(value.canonical)
         if found is None:
             column = self.value(value)
-            found = column if set(map(type, column)) <= _KEY_TYPES else list(map(label_text, column))
+            types = self._batch.columns.types(value.field) if value.field else frozenset(map(type, column))
+            found = column if types <= _KEY_TYPES else list(map(label_text, column))
             self._keys[value.canonical] = found
+        return found
+
+    def ids(self, positions: Sequence[int]) -> Sequence[Any]:
+        """What the exemplars of these lines show."""
+        key = tuple(positions)
+        found = self._ids.get(key)
+        if found is None:
+            lines = [self._batch.lines[position] for position in key]
+            found = self._ids[key] = self._read_id(lines) if self._read_id else [MISSING] * len(key)
         return found
 
     def times(self) -> Sequence[float]:
@@ -140,7 +152,7 @@ class RuleCounter:
             for rider in self._riders:
                 rider.is_rider = True
 
-    def observe(self, batch: Batch, columns: Columns) -> None:
+    def observe(self, batch: Batch, evaluated: Evaluated) -> None:
         """Takes in the lines of a batch that the rule is about; a rider's wait until all were asked."""
         rule = self.rule
         self._waiting = None
@@ -150,18 +162,18 @@ class RuleCounter:
         positions = range(count) if rule.when is None else rule.when(batch.columns, count)
         if not positions:
             return
-        labels = [_picked(columns.key(label), positions, count) for label in self._keys]
+        labels = [_picked(evaluated.key(label), positions, count) for label in self._keys]
         keys = _zipped(labels, len(positions))
         if self._is_timed:
-            self._gather_timed(keys, positions, batch, columns)
+            self._gather_timed(keys, positions, batch, evaluated)
             return
-        values = None if rule.value is None else _picked(columns.value(rule.value), positions, count)
+        values = None if rule.value is None else _picked(evaluated.value(rule.value), positions, count)
         if values is not None and not _are_usable(values):
             placed, values = self._usable(zip(keys, positions, strict=True), values, positions, batch)
             keys, positions = [key for key, _ in placed], [position for _, position in placed]
             labels = list(zip(*keys, strict=True))
         if self._examples is not None:
-            self._examples.note(labels, values, positions, batch.columns[self._examples.field])
+            self._examples.note(labels, values, evaluated.ids(positions[-LINES_A_BATCH:]))
         if values is not None:
             is_shared = bool(self._riders) and all(rider.waits_for(positions) for rider in self._riders)
             self._gather(keys, values, into=self._shared if is_shared else self._gathered)
@@ -197,21 +209,21 @@ class RuleCounter:
         for key, value in zip(keys, values, strict=True):
             gathered[key].append(value)
 
-    def _gather_timed(self, keys: Iterable[Key], positions: Sequence[int], batch: Batch, columns: Columns) -> None:
+    def _gather_timed(self, keys: Iterable[Key], positions: Sequence[int], batch: Batch, evaluated: Evaluated) -> None:
         """The same with the time of each value."""
         rule, count = self.rule, batch.count
-        times = _picked(columns.times(), positions, count)
+        times = _picked(evaluated.times(), positions, count)
         if rule.truth is not None:
             true = set(rule.truth(batch.columns, count))
             self._gather(keys, zip(times, [position in true for position in positions], strict=True))
         elif rule.value is not None and rule.type is RuleType.DISTINCT:
-            values = _picked(columns.value(rule.value), positions, count)
-            texts = _picked(columns.key(rule.value), positions, count)
+            values = _picked(evaluated.value(rule.value), positions, count)
+            texts = _picked(evaluated.key(rule.value), positions, count)
             for key, timed, value in zip(keys, zip(times, texts, strict=True), values, strict=True):
                 if has_value(value):
                     self._gathered[key].append(timed)
         elif rule.value is not None:
-            numbers = _picked(columns.value(rule.value), positions, count)
+            numbers = _picked(evaluated.value(rule.value), positions, count)
             keyed_times = list(zip(keys, times, strict=True))
             usable, values = self._usable(keyed_times, numbers, positions, batch)
             for (key, at), value in zip(usable, values, strict=True):
@@ -325,7 +337,8 @@ def _are_usable(values: Sequence[Any]) -> bool:
     """True if every value is a number that can be counted: finite, not negative, not huge."""
     if not set(map(type, values)) <= _NUMBERS:
         return False
-    if not (min(values) >= 0 and max(values) < MAX_VALUE):
+    try:
+        is_sum_usable = sum(values) < MAX_VALUE  # so there is no NaN, which min could pass over
+    except OverflowError:  # an integer that no float can hold
         return False
-    total = sum(values)
-    return bool(total == total)  # a NaN that min and max passed over
+    return bool(is_sum_usable and min(values) >= 0)

@@ -1,6 +1,7 @@
 """Exemplars: beside a counter or a bucket the id of the newest line that it counted, to find that line by.
 
-Only the last lines of each batch are looked at, so a busy log costs hardly more for them, and a quiet one has them all.
+Only the last lines of the last batches are looked at, so a busy log costs hardly more for them, and a quiet one has
+them all.
 They are no part of the state: after a restart they come with new lines.
 """
 
@@ -8,15 +9,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import repeat
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from exporter.texts import number_text
 from shipper.batch import MISSING
 from shipper.expressions import label_text
 
 LINES_A_BATCH: Final = 8
+BATCHES: Final = 16  # the newest
 MAX_EXEMPLARS: Final = 1_000  # of one metric
 MAX_CHARACTERS: Final = 128  # of name and value, by OpenMetrics
 _UNREADABLE: Final = frozenset('"\\\n')
@@ -30,6 +33,15 @@ def exemplar_name(field: str) -> str:
     """The field's name as the name of a label."""
     name = _NOT_IN_NAMES.sub("_", field)
     return f"_{name}" if name[:1].isdigit() else name
+
+
+class ReadId(Protocol):
+    """Reads the field that exemplars show; of few lines, so that the others need not be searched for it."""
+
+    name: str
+
+    def __call__(self, lines: Sequence[bytes]) -> Sequence[Any]:
+        """A value a line, MISSING where there is none."""
 
 
 class Exemplar(NamedTuple):
@@ -52,22 +64,21 @@ class Examples:
     """What one rule has met since the last `take`. `field` is the one that holds the id."""
 
     def __init__(self, *, field: str, bounds: Sequence[float]) -> None:
-        self.field = field
         self._name = exemplar_name(field)
         self._bounds = bounds
-        self._tails: list[_Tail] = []
+        self._tails: deque[_Tail] = deque(maxlen=BATCHES)
 
     def note(
         self,
         labels: Sequence[Sequence[Any]],
         values: Sequence[float] | None,
-        positions: Sequence[int],
         ids: Sequence[Any],
     ) -> None:
-        """Keeps the last lines of a batch; `labels` and `values` have one entry for each position."""
+        """Keeps the last lines of a batch: `labels` and `values` have one entry for each that was counted, `ids` those
+        of the last LINES_A_BATCH of them.
+        """
         last = slice(-LINES_A_BATCH, None)
-        tail_values = None if values is None else values[last]
-        self._tails.append(_Tail([label[last] for label in labels], tail_values, [ids[at] for at in positions[last]]))
+        self._tails.append(_Tail([label[last] for label in labels], None if values is None else values[last], ids))
 
     def take(self, *, now: float) -> Iterator[tuple[Place, Exemplar]]:
         """The newest line with an id for each place, if that one can be shown."""

@@ -16,11 +16,11 @@ from typing import Any, Final
 import msgspec
 
 from exporter.births import Births, Scraper, Seen
-from exporter.counting import FLUSH_BYTES, Columns, EventTimes, NoTimes, RuleCounter, RuleTelemetry
-from exporter.exemplars import exemplar_name
+from exporter.counting import FLUSH_BYTES, Evaluated, EventTimes, NoTimes, RuleCounter, RuleTelemetry
+from exporter.exemplars import ReadId, exemplar_name
 from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule
-from shipper.batch import Batch
+from shipper.batch import Batch, Columns
 
 EXPIRE_SECONDS: Final = 10.0
 """How often it is looked for series that have nothing to show any more."""
@@ -56,12 +56,10 @@ class FamilySnapshot:
     """Empty where it is not shown."""
 
 
-def fields_of(rules: Sequence[Rule], *, event_times: EventTimes, exemplar: str = "") -> frozenset[str]:
+def fields_of(rules: Sequence[Rule], *, event_times: EventTimes) -> frozenset[str]:
     """The columns that a batch must have for these rules."""
-    are_timed = [rule.type.is_timed for rule in rules]
-    times = event_times.fields if any(are_timed) else frozenset()
-    ids = {exemplar} if exemplar and not all(are_timed) else set()
-    return times.union(ids, *(rule.fields for rule in rules))
+    times = event_times.fields if any(rule.type.is_timed for rule in rules) else frozenset()
+    return times.union(*(rule.fields for rule in rules))
 
 
 class Exporter:
@@ -74,14 +72,15 @@ class Exporter:
         rules: Sequence[Rule],
         telemetry: RuleTelemetry,
         event_times: EventTimes | None = None,
-        exemplar: str = "",
+        read_id: ReadId | None = None,
         shows_created: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`exemplar`: the field whose values are shown as exemplars. `shows_created`: since when a series counts."""
+        """`read_id`: what a line shows as exemplar. `shows_created`: since when a series counts."""
         self._telemetry = telemetry
         self._shows_created = shows_created
-        self._exemplar_name = exemplar_name(exemplar)
+        self._read_id = read_id
+        self._exemplar_name = exemplar_name(read_id.name) if read_id else ""
         self._event_times = event_times or NoTimes()
         self._clock = clock
         by_name: dict[str, list[Rule]] = {}
@@ -94,14 +93,14 @@ class Exporter:
                 family=self._families[rule.name],
                 telemetry=telemetry,
                 now=clock,
-                exemplar_field=exemplar,
+                exemplar_field=read_id.name if read_id else "",
             )
             for rule in rules
         ]
         for counter in self._counters:
             counter.carry(self._counters)
         self._counters.sort(key=lambda counter: not counter.is_rider)  # who carries them comes behind them
-        self.fields = fields_of(rules, event_times=self._event_times, exemplar=exemplar)
+        self.fields = fields_of(rules, event_times=self._event_times)
         """The columns that a batch must have."""
         self._changed: dict[Series, None] = {}
         self._obsolete: list[bytes] = []
@@ -123,10 +122,10 @@ class Exporter:
 
     def observe(self, batch: Batch) -> None:
         """Counts every line of a batch. A rule that fails leaves the others alone, and is counted in rule errors."""
-        columns = self._columns(batch)
+        evaluated = self._evaluated(batch)
         for counter in self._counters:
             try:
-                counter.observe(batch, columns)
+                counter.observe(batch, evaluated)
             except Exception:  # the same batch would end the daemon again after every restart
                 log.exception("rule %s failed on a batch of %d lines", counter.rule.name, batch.count)
                 self._observe_singly(counter, batch)
@@ -136,17 +135,17 @@ class Exporter:
         if self._unflushed_bytes >= FLUSH_BYTES:
             self._flush()
 
-    def _columns(self, batch: Batch) -> Columns:
-        return Columns(batch, event_times=self._event_times, now=self._clock())
+    def _evaluated(self, batch: Batch) -> Evaluated:
+        return Evaluated(batch, event_times=self._event_times, read_id=self._read_id, now=self._clock())
 
     def _observe_singly(self, counter: RuleCounter, batch: Batch) -> None:
         """Counts line by line, so that a rule goes without those only on which it fails."""
         for position in range(batch.count):
             one = slice(position, position + 1)
-            columns = {name: column[one] for name, column in batch.columns.items()}
+            columns = Columns((name, column[one]) for name, column in batch.columns.items())
             line = replace(batch, lines=batch.lines[one], offsets=batch.offsets[one], columns=columns)
             try:
-                counter.observe(line, self._columns(line))
+                counter.observe(line, self._evaluated(line))
                 counter.count_waiting()
             except Exception:  # noqa: BLE001 - what it was has been logged with the batch
                 self._telemetry.rule_error(counter.rule.name, "internal", 1)

@@ -6,7 +6,7 @@ were parsed from them. The position travels with the data, so committing is only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -18,8 +18,29 @@ MISSING: Final = UNSET
 Column = Sequence[Any]
 """One value a line: str, int, float, bool, None, list, dict, or MISSING."""
 
-Columns = Mapping[str, Column]
-"""Columns by field name; a dotted name (`user.id`) is a nested field, or a field whose own name has the dots."""
+
+class Columns(dict[str, Column]):
+    """Columns by field name; a dotted name (`user.id`) is a nested field, or a field whose own name has the dots.
+
+    Remembers which types of values each has: several stages ask, and looking costs 20 ns a value.
+    """
+
+    __slots__ = ("_types",)
+
+    def __init__(self, columns: Mapping[str, Column] | Iterable[tuple[str, Column]] = ()) -> None:
+        super().__init__(columns)
+        self._types: dict[str, frozenset[type]] = {}
+
+    def __setitem__(self, name: str, column: Column) -> None:
+        super().__setitem__(name, column)
+        self._types.pop(name, None)
+
+    def types(self, name: str) -> frozenset[type]:
+        """The types of a column's values; that of MISSING alone where there is no such column."""
+        found = self._types.get(name)
+        if found is None:
+            found = self._types[name] = frozenset(map(type, self.get(name, (MISSING,))))
+        return found
 
 
 class Problem(NamedTuple):
@@ -45,7 +66,7 @@ class Batch:
     end: int
     lines: list[bytes]
     offsets: Sequence[int]
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
     problems: dict[int, list[Problem]] = field(default_factory=dict)
     """By position in `lines`; absent where the line is an ordinary JSON object, empty where it is an empty one."""
     raw_lines: list[bytes] | None = None

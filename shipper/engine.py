@@ -19,6 +19,7 @@ from exporter.series import Changes, Exporter
 from shipper import __version__
 from shipper.attach import Attacher
 from shipper.batch import Output
+from shipper.columns import FieldReader
 from shipper.committing import URGENT_SECONDS, Committer
 from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
@@ -106,7 +107,7 @@ class Engine:
             rules=rules,
             telemetry=counts,
             event_times=Moments(self.settings.sources),
-            exemplar=metrics.exemplar,
+            read_id=FieldReader(metrics.exemplar) if metrics.exemplar else None,
             shows_created=metrics.created,
         )
 

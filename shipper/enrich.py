@@ -25,7 +25,7 @@ from shipper.identity import checksums
 from shipper.parse import BAD_ENCODING, TAGS
 from shipper.settings import DropSettings, Placement, SourceSettings
 from shipper.splice import COPIES_MOVED, FIELDS_MOVED, NO_TIME, WHERE_MOVED, Filling, Splicer
-from shipper.times import IndexPattern, first_times, usual_days
+from shipper.times import IndexPattern, first_times, usual_times
 
 FUTURE_SECONDS: Final = 86_400
 TIME_FAILURE: Final = "time_failure"
@@ -67,6 +67,7 @@ class _Lines:
     sums: list[bytes]
     marks: list[int]  # which tags, as bits
     times: Sequence[str]  # '' where there is none and none to inherit
+    stamps: Sequence[bytes]  # the same as bytes
     days: list[str]  # of `times`, each once
     special: set[int] = field(default_factory=set)  # cannot be spliced
     variants: dict[int, int] = field(default_factory=dict)  # how to splice where it is not as usual
@@ -163,11 +164,11 @@ class Enricher:
         for i, problems in batch.problems.items():
             for problem in problems:
                 marks[i] |= self._tags.bit(problem.tag)
-        times, days = self._times(batch, last_time, marks)
+        times, stamps, days = self._times(batch, last_time, marks)
         sums = checksums(batch.raw_lines or batch.lines)
         for i, redacted in batch.checksums.items():
             sums[i] = b"%08x" % redacted
-        lines = _Lines(sums, marks, times, days)
+        lines = _Lines(sums, marks, times, stamps, days)
         self._find_own_fields(batch, lines)
         if self._choice is not None:
             lines.left_out.update(self._choice.unwanted(batch, times))
@@ -177,13 +178,15 @@ class Enricher:
         self._leave_out_future(lines)
         return lines
 
-    def _times(self, batch: Batch, last_time: str, marks: list[int]) -> tuple[Sequence[str], list[str]]:
-        """Each line's time, with inherited ones marked; and their days, each once."""
+    def _times(
+        self, batch: Batch, last_time: str, marks: list[int]
+    ) -> tuple[Sequence[str], Sequence[bytes], list[str]]:
+        """Each line's time, with inherited ones marked; the same as bytes; and their days, each once."""
         columns = [batch.columns[name] for name in self._source.time]
         if batch.runtime_times is not None:
             columns.append(batch.runtime_times)
-        if columns and (days := usual_days(columns[0])) is not None:
-            return columns[0], days
+        if columns and (usual := usual_times(columns[0])) is not None:
+            return columns[0], *usual
         times = first_times(columns, batch.count)
         if "" in times:
             failure = self._tags.bit(TIME_FAILURE)
@@ -193,7 +196,7 @@ class Enricher:
                 else:
                     times[i] = last_time
                     marks[i] |= failure
-        return times, sorted({text[:10] for text in times})
+        return times, "\n".join(times).encode().split(b"\n"), sorted({text[:10] for text in times})
 
     def _find_own_fields(self, batch: Batch, lines: _Lines) -> None:
         """Finds the lines that carry fields called like ours, and decides how each is made a document.
@@ -261,20 +264,20 @@ class Enricher:
             return b"", []
         splicer = self._splicer
         values = splicer.values(
-            batch, bodies=_bodies(batch), sums=lines.sums, times=lines.times, tags=self._tags.texts(lines.marks)
+            batch, bodies=_bodies(batch), sums=lines.sums, times=lines.stamps, tags=self._tags.texts(lines.marks)
         )
         filling = Filling(values, kept=kept if lines.left_out else None)
         if len(lines.days) == 1 and not lines.variants and not lines.special:
             body = filling.by_one(splicer.form(batch, lines.days[0], 0))
             return body, [(self._index.name(lines.days[0]), 0, len(body))]
         days = [lines.times[i][:10] for i in kept]
-        forms = splicer.forms(batch, days, [lines.variants.get(i, 0) for i in kept])
+        filled = filling.by_each(splicer.templates(batch, days, [lines.variants.get(i, 0) for i in kept]))
         for row, i in enumerate(kept):
             if i in lines.special:
-                forms[row] = filling.replace(row, self._special_piece(batch, lines, i))
+                filled.replace(row, self._special_piece(batch, lines, i))
         parts, segments, position = [], [], 0
         for day, start, end in _runs(days):
-            parts.append(filling.by_each(forms, start, end))
+            parts.append(filled.documents(start, end))
             segments.append((self._index.name(day), position, position := position + len(parts[-1])))
         return b"".join(parts), segments
 
@@ -322,9 +325,12 @@ class TagMarks:
 
     def texts(self, marks: Sequence[int]) -> list[bytes]:
         """What stands in each document: `,"tags":[…]`, or nothing."""
-        for mark in set(marks).difference(self._texts):
-            self._texts[mark] = b',"tags":' + _ENCODE(self.names(mark))
-        return list(map(self._texts.__getitem__, marks))
+        try:
+            return list(map(self._texts.__getitem__, marks))
+        except KeyError:
+            for mark in set(marks).difference(self._texts):
+                self._texts[mark] = b',"tags":' + _ENCODE(self.names(mark))
+            return list(map(self._texts.__getitem__, marks))
 
 
 def _with_outer(path: Sequence[str]) -> list[str]:
@@ -363,7 +369,7 @@ def _bodies(batch: Batch) -> list[bytes]:
 
 
 def _id(batch: Batch, lines: _Lines, i: int) -> str:
-    return f"{batch.identity}-{batch.offsets[i]:010d}-{lines.sums[i][:8].decode()}"
+    return f"{batch.identity}-{batch.offsets[i]:010d}-{lines.sums[i].decode()}"
 
 
 def _is_kept(line_id: str, share: float) -> bool:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from shipper.attach import is_json_object
-from shipper.batch import Batch, Documents, Output
+from shipper.batch import Batch, Columns, Documents, Output
 from shipper.checks import tail_was_continued
 from shipper.delivered import ask_again
 from shipper.enrich import Enricher
@@ -292,6 +292,7 @@ class Feeder:
             documents.labels(batch.source, "duplicate").inc(enriched.duplicates)
         if enriched.documents.dead_letters:
             documents.labels(batch.source, "dead_letter").inc(len(enriched.documents.dead_letters))
+        batch.columns = Columns()  # freed here they leave their place, still in the cache, to those of the next batch
         self._output.submit(enriched.documents)
 
     def _note_done(self, followed: Followed, under_way: UnderWay, _documents: Documents) -> None:
@@ -304,7 +305,7 @@ def without_first_line(batch: Batch) -> Batch:
         batch,
         lines=batch.lines[1:],
         offsets=batch.offsets[1:],
-        columns={name: column[1:] for name, column in batch.columns.items()},
+        columns=Columns((name, column[1:]) for name, column in batch.columns.items()),
         problems={i - 1: problems for i, problems in batch.problems.items() if i},
         raw_lines=None,
         runtime_times=None,

@@ -31,9 +31,37 @@ OFFSET_DIGITS: Final = 10
 """At least so many, with zeros before them, has the offset in an id."""
 _FORMS_KEPT = 64
 _SLOT = re.compile(rb"\0(\d+)\0")
+_PERCENT = b"%%"
+_FILLED = b"%b"
 _SWALLOWED = b"%.0b"
+_PLACE = re.compile(b"|".join(map(re.escape, (_PERCENT, _FILLED, _SWALLOWED))))
 _encode = msgspec.json.encode
 _encode_lines = msgspec.json.Encoder().encode_lines
+
+
+class Form:
+    """A `%` template of a document, and its pieces: with None where the value of a number is to be put."""
+
+    __slots__ = ("pieces", "slots", "template")
+
+    def __init__(self, template: bytes) -> None:
+        self.template = template
+        self.pieces: list[bytes | None] = []
+        self.slots: list[tuple[int, int]] = []
+        """Where in `pieces` the value of which number stands."""
+        start, literal, number = 0, b"", 0
+        for place in _PLACE.finditer(template):
+            literal += template[start : place.start()]
+            start = place.end()
+            if place[0] == _PERCENT:
+                literal += b"%"
+                continue
+            if place[0] == _FILLED:
+                self.slots.append((len(self.pieces) + 1, number))
+                self.pieces += [literal, None]
+                literal = b""
+            number += 1
+        self.pieces.append(literal + template[start:])
 
 
 class Splicer:
@@ -47,7 +75,7 @@ class Splicer:
         self._fields = nested(source.fields.items())
         self.copy_names = _in_order_of_writing(source.copy, self.where("", None))
         self._copied = tuple(source.copy[name] for name in self.copy_names)
-        self._forms: dict[tuple[str, str, str, int, int], bytes] = {}
+        self._forms: dict[tuple[str, str, str, int, int], Form] = {}
 
     def where(self, path: str, offset: Any) -> Nested:
         """The group of fields that says where a line stands."""
@@ -82,38 +110,39 @@ class Splicer:
         *,
         bodies: Sequence[bytes],
         sums: Sequence[bytes],
-        times: Sequence[str],
+        times: Sequence[bytes],
         tags: Sequence[bytes],
     ) -> list[Sequence[Any]]:
-        """The columns that fill a form. `bodies`: objects without closing brace; `sums`: hex digits, 8 or more."""
+        """The columns that fill a form. `bodies`: objects without closing brace; `sums`: 8 hex digits each;
+        `times` as bytes."""
         offsets = _encode(batch.offsets)[1:-1].split(b",")
         padded = offsets if _zeros(batch.offsets) >= 0 else [text.rjust(OFFSET_DIGITS, b"0") for text in offsets]
         copies = [_encoded_each(batch.columns[name]) for name in self._copied]
-        return [padded, sums, bodies, "\n".join(times).encode().split(b"\n"), tags, offsets, *copies]
+        return [padded, sums, bodies, times, tags, offsets, *copies]
 
-    def form(self, batch: Batch, day: str, variant: int) -> bytes:
-        """The `%` template of documents of `day` ('' for none), to be filled with a row of `values`."""
+    def form(self, batch: Batch, day: str, variant: int) -> Form:
+        """The form of documents of `day` ('' for none), to be filled with a row of `values`."""
         key = (batch.identity, batch.path, day, variant, max(_zeros(batch.offsets), 0))
         form = self._forms.get(key)
         if form is None:
             if len(self._forms) >= _FORMS_KEPT:
                 self._forms.clear()
-            form = self._forms[key] = self._made_form(*key)
+            form = self._forms[key] = Form(self._template(*key))
         return form
 
-    def forms(self, batch: Batch, days: Sequence[str], variants: Sequence[int]) -> list[bytes]:
-        """The form of each line."""
+    def templates(self, batch: Batch, days: Sequence[str], variants: Sequence[int]) -> list[bytes]:
+        """The template of each line."""
         keys = list(zip(days, variants, strict=True))
-        forms = {key: self.form(batch, *key) for key in set(keys)}
+        forms = {key: self.form(batch, *key).template for key in set(keys)}
         return [forms[key] for key in keys]
 
-    def _made_form(self, identity: str, path: str, day: str, variant: int, zeros: int) -> bytes:
+    def _template(self, identity: str, path: str, day: str, variant: int, zeros: int) -> bytes:
         frame = self._frame
         ours = _encode(self._tree(path, variant))[1:-1].replace(b"%", b"%%")
         parts = (
             (frame.before_index + self._index.name(day).encode() + frame.before_id).replace(b"%", b"%%"),
             identity.encode(),
-            b"-%b%%b-%%.8b" % (b"0" * zeros),
+            b"-%b%%b-%%b" % (b"0" * zeros),
             frame.before_source.replace(b"%", b"%%"),
             b"%b",
             _SWALLOWED if variant & NO_TIME or not day else b',"@timestamp":"%b"',
@@ -187,26 +216,42 @@ def _encoded_each(column: Column) -> list[bytes]:
 
 
 class Filling:
-    """Forms and the values to fill them with, for the lines of a batch that are kept."""
+    """The values that fill forms, for the lines of a batch that are kept."""
 
     def __init__(self, values: Sequence[Sequence[Any]], *, kept: Sequence[int] | None) -> None:
-        if kept is not None:
-            values = [[column[i] for i in kept] for column in values]
-        self._width, self.count = len(values), len(values[0])
-        self._flat: list[Any] = [None] * (self._width * self.count)
-        for number, column in enumerate(values):
-            self._flat[number :: self._width] = column
+        self._values = values if kept is None else [[column[i] for i in kept] for column in values]
+        self._count = len(self._values[0])
 
-    def replace(self, row: int, piece: bytes) -> bytes:
-        """Puts a finished piece where a form would be filled; returns the form that leaves it as it is."""
+    def by_one(self, form: Form) -> bytes:
+        """All lines' documents by one form: its pieces, once a line, joined (four fifths of the time of a template)."""
+        pieces, width = form.pieces * self._count, len(form.pieces)
+        for place, number in form.slots:
+            pieces[place::width] = self._values[number]
+        return b"".join(pieces)  # type: ignore[arg-type]  # no None is left
+
+    def by_each(self, templates: Sequence[bytes]) -> Filled:
+        """All lines' documents, each by its own template."""
+        width = len(self._values)
+        flat: list[Any] = [None] * (width * self._count)
+        for number, column in enumerate(self._values):
+            flat[number::width] = column
+        return Filled(list(templates), flat, width)
+
+
+class Filled:
+    """Templates and what fills them, a line behind the other."""
+
+    def __init__(self, templates: list[bytes], flat: list[Any], width: int) -> None:
+        self._templates = templates
+        self._flat = flat
+        self._width = width
+
+    def replace(self, row: int, piece: bytes) -> None:
+        """Puts a finished piece where a template would be filled."""
         width = self._width
         self._flat[row * width : (row + 1) * width] = [piece] + [b""] * (width - 1)
-        return b"%b" * width
+        self._templates[row] = _FILLED * width
 
-    def by_one(self, form: bytes) -> bytes:
-        """All lines' documents by one form."""
-        return (form * self.count) % tuple(self._flat)
-
-    def by_each(self, forms: Sequence[bytes], start: int, end: int) -> bytes:
-        """The documents of some consecutive lines, each by its own form. `forms` are those of all lines."""
-        return b"".join(forms[start:end]) % tuple(self._flat[start * self._width : end * self._width])
+    def documents(self, start: int, end: int) -> bytes:
+        """Those of some consecutive lines."""
+        return b"".join(self._templates[start:end]) % tuple(self._flat[start * self._width : end * self._width])

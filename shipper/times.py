@@ -127,10 +127,9 @@ _USUAL = b"\n0000-00-00T00:00:00.000Z"
 _CANONICAL = frozenset(f"0000-00-00T00:00:00.{'0' * decimals}Z" for decimals in range(3, 10))
 
 
-def usual_days(column: Column) -> list[str] | None:
-    """The days of a column, each once and in order, if every value is like `2024-01-15T10:30:45.123Z`; else None.
-
-    Such a column needs no conversion.
+def usual_times(column: Column) -> tuple[list[bytes], list[str]] | None:
+    """A column as bytes, and its days, each once and in order, if every value is like `2024-01-15T10:30:45.123Z`; else
+    None. Such a column needs no conversion.
     """
     try:
         joined = "\n".join(column).encode()
@@ -142,7 +141,7 @@ def usual_days(column: Column) -> list[str] | None:
     prefixes = {first[:18]} if first[:18] == last[:18] else {text[:18] for text in column}
     if not all(map(_begins_time, prefixes)):
         return None
-    return sorted({prefix[:10] for prefix in prefixes})
+    return joined.split(b"\n"), sorted({prefix[:10] for prefix in prefixes})
 
 
 @lru_cache(maxsize=4096)

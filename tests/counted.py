@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from typing import Any
@@ -10,7 +11,9 @@ from exporter.births import Scraper
 from exporter.exposition import Format, family_text
 from exporter.rules import default_rules, parse_rules
 from exporter.series import Exporter
-from shipper.batch import MISSING, Batch
+from shipper.batch import MISSING, Batch, Columns
+from shipper.columns import FieldReader
+from shipper.parse import without_lone_surrogates
 
 ANN, BOB = Scraper("10.0.0.1", "Prometheus/3"), Scraper("10.0.0.2", "Prometheus/3")
 
@@ -42,11 +45,17 @@ class Times:
         return [math.nan if at is MISSING else at for at in batch.columns.get("at", [MISSING] * batch.count)]
 
 
+def _line(columns: dict[str, Any], number: int) -> bytes:
+    """What the parser would have made these values of, and have kept of it."""
+    values = {name: column[number] for name, column in columns.items() if column[number] is not MISSING}
+    return without_lone_surrogates(json.dumps(values, default=repr).encode())
+
+
 class Bench:
     """An exporter, its clock, and the state that it is committed to."""
 
     def __init__(self, text: str = "", *, exemplar: str = "", shows_created: bool = False) -> None:
-        self._options: Any = {"exemplar": exemplar, "shows_created": shows_created}
+        self._options: Any = {"read_id": FieldReader(exemplar) if exemplar else None, "shows_created": shows_created}
         self.rules = parse_rules(f"rules:\n{text}", file="r.yml") if text else default_rules()
         self.now = 1_000.0
         self.state: dict[bytes, bytes] = {}
@@ -71,9 +80,9 @@ class Bench:
                 identity="i",
                 start=0,
                 end=size,
-                lines=[b"{}"] * count,
+                lines=[_line(columns, number) for number in range(count)],
                 offsets=range(count),
-                columns=dict(columns),
+                columns=Columns(columns),
             )
         )
 
@@ -118,10 +127,7 @@ def many_counters(count: int) -> Exporter:
         f"rules: [{{name: many_total, type: counter, labels: {{x: x, y: y}}, max_series: {count}}}]", file="r.yml"
     )
     exporter = Exporter(rules=rules, telemetry=Noted())
-    columns: dict[str, Any] = {
-        "x": [f"value-{i % 1_000}" for i in range(count)],
-        "y": [i // 1_000 for i in range(count)],
-    }
+    columns = Columns([("x", [f"value-{i % 1_000}" for i in range(count)]), ("y", [i // 1_000 for i in range(count)])])
     exporter.observe(Batch("s", "p", "i", 0, 1, [b"{}"] * count, range(count), columns=columns))
     exporter.publish(exporter.take_changes())
     return exporter

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import NoneType
+from typing import Any, Final
+
+from msgspec import UnsetType
 
 from shipper.batch import Columns
 from shipper.errors import ExpressionError
@@ -13,20 +16,28 @@ from shipper.expressions.functions import FUNCTIONS, Function
 from shipper.expressions.program import Program
 from shipper.expressions.values import Kind
 
+_ABSENT: Final = frozenset({NoneType, UnsetType})
+
 
 class Predicate:
     """A condition. Called with the columns of a batch and its number of lines, it gives the positions, ascending, of
     the lines where it is true: `range(count)` if those are all."""
 
-    __slots__ = ("_program", "canonical", "fields", "text")
+    __slots__ = ("_present", "_program", "canonical", "fields", "text")
 
-    def __init__(self, *, text: str, canonical: str, fields: frozenset[str], program: Program) -> None:
+    def __init__(
+        self, *, text: str, canonical: str, fields: frozenset[str], program: Program, present: frozenset[str]
+    ) -> None:
+        """`present`: fields that are all that the condition asks for; empty where it asks for more."""
         self.text = text
         self.canonical = canonical
         self.fields = fields
         self._program = program
+        self._present = present
 
     def __call__(self, columns: Columns, count: int) -> Sequence[int]:
+        if self._present and all(_ABSENT.isdisjoint(columns.types(name)) for name in self._present):
+            return range(count)
         positions = self._program.run(columns, count)
         return range(count) if len(positions) == count else positions
 
@@ -34,10 +45,11 @@ class Predicate:
 class Value:
     """A value a line, MISSING where it is undefined. The column of a bare field is returned itself, not a copy.
 
+    `field`: its name where the value is a bare field, else "".
     `status`: where the value names what a client asked for, the HTTP status that says whether it is there.
     """
 
-    __slots__ = ("_program", "canonical", "fields", "kind", "status", "text")
+    __slots__ = ("_program", "canonical", "field", "fields", "kind", "status", "text")
 
     def __init__(
         self,
@@ -52,6 +64,7 @@ class Value:
         self.text = text
         self.canonical = canonical
         self.fields = fields
+        self.field = program.field
         self.kind = kind
         self.status = status
         self._program = program
@@ -68,7 +81,19 @@ def compile_predicate(text: str, *, functions: Mapping[str, Function] = FUNCTION
     if kind not in {Kind.BOOLEAN, Kind.ANY}:
         raise ExpressionError(f"a condition is needed, this is a {kind.value}; compare it with something", column=1)
     program = emitter.program(lambda: emitter.truth(node), is_predicate=True)
-    return Predicate(text=text, canonical=canonical, fields=frozenset(emitter.fields), program=program)
+    fields = frozenset(emitter.fields)
+    return Predicate(text=text, canonical=canonical, fields=fields, program=program, present=_present(node))
+
+
+def _present(node: syntax.Node) -> frozenset[str]:
+    """The fields that must be there for a condition that asks for nothing else; else none."""
+    match node:
+        case syntax.Call(name="exists", arguments=(syntax.Field(name=name),)):
+            return frozenset({name})
+        case syntax.All(items=items):
+            fields = [_present(item) for item in items]
+            return frozenset().union(*fields) if all(fields) else frozenset()
+    return frozenset()
 
 
 def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS) -> Value:

@@ -31,7 +31,7 @@ class Input:
         column = columns.get(self.field)
         if column is None:
             return [NAN if self.is_number else MISSING] * count
-        return numbers(column) if self.is_number else column
+        return numbers(column, columns.types(self.field)) if self.is_number else column
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class Program:
     fast: Run | None  # None: the value is its only input
     careful: Run | None
     is_number: bool
+
+    @property
+    def field(self) -> str:
+        """The field of which the value is the bare column; "" if it is none."""
+        return self.inputs[0].field if self.fast is None else ""
 
     def run(self, columns: Columns, count: int) -> Sequence[Any]:
         inputs = [item.read(columns, count) for item in self.inputs]

@@ -48,9 +48,8 @@ def number_of(value: Any) -> Number:
     return number if abs(number) != float("inf") else NAN
 
 
-def numbers(column: Sequence[Any]) -> Sequence[Number]:
-    """A column as numbers, NaN where there is none; the column itself where it holds nothing else."""
-    types = set(map(type, column))
+def numbers(column: Sequence[Any], types: frozenset[type]) -> Sequence[Number]:
+    """A column as numbers, NaN where there is none; the column itself where it holds nothing else, as its types say."""
     if types <= _NUMBER_TYPES:
         return column
     if not types & {int, float, str}:

@@ -20,7 +20,7 @@ from exporter.families import Series
 from exporter.rule import Rule
 from exporter.series import Exporter
 from shipper.audit import position_of
-from shipper.batch import Batch
+from shipper.batch import Batch, Columns
 from shipper.enrich import FUTURE_SECONDS
 from shipper.followed import NEVER
 from shipper.parse import Parser
@@ -267,7 +267,7 @@ def narrowed(batch: Batch, positions: Sequence[int]) -> Batch:
         batch,
         lines=pick(batch.lines),
         offsets=pick(batch.offsets),
-        columns={name: pick(column) for name, column in batch.columns.items()},
+        columns=Columns((name, pick(column)) for name, column in batch.columns.items()),
         problems={},
         raw_lines=None,
         runtime_times=None if batch.runtime_times is None else pick(batch.runtime_times),

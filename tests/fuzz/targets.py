@@ -24,7 +24,7 @@ from exporter.scrape import ScrapeRequest
 from exporter.site import ServerHooks, Site
 from exporter.users import login_of
 from exporter.webconfig import parse_web_config
-from shipper.batch import MISSING
+from shipper.batch import MISSING, Columns
 from shipper.config import CommandLine
 from shipper.config.checks import checks
 from shipper.config.decode import Decoder
@@ -106,7 +106,7 @@ def expressions(data: bytes) -> None:
             if not 1 <= error.column <= len(text) + 1:
                 raise AssertionError(f"column {error.column} of {text!r}") from error
             continue
-        if len(run({field: columns.get(field, [MISSING] * 8) for field in run.fields}, 8)) > 8:
+        if len(run(Columns((field, columns.get(field, [MISSING] * 8)) for field in run.fields), 8)) > 8:
             raise AssertionError(f"{text!r} gives more values than lines")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.batch import MISSING
+from shipper.batch import MISSING, Columns
 from shipper.expressions import compile_predicate, compile_value, label_text
 from shipper.route import Router
 
@@ -172,8 +172,8 @@ plain_lines = st.lists(
 )
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in FIELDS}
+def _columns(rows: list[dict[str, Any]]) -> Columns:
+    return Columns((name, [row[name] for row in rows]) for name in FIELDS)
 
 
 def _same(left: Any, right: Any) -> bool:

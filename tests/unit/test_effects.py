@@ -9,7 +9,7 @@ from counted import Times
 
 from exporter.effects import Effect, effects_of
 from exporter.rules import parse_rules
-from shipper.batch import MISSING, Batch
+from shipper.batch import MISSING, Batch, Columns
 
 CASES: list[tuple[str, dict[str, Any], list[Effect]]] = [
     ("type: counter, labels: {x: x}", {}, [Effect('a_total{x="k"}', "+1")]),
@@ -30,7 +30,7 @@ CASES: list[tuple[str, dict[str, Any], list[Effect]]] = [
 
 def _batch(**fields: Any) -> Batch:
     values = {"x": "k", "v": 2, "at": 1_000.0, **fields}
-    return Batch("s", "p", "i", 0, 1, [b"{}"], [0], columns={name: [value] for name, value in values.items()})
+    return Batch("s", "p", "i", 0, 1, [b"{}"], [0], columns=Columns((name, [value]) for name, value in values.items()))
 
 
 @pytest.mark.parametrize(("rule", "fields", "expected"), CASES)

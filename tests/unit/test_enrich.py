@@ -14,7 +14,7 @@ from shipper.errors import ExpressionError
 from shipper.identity import line_id
 from shipper.parse import Parser
 from shipper.settings import DEFAULT_TAGS, Coercion, DropSettings, Format, Placement, SourceSettings
-from shipper.splice import FIRST_COPY, NO_TIME, Splicer
+from shipper.splice import FIRST_COPY, NO_TIME, Filling, Splicer
 from shipper.tail import Chunk
 from shipper.times import IndexPattern
 
@@ -429,10 +429,14 @@ def test_every_form_takes_the_same_values(placement: Placement, fields: dict[str
     stage = Stage(fields=fields, copy=COPY, placement=placement)
     splicer = Splicer(source=stage.source, host="h", index=IndexPattern("i"), frame=FRAME)
     batch = stage.batch(b'{"userId":"user.id","level":"log.level","ip":"host.ip","user_name":"user.name"}')
-    values = splicer.values(batch, bodies=[b'{"a":1'], sums=[b"12345678ff"], times=[TIME], tags=[b',"tags":["x"]'])
+    values = splicer.values(
+        batch, bodies=[b'{"a":1'], sums=[b"12345678"], times=[TIME.encode()], tags=[b',"tags":["x"]']
+    )
     for variant in range(1 << FIRST_COPY + len(COPY)):
         form = splicer.form(batch, "2024-01-15", variant)
-        record = json.loads(form % tuple(column[0] for column in values))
+        made = form.template % tuple(column[0] for column in values)
+        assert made * 3 == Filling([[*column] * 3 for column in values], kept=None).by_one(form)
+        record = json.loads(made)
         document = record["d"]
         found = named_values(document) | named_values(document.get("shipper", {}))
         absent = {name for number, name in enumerate(splicer.copy_names) if variant & 1 << FIRST_COPY + number}

@@ -98,13 +98,13 @@ def test_the_text_format_has_none() -> None:
 
 
 def test_exemplars_can_be_switched_off() -> None:
-    """Then their field is not even read."""
+    """A line is read for them alone, and only where one is shown."""
     bench = Bench(COUNTER)
     assert bench.exporter.fields == {"x"}
     bench.observe(x=["a"])
     bench.commit()
     assert _found(bench) == {}
-    assert Bench(COUNTER, exemplar="trace.id").exporter.fields == {"x", "trace.id"}
+    assert Bench(COUNTER, exemplar="trace.id").exporter.fields == {"x"}
     gauge = Bench("  - {name: a, type: gauge, value: v}\n", exemplar="requestId")
     assert gauge.exporter.fields == {"v", "at"}
 
@@ -153,6 +153,7 @@ def test_their_number_is_bounded() -> None:
     for number in range(MAX_EXEMPLARS // LINES_A_BATCH + 2):
         lines = range(number * LINES_A_BATCH, (number + 1) * LINES_A_BATCH)
         bench.observe(x=[f"v{line % 990}" for line in lines], requestId=[f"r{line}" for line in lines])
+        bench.commit()
     bench.observe(x=["late"] * 100, requestId=[f"l{line}" for line in range(100)])
     bench.commit()
     found = _found(bench)

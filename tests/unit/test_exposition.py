@@ -24,7 +24,7 @@ from exporter.scrape import SCRAPER_HEADER, ScrapeRequest, Scrapes, scrape_reque
 from exporter.selfmetrics import self_metrics
 from exporter.series import Exporter
 from exporter.texts import bound_text, number_text
-from shipper.batch import Batch
+from shipper.batch import Batch, Columns
 from shipper.telemetry import Telemetry
 
 
@@ -42,7 +42,7 @@ def _exporter(text: str = "", **columns: list[Any]) -> Exporter:
     rules = parse_rules(f"rules:\n{text}", file="r.yml") if text else default_rules()
     exporter = Exporter(rules=rules, telemetry=Silent())
     count = max(map(len, columns.values()), default=0)
-    exporter.observe(Batch("s", "p", "i", 0, 1, [b"{}"] * count, range(count), columns=dict(columns)))
+    exporter.observe(Batch("s", "p", "i", 0, 1, [b"{}"] * count, range(count), columns=Columns(columns)))
     exporter.publish(exporter.take_changes())
     return exporter
 

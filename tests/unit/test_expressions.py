@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from shipper.batch import MISSING
+from shipper.batch import MISSING, Columns
 from shipper.errors import ExpressionError
 from shipper.expressions import FUNCTIONS, Kind, compile_predicate, compile_value, functions_with, label_text
 from shipper.route import UNMATCHED, Router
 from shipper.routepatterns import RoutePatterns
 
 
-def _columns(**fields: Any) -> dict[str, list[Any]]:
-    return {name: [value] for name, value in fields.items()}
+def _columns(**fields: Any) -> Columns:
+    return Columns((name, [value]) for name, value in fields.items())
 
 
 def _is_true(text: str, **fields: Any) -> bool:
@@ -247,21 +247,22 @@ def test_kinds_are_known_as_far_as_they_can_be() -> None:
 def test_positions_ascend_and_all_of_them_are_a_range() -> None:
     """A batch gives positions; one where all lines match gives a range, which costs nothing to take."""
     predicate = compile_predicate("a > 1")
-    assert list(predicate({"a": [1, 2, 3, 0, 5]}, 5)) == [1, 2, 4]
-    assert predicate({"a": [2, 3]}, 2) == range(2)
-    assert list(predicate({}, 3)) == []
-    assert predicate({}, 0) == range(0)
+    assert list(predicate(Columns({"a": [1, 2, 3, 0, 5]}), 5)) == [1, 2, 4]
+    assert predicate(Columns({"a": [2, 3]}), 2) == range(2)
+    assert list(predicate(Columns(), 3)) == []
+    assert predicate(Columns(), 0) == range(0)
 
 
 def test_one_odd_line_does_not_change_the_others() -> None:
     """A division by zero on one line of a batch leaves the values of the others as they are."""
-    assert list(compile_value("a / b")({"a": [1, 1, 6], "b": [2, 0, "3"]}, 3)) == [0.5, MISSING, 2.0]
+    columns = Columns([("a", [1, 1, 6]), ("b", [2, 0, "3"])])
+    assert list(compile_value("a / b")(columns, 3)) == [0.5, MISSING, 2.0]
 
 
 def test_a_bare_field_gives_its_column_itself() -> None:
     """No copy is made of a column that is only passed on."""
     column = ["GET", "PUT"]
-    assert compile_value("method")({"method": column}, 2) is column
+    assert compile_value("method")(Columns({"method": column}), 2) is column
 
 
 def test_spelling_does_not_change_the_canonical_text() -> None:
@@ -318,10 +319,12 @@ def test_every_function_is_documented_and_can_be_called() -> None:
 def test_not_found_pages_that_no_pattern_fits_are_one_route() -> None:
     """Where routes are written down and the status is given; numbers and texts alike. The rest is as without it."""
     functions = functions_with(Router(patterns=RoutePatterns(["/api/patients/:id"])))
-    columns = {
-        "url": ["/api/patients/7", "/wp-login.php", "/wp-login.php", "/x/9", "/x/9", 5],
-        "status": [404, 404, "404", 200, MISSING, 404],
-    }
+    columns = Columns(
+        {
+            "url": ["/api/patients/7", "/wp-login.php", "/wp-login.php", "/x/9", "/x/9", 5],
+            "status": [404, 404, "404", 200, MISSING, 404],
+        }
+    )
     expected = ["/api/patients/:id", UNMATCHED, UNMATCHED, "/x/:id", "/x/:id", MISSING]
     assert list(compile_value("route(url, status)", functions=functions)(columns, 6)) == expected
     without = ["/api/patients/:id", "/wp-login.php", "/wp-login.php", "/x/:id", "/x/:id", MISSING]
@@ -344,5 +347,5 @@ def test_matching_takes_linear_time() -> None:
     """A pattern that makes others go through every way of splitting a text finds this one at once."""
     predicate = compile_predicate('x matches "^(a+)+$"')
     started = time.process_time()
-    assert list(predicate({"x": ["a" * 100_000 + "b"]}, 1)) == []
+    assert list(predicate(Columns({"x": ["a" * 100_000 + "b"]}), 1)) == []
     assert time.process_time() - started < 60, "backtracking would need longer than the universe has existed"

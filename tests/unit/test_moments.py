@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shipper.batch import MISSING, Batch
+from shipper.batch import MISSING, Batch, Columns
 from shipper.moments import Moments, moment
 from shipper.settings import SourceSettings
 
@@ -15,7 +15,7 @@ AT = 1_705_314_645.0
 
 
 def _batch(source: str, count: int, **columns: list[Any]) -> Batch:
-    return Batch(source, "p", "i", 0, 1, [b"{}"] * count, range(count), columns=dict(columns))
+    return Batch(source, "p", "i", 0, 1, [b"{}"] * count, range(count), columns=Columns(columns))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shipper.batch import Columns
 from shipper.errors import ConfigError
 from shipper.expressions import FUNCTIONS, compile_value
 from shipper.openapi import openapi_patterns
@@ -80,4 +81,4 @@ def test_the_configuration_gives_the_functions(tmp_path: Path) -> None:
     metrics = MetricsSettings(routes=("/a/:own",), openapi=str(file), routes_only=True)
     functions = functions_of(Settings(sources=(source,), metrics=metrics))
     value = compile_value("route(url)", functions=functions)
-    assert list(value({"url": ["/a/1", "/b/1", "/c/1"]}, 3)) == ["/a/:own", "/b/:x", ":unmatched"]
+    assert list(value(Columns({"url": ["/a/1", "/b/1", "/c/1"]}), 3)) == ["/a/:own", "/b/:x", ":unmatched"]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shipper.batch import MISSING, Batch
+from shipper.batch import MISSING, Batch, Columns
 from shipper.errors import ConfigError
 from shipper.replay.choice import Choice, choice_of, end_of, moment, why_left_out
 
@@ -60,7 +60,7 @@ def test_a_day_as_the_end_is_in_the_range(text: str) -> None:
 
 
 def batch_of(count: int, **columns: list[object]) -> Batch:
-    return Batch("a", "a.log", "0" * 12, 0, 100, [b"{}"] * count, range(count), dict(columns))
+    return Batch("a", "a.log", "0" * 12, 0, 100, [b"{}"] * count, range(count), Columns(columns))
 
 
 TIMES = [

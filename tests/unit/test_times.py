@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shipper.batch import MISSING
-from shipper.times import IndexPattern, event_time, event_times, first_times, is_same_instant, usual_days
+from shipper.times import IndexPattern, event_time, event_times, first_times, is_same_instant, usual_times
 
 TEXTS = [
     ("2024-01-15T10:30:45.123Z", "2024-01-15T10:30:45.123Z"),
@@ -185,8 +185,9 @@ def test_a_column_of_one_kind_gives_what_its_values_give(column: list[Any]) -> N
     ],
 )
 def test_days_of_a_usual_column(column: list[Any], expected: list[str] | None) -> None:
-    """Only a column in which nothing is to be converted is usual."""
-    assert expected == usual_days(column)
+    """Only a column in which nothing is to be converted is usual; it is made bytes at once."""
+    found = usual_times(column)
+    assert (expected and ([time.encode() for time in column], expected)) == found
 
 
 def test_the_first_field_that_holds_a_usable_time_counts() -> None:
