@@ -7,6 +7,7 @@ turns.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -271,9 +272,9 @@ class Feeder:
         self._bytes[batch.source].inc(size)
         for rule, count in batch.redactions.items():
             self._telemetry.redactions.labels(rule).inc(count)
-        for problems in batch.problems.values():
-            for problem in problems:
-                self._telemetry.parse_failures.labels(batch.source, problem.reason).inc()
+        reasons = Counter(problem.reason for problems in batch.problems.values() for problem in problems)
+        for reason, count in reasons.items():
+            self._telemetry.parse_failures.labels(batch.source, reason).inc(count)
 
     def _ship(self, followed: Followed, batch: Batch, cursor: Cursor) -> None:
         under_way = UnderWay(batch.end, mark_of(batch.end, cursor.before or b""), "")

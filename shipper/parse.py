@@ -39,9 +39,9 @@ FRAMINGS: dict[Format, Framing] = {Format.DOCKER: DOCKER, Format.CRI: CRI}
 
 
 class Redact(Protocol):
-    """Redacts a batch in place; `fields` made its columns."""
+    """Redacts a batch in place; `fields` made its columns, `joined` are its lines where they are at hand as one."""
 
-    def __call__(self, batch: Batch, *, fields: Fields) -> None: ...
+    def __call__(self, batch: Batch, *, fields: Fields, joined: bytes = b"") -> None: ...
 
 
 LEARNED_LINES: Final = 64
@@ -68,8 +68,9 @@ class Parser:
         None if that line begins with the chunk: more is needed. `is_final`: nothing will follow the chunk.
         """
         batch = Batch(source, path, identity, chunk.start, chunk.end, [], [], handle=content)
+        joined = b""
         if self._framing is None or chunk.is_cut:
-            rows = self._plain(chunk, batch)
+            rows, joined = self._plain(chunk, batch)
         else:
             framed = self._framed(chunk, batch, self._framing, is_final=is_final)
             if framed is None:
@@ -77,14 +78,14 @@ class Parser:
             rows = framed
         batch.columns = self.fields.columns(rows)
         if self._redact is not None:
-            self._redact(batch, fields=self.fields)
+            self._redact(batch, fields=self.fields, joined=joined)
         if not self._has_learned and batch.lines:
             self._has_learned = True
             self.fields.arrange_as_in(batch.lines[:LEARNED_LINES])
         return batch
 
-    def _plain(self, chunk: Chunk, batch: Batch) -> list[Row]:
-        """The rows of lines as they stand in the file; fills `batch`."""
+    def _plain(self, chunk: Chunk, batch: Batch) -> tuple[list[Row], bytes]:
+        """The rows of lines as they stand in the file, and these as one if nothing was done to them; fills `batch`."""
         lines = chunk.data.split(b"\n")
         if not lines[-1]:
             lines.pop()
@@ -93,9 +94,9 @@ class Parser:
             if rows is not None:
                 batch.lines = lines
                 batch.offsets = _offsets(lines, batch.start)
-                return rows
+                return rows, chunk.data
         batch.offsets, texts = ([chunk.start], [chunk.data]) if chunk.is_cut else self._trimmed(lines, chunk)
-        return self._any(texts, batch, is_cut=chunk.is_cut)
+        return self._any(texts, batch, is_cut=chunk.is_cut), b""
 
     def _decoded(self, data: bytes, lines: Sequence[bytes]) -> list[Row] | None:
         """The rows of lines that look like objects, if they are what they look like; else None.
@@ -119,7 +120,7 @@ class Parser:
         """
         batch.lines = list(texts)
         rows = [self.fields.nothing] * len(texts)
-        usual = [] if is_cut else [i for i, text in enumerate(texts) if _may_be_decoded(text)]
+        usual = [] if is_cut else _those_that_may_be_decoded(texts)
         decoded = self._decoded_some(texts, usual)
         for i, row in decoded.items():
             rows[i] = row
@@ -239,17 +240,22 @@ def _offsets(lines: Sequence[bytes], start: int) -> list[int]:
     return offsets
 
 
-def _may_be_decoded(text: bytes) -> bool:
-    """Whether a line looks like an object with a field, as `look_like_objects` says of many, and is UTF-8."""
-    if not text.endswith(b"}"):
+def _those_that_may_be_decoded(texts: Sequence[bytes]) -> list[int]:
+    """Which lines look like an object with a field, as `look_like_objects` says of many, and are UTF-8."""
+    return [
+        i
+        for i, text in enumerate(texts)
+        if text.endswith(b"}")
+        and (text.startswith(b'{"') or (text.startswith(b"{ ") and text[1:-1].strip()))
+        and (text.isascii() or _is_utf8(text))
+    ]
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
         return False
-    if not (text.startswith(b'{"') or (text.startswith(b"{ ") and text[1:-1].strip())):
-        return False
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            return False
     return True
 
 
@@ -261,11 +267,7 @@ def _whole_characters(text: bytes) -> bytes:
 def _readable(text: bytes) -> tuple[bytes, list[Problem]]:
     """A line without byte order mark, as UTF-8; what is none becomes U+FFFD."""
     text = text.removeprefix(BOM)
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return text.decode("utf-8", "replace").encode(), [BAD_ENCODING]
-    return text, []
+    return (text, []) if _is_utf8(text) else (text.decode("utf-8", "replace").encode(), [BAD_ENCODING])
 
 
 _ESCAPES = re.compile(

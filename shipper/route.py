@@ -176,7 +176,9 @@ class Router:
         try:
             joined = "\n".join(urls)
         except TypeError:
-            return self._mixed_routes(urls)
+            texts = [url for url in urls if url.__class__ is str]
+            of_texts = iter(self.routes(texts))
+            return [next(of_texts) if url.__class__ is str else MISSING for url in urls]
         if not joined.isascii() or len(joined) > _MAX_JOINED_CHARACTERS:
             return self._mixed_routes(urls)
         if any(mark in joined for mark in _VERSIONS.values()):

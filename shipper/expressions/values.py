@@ -54,7 +54,9 @@ def numbers(column: Sequence[Any], types: frozenset[type]) -> Sequence[Number]:
         return column
     if not types & {int, float, str}:
         return [NAN] * len(column)
-    return [value if value.__class__ is int else number_of(value) for value in column]
+    if str in types:
+        return [value if value.__class__ is int else number_of(value) for value in column]
+    return [value if value.__class__ is int or value.__class__ is float else NAN for value in column]
 
 
 def defined(number: Number) -> Any:

@@ -45,11 +45,11 @@ class Redactor:
         self.rules = self._rules.names
         """What `batch.redactions` may name."""
 
-    def redact(self, batch: Batch, *, fields: Fields) -> None:
-        """Redacts `batch` in place. `fields` made its columns."""
+    def redact(self, batch: Batch, *, fields: Fields, joined: bytes = b"") -> None:
+        """Redacts `batch` in place. `fields` made its columns; `joined`: its lines as one, if they are at hand."""
         if self._rules.is_off or not batch.lines:
             return
-        data = b"\n".join(batch.lines)
+        data = joined or b"\n".join(batch.lines)
         if self._rules.is_clean(data):
             return
         starts = list(accumulate((len(line) + 1 for line in batch.lines[:-1]), initial=0))
