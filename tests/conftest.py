@@ -1,4 +1,7 @@
-"""Fixtures for all tests: the real counterparts come from the `harness` package. Settings of the property tests."""
+"""Fixtures for all tests: the real counterparts come from the `harness` package. Settings of the property tests.
+
+`SHIPPER_EXAMPLES`: how many each of these tries that does not say so itself (`make soak`).
+"""
 
 import os
 
@@ -12,6 +15,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,
+    max_examples=int(os.environ.get("SHIPPER_EXAMPLES", "100")),
     print_blob=True,
 )
 settings.load_profile("shipper")

@@ -9,16 +9,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from soak.round import Round
 from soak.servers import target
 
+ROOT = Path(__file__).parents[2]
 ROUND_SECONDS = 120.0
 """Longer ones would fill memory with ids, and the disk with logs."""
 LONG_MINUTES = 30.0
 LONG_MODEL_RUNS = 20_000
+LONG_EXAMPLES = 70_000
 MODELS = ("tests/property/test_following.py", "tests/property/test_ledger.py")
+EQUALITIES = tuple(f"tests/property/test_{name}.py" for name in ("tail", "parse", "expressions", "enrich"))
+"""That the quick way of the hot path gives what the slow one does: fifteen tests, so a million examples."""
 
 
 def main() -> int:
@@ -28,12 +33,15 @@ def main() -> int:
     rounds = max(1, round(options.minutes * 60 / ROUND_SECONDS))
     seconds = options.minutes * 60 / rounds
     unclean = [number for number in range(rounds) if not is_clean(options, number, rounds, seconds)]
-    model_runs = (
-        LONG_MODEL_RUNS if options.model_runs is None and options.minutes >= LONG_MINUTES else options.model_runs
-    )
-    is_model_clean = run_model(model_runs) if model_runs else True
+    is_long = options.minutes >= LONG_MINUTES
+    runs = (options.model_runs, LONG_MODEL_RUNS, MODELS, "SHIPPER_MODEL_RUNS")
+    examples = (options.examples, LONG_EXAMPLES, EQUALITIES, "SHIPPER_EXAMPLES")
+    are_clean = True
+    for asked, usual, tests, variable in (runs, examples):
+        count = (usual if is_long else 0) if asked is None else asked
+        are_clean &= not count or run_tests(tests, variable=variable, count=count, seed=options.seed)
     print(f"soak: {rounds - len(unclean)} of {rounds} rounds clean, seed {options.seed}", flush=True)
-    return 0 if not unclean and is_model_clean else 1
+    return 0 if not unclean and are_clean else 1
 
 
 def parsed() -> argparse.Namespace:
@@ -47,6 +55,13 @@ def parsed() -> argparse.Namespace:
         default=None,
         help="of the model of files in tests/property, and a tenth as many of that of the local output; "
         f"{LONG_MODEL_RUNS} from {LONG_MINUTES:g} minutes on, else none",
+    )
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=None,
+        help="for each property test of the hot path, that its quick way gives what the slow one does; "
+        f"{LONG_EXAMPLES} from {LONG_MINUTES:g} minutes on, else none",
     )
     return parser.parse_args()
 
@@ -69,14 +84,18 @@ def is_clean(options: argparse.Namespace, number: int, rounds: int, seconds: flo
     return not ledger.faults
 
 
-def run_model(runs: int) -> bool:
-    """Whether so many runs of the state machines find nothing."""
-    environ = {**os.environ, "SHIPPER_MODEL_RUNS": str(runs)}
-    root = Path(__file__).parents[2]
-    return (
-        subprocess.run([sys.executable, "-m", "pytest", "-q", *MODELS], cwd=root, env=environ, check=False).returncode
-        == 0
-    )
+def run_tests(tests: Sequence[str], *, variable: str, count: int, seed: int) -> bool:
+    """Whether so many runs of property tests find nothing; each core has a process for its part, with its own seed."""
+    processes = len(os.sched_getaffinity(0))
+    environ = {**os.environ, variable: str(-(-count // processes))}
+    print(f"{variable}={count}, in {processes} processes, seeds from {seed}: {' '.join(tests)}", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    started = [
+        subprocess.Popen([*command, f"--hypothesis-seed={seed + number}"], cwd=ROOT, env=environ)
+        for number in range(processes)
+    ]
+    codes = [process.wait() for process in started]
+    return not any(codes)
 
 
 if __name__ == "__main__":
