@@ -37,7 +37,7 @@ from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
 from shipper.failpoints import failpoint
-from shipper.garbage import collect_seldom
+from shipper.interpreter import tune
 from shipper.positions import positions_of
 from shipper.progress import Progress
 from shipper.recent import Recent
@@ -117,7 +117,7 @@ class Daemon:
             if self._request.listens:
                 self._server = self._listen(settings)
             self.engine.start()
-            collect_seldom()
+            tune()
             self._control = self._answer_questions(settings)
         except BaseException:
             self._close_server()

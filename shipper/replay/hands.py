@@ -23,7 +23,7 @@ from typing import Protocol
 
 from shipper.batch import Output
 from shipper.errors import ShipperError, UndeliveredError
-from shipper.garbage import collect_seldom
+from shipper.interpreter import tune
 from shipper.replay.messages import Command, Message, Stop, Wish
 from shipper.replay.outputs import CountingOutput, make_output
 from shipper.replay.pacing import Pace
@@ -263,7 +263,7 @@ def _work(connection: Connection, inherited: Sequence[Connection], orders: Order
         send=send,
         repairer=orders.repairer(),
     )
-    collect_seldom()
+    tune()
     try:
         while not worker.is_closed:
             while connection.poll():
