@@ -63,11 +63,11 @@ def next_interval(interval: float, *, quiet_seconds: float, files: int) -> float
 def next_look(now: float, interval: float) -> float:
     """The time on the grid that is nearest to the end of the pause, not after it."""
     at = now + interval
-    grid = next((grid for grid in GRID_SECONDS if interval >= grid), 0.0)
-    if not grid:
-        return at
-    on_grid = at // grid * grid
-    return on_grid if on_grid > now else on_grid + grid
+    for grid in GRID_SECONDS:
+        if interval >= grid:
+            on_grid = at // grid * grid
+            return on_grid if on_grid > now else on_grid + grid
+    return at
 
 
 class Looks:

@@ -173,6 +173,9 @@ class Pipeline:
         except OSError as error:
             self._cannot_read(followed, error, now)
             return
+        if facts is not None and followed.is_resting(facts):
+            self._looks.later(followed, now, files=len(self._register))
+            return
         seen = None if facts is None else (key_of(facts), facts.st_size, facts.st_mtime_ns)
         sight = sight_of(key=followed.key, size=followed.size, mtime_ns=followed.mtime_ns, now=seen)
         if facts is None or sight is Sight.ELSEWHERE:
@@ -183,9 +186,7 @@ class Pipeline:
         if followed.is_pinned and followed.is_open:
             self._held_open.note(followed, facts.st_blocks)
         if sight is Sight.SAME:
-            if followed.is_at_end and followed.is_joined and not followed.is_final:
-                self._looks.later(followed, now, files=len(self._register))
-            elif followed.is_at_end and (followed.is_joined or followed.is_held):
+            if followed.is_at_end and (followed.is_joined or followed.is_held):
                 self._rest(followed, now)
             else:
                 self._make_ready(followed)
