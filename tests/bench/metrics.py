@@ -23,7 +23,7 @@ from counted import many_counters
 from prometheus_client import CollectorRegistry
 
 from bench.lines import PATHS, write_lines
-from bench.measure import COMMAND, cost_of, reference_seconds, ship_once
+from bench.measure import COMMAND, Cost, cost_of, reference_seconds, ship_once
 from exporter.exposition import Format
 from exporter.rulereader import DEFAULT_BUCKETS
 from exporter.scrape import ScrapeRequest, Scrapes
@@ -51,7 +51,7 @@ def _segments_program() -> str:
     return HEAD + LINE % r"\/[a-z0-9]+\/[a-z0-9]+" + COUNT % {"path": "$path"}
 
 
-def _routes_program() -> str:
+def routes_program() -> str:
     """A pattern for each of the routes."""
     blocks = []
     for path in PATHS:
@@ -61,8 +61,8 @@ def _routes_program() -> str:
     return HEAD + LINE % r'[^"?]+' + "{\n" + "".join(blocks) + "}\n"
 
 
-def derive_once(path: Path, *, lines: int, core: int | None) -> float:
-    """CPU seconds that counting a file takes, nothing shipped. Raises RuntimeError if a line is not counted."""
+def derive_once(path: Path, *, lines: int, core: int | None) -> Cost:
+    """What counting a file takes, nothing shipped. Raises RuntimeError if a line is not counted."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         (directory / "shipper.yml").write_text(
@@ -70,7 +70,7 @@ def derive_once(path: Path, *, lines: int, core: int | None) -> float:
         )
         cost = cost_of([*COMMAND, "run", "-c", "shipper.yml", "--once"], core=core, directory=directory)
         _check("shipper", _committed(directory / "state/state.db"), lines)
-        return cost.cpu_seconds
+        return cost
 
 
 def _committed(state: Path) -> float:
@@ -82,17 +82,21 @@ def _committed(state: Path) -> float:
     return float(sum(number for name, number in counted if name == "http_requests_total"))
 
 
-def mtail_once(path: Path, program: str, *, lines: int, core: int | None) -> float:
-    """CPU seconds that mtail takes for the same file. Raises RuntimeError if it counts anything else."""
+def mtail_once(path: Path, program: str, *, lines: int, core: int | None, mtail: str = "mtail") -> Cost:
+    """What mtail takes for the same file. Raises RuntimeError if it counts anything else."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         (directory / "requests.mtail").write_text(program)
-        command = ["mtail", "--one_shot", "--progs", str(directory), "--logs", str(path), "--log_dir", str(directory)]
+        command = [mtail, "--one_shot", "--progs", str(directory), "--logs", str(path), "--log_dir", str(directory)]
         cost = cost_of([*command, "--address", "127.0.0.1", "--port", "0"], core=core, directory=directory)
         found = msgspec.json.decode((directory / "log").read_bytes())
         values = [entry["Value"]["Value"] for entry in found["http_requests_total"][0]["LabelValues"]]
         _check("mtail", sum(values), lines)
-        return cost.cpu_seconds
+        return cost
+
+
+def _mtail_seconds(path: Path, *, program: str, lines: int, core: int | None) -> float:
+    return mtail_once(path, program, lines=lines, core=core).cpu_seconds
 
 
 def _check(who: str, counted: float, lines: int) -> None:
@@ -130,13 +134,13 @@ def main() -> None:
     core = max(os.sched_getaffinity(0))
     variants: dict[str, Callable[[Path], float]] = {
         "reference loop": lambda path: reference_seconds(path, core=core) * lines / 1e6,
-        "metrics alone": lambda path: derive_once(path, lines=lines, core=core),
+        "metrics alone": lambda path: derive_once(path, lines=lines, core=core).cpu_seconds,
         "shipping alone": lambda path: ship(path, lines=lines, core=core, is_counting=False),
         "shipping and metrics": lambda path: ship(path, lines=lines, core=core, is_counting=True),
     }
     if shutil.which("mtail"):
-        for title, program in (("mtail, short paths", _segments_program()), ("mtail, same routes", _routes_program())):
-            variants[title] = partial(mtail_once, program=program, lines=lines, core=core)
+        for title, program in (("mtail, short paths", _segments_program()), ("mtail, same routes", routes_program())):
+            variants[title] = partial(_mtail_seconds, program=program, lines=lines, core=core)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         path = Path(name) / "requests.log"
         size = write_lines(path, lines)

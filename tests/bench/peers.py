@@ -1,8 +1,8 @@
 """`python -m bench.peers`: the shippers that Debian packages, on the same file into the same sink, in the same run.
 
 Each is configured as someone would who knows it: batches, one worker, state kept, JSON parsed, slow and error lines
-tagged. Nothing is installed: packages are fetched and unpacked into a directory of their own. What cannot be had is
-said and left out.
+tagged; mtail, which ships nothing, is beside what metrics cost alone. Each round runs all of them. Nothing is
+installed: packages are fetched and unpacked into a directory of their own. What cannot be had is said and left out.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from harness.sink import Sink
@@ -24,6 +26,7 @@ from harness.sink import Sink
 from bench import report
 from bench.lines import write_lines
 from bench.measure import Cost, cpu_seconds, median, peak_mb, pinned, reference_seconds, ship_once, sink_beside, spread
+from bench.metrics import derive_once, mtail_once, routes_program
 from bench.throughput import NO_REDACTION, PLAIN
 
 LATEST_SECONDS = 300.0
@@ -174,12 +177,73 @@ def _wait_for(sink: Sink, lines: int, process: subprocess.Popen[bytes], log: Pat
         time.sleep(0.2)
 
 
-def _row(
-    name: str, given: str, costs: Sequence[Cost], *, lines: int, reference: float, words: Sequence[str]
-) -> list[str]:
-    seconds = [cost.cpu_seconds / lines * 1e6 for cost in costs]
-    peak = f"{max(cost.peak_mb for cost in costs):.0f}"
-    return [name, given, f"{median(seconds):.2f}", spread(seconds), f"{median(seconds) / reference:.2f}", peak, *words]
+class Contender(NamedTuple):
+    """Who takes part, and how it runs once."""
+
+    name: str
+    version: str
+    does: str
+    does_not: str
+    run: Callable[[], Cost]
+
+
+def contenders(path: Path, *, lines: int, core: int, only: str, opened: ExitStack) -> Iterator[Contender]:
+    """All that can be had; `only`: the peer of this name, if not ''. What they need stays until `opened` is closed."""
+    yield Contender(
+        "shipper",
+        "",
+        "parses, tags, bulk, ids, state with fsync, metrics with routes",
+        "",
+        partial(ship_once, path, documents=lines, core=core, output=PLAIN, top=NO_REDACTION),
+    )
+    for peer in PEERS:
+        if only in ("", peer.name) and (root := _unpacked(peer.name, peer.packages, opened)):
+            run = partial(run_peer, peer, root, path, lines=lines, core=core)
+            yield Contender(peer.name, version(root, peer.packages[0]), peer.does, peer.does_not, run)
+    if only in ("", "mtail") and (root := _unpacked("mtail", ["mtail"], opened)):
+        run = partial(derive_once, path, lines=lines, core=core)
+        yield Contender("shipper, metrics only", "", "parses, metrics with routes, state with fsync", "", run)
+        mtail = str(root / "usr/bin/mtail")
+        run = partial(mtail_once, path, routes_program(), lines=lines, core=core, mtail=mtail)
+        lacks = "JSON (one expression knows the order of fields), routes but those written down, state, shipping"
+        yield Contender("mtail", version(root, "mtail"), "metrics", lacks, run)
+
+
+def _unpacked(name: str, packages: Sequence[str], opened: ExitStack) -> Path | None:
+    try:
+        return opened.enter_context(unpacked(packages))
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
+        return None
+
+
+def measure(found: Sequence[Contender], path: Path, *, lines: int, runs: int, core: int) -> list[Sequence[str]]:
+    """The rows of HEAD; who fails is left out, and it is said."""
+    seconds: dict[str, list[float]] = {one.name: [] for one in found}
+    ratios: dict[str, list[float]] = {one.name: [] for one in found}
+    peaks: dict[str, float] = {}
+    failed: set[str] = set()
+    for _ in range(runs):
+        reference = reference_seconds(path, core=core)
+        for one in found:
+            if one.name in failed:
+                continue
+            try:
+                cost = one.run()
+            except RuntimeError as error:
+                failed.add(one.name)
+                print(f"{one.name} is left out: {error}", file=sys.stderr)
+                continue
+            seconds[one.name].append(cost.cpu_seconds / lines * 1e6)
+            ratios[one.name].append(seconds[one.name][-1] / reference)
+            peaks[one.name] = max(peaks.get(one.name, 0.0), cost.peak_mb)
+    rows: list[Sequence[str]] = []
+    for one in found:
+        if one.name not in failed:
+            taken = seconds[one.name]
+            figures = (f"{median(taken):.2f}", spread(taken), f"{median(ratios[one.name]):.2f}")
+            rows.append((one.name, one.version, *figures, f"{peaks[one.name]:.0f}", one.does, one.does_not))
+    return rows
 
 
 def main() -> None:
@@ -191,36 +255,15 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
     core = max(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as opened:
         path = Path(name) / "requests.log"
         write_lines(path, options.lines)
-        reference = median([reference_seconds(path, core=core) for _ in range(options.runs)])
-        costs = [
-            ship_once(path, documents=options.lines, core=core, output=PLAIN, top=NO_REDACTION)
-            for _ in range(options.runs)
-        ]
-        words = ("parses, tags, bulk, ids, state with fsync, metrics with routes", "")
-        rows: list[Sequence[str]] = [_row("shipper", "", costs, lines=options.lines, reference=reference, words=words)]
-        for peer in PEERS:
-            if options.only in ("", peer.name):
-                rows += _measured(peer, path, options, core=core, reference=reference)
+        found = list(contenders(path, lines=options.lines, core=core, only=options.only, opened=opened))
+        rows = measure(found, path, lines=options.lines, runs=options.runs, core=core)
     print(report.as_text(HEAD, rows))
     if options.write:
         how = f'make bench-peers ARGS="--lines {options.lines} --runs {options.runs}"'
         report.write("peers", HEAD, rows, how=how)
-
-
-def _measured(
-    peer: Peer, path: Path, options: argparse.Namespace, *, core: int, reference: float
-) -> Iterator[Sequence[str]]:
-    try:
-        with unpacked(peer.packages) as root:
-            costs = [run_peer(peer, root, path, lines=options.lines, core=core) for _ in range(options.runs)]
-            given = version(root, peer.packages[0])
-            words = (peer.does, peer.does_not)
-            yield _row(peer.name, given, costs, lines=options.lines, reference=reference, words=words)
-    except (OSError, subprocess.CalledProcessError, RuntimeError) as error:
-        print(f"{peer.name} is left out: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from harness.sink import Fault, Sink
 from bench.lines import write_lines
 from bench.measure import configuration, cpu_seconds, daemon, peak_mb, resident_mb, settle, share_of_core
 from bench.writer import writing
+from shipper.looks import QUIET_SECONDS
 
 CGROUPS = Path("/sys/fs/cgroup/cpu")
 PERIOD_MICROSECONDS = 100_000
@@ -46,13 +47,14 @@ def _directory() -> Iterator[Path]:
 
 
 def idle(*, files: int, seconds: float, goal: str) -> Row:
-    """Nothing to do: share of a core, and resident memory."""
+    """Nothing to do, and that for a while: share of a core, and resident memory."""
     with _directory() as directory:
         for i in range(files):
             line = f'{{"timestamp":"2024-01-15T10:30:45.123Z","requestId":"{i}"}}\n'
             (directory / "logs" / f"app{i}-x.log").write_text(line)
         with daemon(directory, "logs", "--listen", "127.0.0.1:0") as pid:
             settle(pid)
+            time.sleep(QUIET_SECONDS)
             share = share_of_core(pid, seconds=seconds)
             return Row(f"idle, {files:,} files", f"{share * 100:.2f} % of a core, {resident_mb(pid):.0f} MB", goal)
 
