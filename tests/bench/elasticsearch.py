@@ -16,12 +16,14 @@ from pathlib import Path
 from harness.process import wait_until
 from harness.servers import Server
 
+from bench import report
 from bench.lines import request_line
 from bench.measure import COMMAND, cpu_seconds, environment, resident_mb
 
 PIECE_SECONDS = 0.1
 LINES_KEPT = 20_000
 WARM_SECONDS = 5
+HEAD = ("", "CPU s a million lines", "% of a core at that rate", "resident MB", "the last line s later")
 
 
 def main() -> None:
@@ -29,17 +31,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=int, default=10_000, help="lines a second")
     parser.add_argument("--seconds", type=int, default=30, help="how long it is measured, after 5 seconds to get warm")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--flavour", default="elasticsearch-8", help="or elasticsearch-9, opensearch-2, …")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as name,
         Server(options.flavour, heap_mb=1024, is_full_speed=True) as server,
     ):
-        measure(Path(name), server, rate=options.rate, seconds=options.seconds)
+        rows = measure(Path(name), server, rate=options.rate, seconds=options.seconds)
+    print(report.as_text(HEAD, rows))
+    if options.write:
+        how = f'make bench-elasticsearch ARGS="--rate {options.rate} --seconds {options.seconds}"'
+        report.write("elasticsearch", HEAD, rows, how=how)
 
 
-def measure(directory: Path, server: Server, *, rate: int, seconds: int) -> None:
-    """One run: warm up, measure, wait for the last document."""
+def measure(directory: Path, server: Server, *, rate: int, seconds: int) -> list[tuple[str, ...]]:
+    """One run: warm up, measure, wait for the last document. The rows of HEAD."""
     log = directory / "requests.log"
     log.touch()
     (directory / "shipper.yml").write_text(
@@ -66,10 +73,11 @@ def measure(directory: Path, server: Server, *, rate: int, seconds: int) -> None
         process.terminate()
         process.wait()
     print(f"{measured:,} lines written in {seconds} s; all are there, the last ones {late:.0f} s later")
-    print(f"{'':16} {'CPU s a million lines':>22} {f'% of a core at {rate:,}/s':>24}")
-    for who, cpu in used.items():
-        print(f"{who:16} {cpu / measured * 1e6:22.1f} {100 * cpu / measured * rate:24.1f}")
-    print(f"shipper resident: {resident:.0f} MB")
+    memory = {"shipper": f"{resident:.0f}"}
+    return [
+        (who, f"{cpu / measured * 1e6:.1f}", f"{100 * cpu / measured * rate:.1f}", memory.get(who, ""), f"{late:.0f}")
+        for who, cpu in used.items()
+    ]
 
 
 def wait_delivered(server: Server, count: int) -> None:

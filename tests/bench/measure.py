@@ -132,9 +132,8 @@ def share_of_core(pid: int, *, seconds: float) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What the threads of a process have taken so far: by the scheduler's clock, which has no steps."""
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    """What a process has taken so far: by its own clock, which has no steps (Linux makes that number of it)."""
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def resident_mb(pid: int) -> float:
