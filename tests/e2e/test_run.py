@@ -188,6 +188,51 @@ def test_reload_takes_the_new_configuration(tmp_path: Path) -> None:
         assert shipper.stop() == 0
 
 
+def test_reload_while_the_output_cannot_be_opened(tmp_path: Path) -> None:
+    """Neither configuration can run then: the former one is tried again until it can, and the process does not end."""
+    config = tmp_path / "shipper.yml"
+    text = "state: state\nsources: [{name: a, paths: [logs/*.log]}]\noutput: {local: {directory: out}}\n"
+    config.write_text(text)
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 1, "the first line")
+        away = (tmp_path / "out").rename(tmp_path / "away")
+        (tmp_path / "out").write_text("a disk that is not mounted")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: "the former configuration cannot go on yet" in shipper.log, "the trouble")
+        write(tmp_path / "logs/app.log", line(2))
+        assert shipper.get("/healthz")[0] == 200
+        assert shipper.get("/metrics")[0] == 200
+        (tmp_path / "out").unlink()
+        away.rename(tmp_path / "out")
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 2, "the second line")
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") == 1, "what came after the first start")
+
+        away = (tmp_path / "out").rename(tmp_path / "away")
+        (tmp_path / "out").write_text("a disk that is not mounted")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: shipper.log.count("the former configuration cannot go on yet") == 2, "it once more")
+        config.write_text(text.replace("directory: out", "directory: away"))
+        write(tmp_path / "logs/app.log", line(3))
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: len(documents_in(away)) == 3, "the third line, where another configuration has it")
+        assert shipper.stop() == 0
+
+
+def test_a_stop_while_the_output_cannot_be_opened(tmp_path: Path) -> None:
+    """What waits for its output ends when it is told to."""
+    config = tmp_path / "shipper.yml"
+    config.write_text("state: state\nsources: [{name: a, paths: [logs/*.log]}]\noutput: {local: {directory: out}}\n")
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 1, "the first line")
+        (tmp_path / "out").rename(tmp_path / "away")
+        (tmp_path / "out").write_text("a disk that is not mounted")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: "the former configuration cannot go on yet" in shipper.log, "the trouble")
+        assert shipper.stop() == 0
+
+
 def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
     """What the first server has stays there; what it has not taken goes to the second one, like all that comes."""
     config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
