@@ -326,6 +326,11 @@ class Followed:
         """Everything before this was read by both."""
         return min((cursor.position for cursor in self.cursors()), default=NEVER)
 
+    def nuls_in(self, start: int, end: int) -> int:
+        """How many bytes of this range are known to be NULs at the end of the file, which are no text."""
+        known = [cursor.lines.nuls for cursor in self.cursors()]
+        return max((max(0, min(end, stop) - max(start, begin)) for begin, stop in known), default=0)
+
     @property
     def is_joined(self) -> bool:
         """Whether no cursor lags behind the other."""
@@ -435,7 +440,7 @@ class Followed:
             self.device,
             self.inode,
             self.identity,
-            expected if self.is_gone else self.size,
+            expected if self.is_gone else self.size - self.nuls_in(0, self.size),
             self.mtime_ns,
             observed,
             self.observed_from,

@@ -295,7 +295,8 @@ class Roster:
 
     def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
         end = size if followed.is_plain else followed.farthest
-        lost = end - min(max(followed.nearest, kept), end)
+        start = min(max(followed.nearest, kept), end)
+        lost = end - start - followed.nuls_in(start, end)
         self.register.lose(followed.source.name, followed.path, lost, reason)
 
     def _lose_aside(self, aside: Aside) -> None:

@@ -234,6 +234,8 @@ class LineReader:
     def _reset_line(self) -> None:
         self._text_start = self.position  # behind the NULs
         self._scanned = self.position  # no newline before this
+        self._nuls_from = self.position  # nothing but NULs from here up to `_scanned`
+        self._is_at_end = False  # the last search came to the end of the file
         self._kept = bytearray()  # the line's text so far, if the reader cannot go back
 
     def jump(self, position: int) -> None:
@@ -290,11 +292,14 @@ class LineReader:
 
     def _find_end(self, *, turn_bytes: int | None) -> int | None:
         """Looks for the newline of the line at `position`; None if it is not there or the turn is over."""
+        if self._is_at_end:
+            self._go_back_over_nuls()
         turn_ends = None if turn_bytes is None or not self.reader.is_seekable else self._scanned + turn_bytes
         while turn_ends is None or self._scanned < turn_ends:
             data = self.reader.read(self._scanned, CHUNK_BYTES * 4)
             if not data:
                 self._raise_damage()
+                self._is_at_end = True
                 return None
             if self._scanned == self._text_start:
                 self._text_start += len(data) - len(data.lstrip(b"\0"))
@@ -304,8 +309,34 @@ class LineReader:
                 self._scanned += newline
                 return self._scanned
             self._keep(data)
-            self._scanned += len(data)
+            self._pass(data)
         return None
+
+    def _pass(self, data: bytes) -> None:
+        """Goes on behind data without a newline, and behind the hole that it may end in."""
+        text_bytes = len(data.rstrip(b"\0"))
+        if text_bytes:
+            self._nuls_from = self._scanned + text_bytes
+        self._scanned += len(data)
+        if not text_bytes and isinstance(self.reader, PlainReader):
+            is_before_text = self._text_start == self._scanned
+            self._scanned = self.reader.behind_hole(self._scanned)
+            if is_before_text:
+                self._text_start = self._scanned
+
+    def _go_back_over_nuls(self) -> None:
+        """What a file ends in may be room that its writer has made and fills now (a mapped file, one that was allocated
+        before): lines come where NULs were.
+        """
+        self._is_at_end = False
+        if self.reader.is_seekable:
+            self._scanned = self._nuls_from
+            self._text_start = min(self._text_start, self._nuls_from)
+
+    @property
+    def nuls(self) -> tuple[int, int]:
+        """From where to where nothing but NULs was found at the end of what was searched; not read as yet."""
+        return self._nuls_from, self._scanned
 
     def _line(self, end: int, *, is_tail: bool) -> Chunk:
         """The line at `position`, of which the newline (or the file's end) is at `end`."""
