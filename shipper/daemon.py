@@ -331,7 +331,7 @@ class Daemon:
             self._notifier.ready("running with the former configuration")
             return
         if is_another_output(old.settings.output, loaded.settings.output):
-            has_ledger = self.engine.output.has_ledger
+            has_ledger = self._require_engine().output.has_ledger
             log.warning(MOVED[has_ledger], self.output_name(), old.output.status().name)
         failpoint("reload.started")
         self._loaded = loaded

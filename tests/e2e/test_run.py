@@ -56,6 +56,30 @@ def test_once_again_with_a_fresh_state_adds_nothing(tmp_path: Path) -> None:
     assert before == documents_in(tmp_path / "shipped")
 
 
+def test_day_files_without_their_ledger(tmp_path: Path) -> None:
+    """They were copied without what is hidden: what they hold is not written again, and they stay as they are."""
+    write(tmp_path / "logs/app.log", *map(line, range(500)))
+    run_to_end("run", "logs", "--once", directory=tmp_path)
+    day = tmp_path / "shipped/logs-2024.01.15.ndjson"
+    (tmp_path / "copied").mkdir()
+    copy = tmp_path / "copied" / day.name
+    copy.write_bytes(day.read_bytes())
+    write(tmp_path / "logs/app.log", line(500))
+
+    done = run_to_end("run", "logs", "--once", "--output", "copied", "--state", "fresh", directory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "has day files and no ledger" in done.stderr
+    assert day.read_bytes() == copy.read_bytes()
+    assert [500] == [
+        hit["_source"]["duration"] for hit in documents_in(tmp_path / "copied") if hit["_source"]["duration"] == 500
+    ]
+    assert len(documents_in(tmp_path / "copied")) == 501
+    again = run_to_end("run", "logs", "--once", "--output", "copied", "--state", "fresher", directory=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert len(documents_in(tmp_path / "copied")) == 501
+
+
 def test_a_server_that_is_away_at_the_start_is_seen_as_lag(tmp_path: Path) -> None:
     """Of what was there before the daemon as well: in bytes and in seconds, of a plain file and of an archive."""
     text = "".join(map(line, range(500)))
