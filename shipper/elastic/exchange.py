@@ -155,6 +155,8 @@ class Exchange:
                 self._health.failed(error.reason, str(error), is_refusal=None)
         else:
             failpoint("elastic.after_answer")
+            if answer.may_be_applied:
+                bulk.mark_applied()
             verdict = judge_request(answer.status, answer.body, count=bulk.count)
             self._telemetry.bulk_duration.observe(self._monotonic() - started_at)
             self._note(bulk, verdict, answer.status)
