@@ -10,6 +10,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from command import Running, documents_in, run_to_end
 from harness.sink import Fault, Sink
 
@@ -285,6 +286,35 @@ def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
         assert f"{second.url} gets what comes from now on" in shipper.log
         durations = [sorted(hit["_source"]["duration"] for hit in sink.docs()) for sink in (first, second)]
     assert durations == [[1], [2, 3]]
+
+
+@pytest.mark.parametrize("name", ["renamed", "removed"])
+def test_reload_without_the_source_of_a_deleted_file(tmp_path: Path, name: str) -> None:
+    """Lines of it wait for the server. Where its source has another name now they arrive; where it is none, it is said."""
+    config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
+
+    def configure(source: str, pattern: str) -> None:
+        output = f"{{elasticsearch: {{hosts: ['{sink.url}'], request_seconds: 1}}}}"
+        config.write_text(f"state: state\nsources: [{{name: {source}, paths: [{pattern}]}}]\noutput: {output}\n")
+
+    with Sink() as sink:
+        configure("a", "logs/*.log")
+        write(log, line(1))
+        with Running("-c", config, directory=tmp_path) as shipper:
+            shipper.wait_for(lambda: shipper.metric("shipper_documents_total", result="created") == 1, "the first line")
+            sink.down()
+            write(log, *map(line, range(2, 12)))
+            shipper.wait_for(lambda: shipper.metric("shipper_lines_total") == 11, "all are read")
+            log.unlink()
+            configure("b", "logs/*.log" if name == "renamed" else "elsewhere/*.log")
+            shipper.signal(signal.SIGHUP)
+            shipper.wait_for(lambda: "configuration reloaded" in shipper.log, "the reload")
+            sink.up()
+            if name == "renamed":
+                shipper.wait_for(lambda: len(sink.docs()) == 11, "all lines")
+            else:
+                shipper.wait_for(lambda: f"{str(log)!r} was deleted, and no source" in shipper.log, "a word")
+            assert shipper.stop() == 0
 
 
 def test_reload_to_another_directory_says_what_it_gets(tmp_path: Path) -> None:
