@@ -239,7 +239,9 @@ class Roster:
                 continue  # not ours at present, or a copy is just being made
             if not record.is_gone and not self._is_missing(record):
                 continue
-            reason = "truncated_while_down" if record.key in self._present else "deleted_while_down"
+            found = self._present.get(record.key)  # elsewhere, another file has the inode of one that was deleted
+            is_there = found is not None and found.path == record.path
+            reason = "truncated_while_down" if is_there else "deleted_while_down"
             self.register.lose(source.name, record.path, unread(record, source), reason)
             self._records.retire(record)
             self.register.keep(record)
