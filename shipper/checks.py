@@ -18,9 +18,7 @@ from shipper.tail import Damaged, bytes_before
 
 def is_intact(followed: Followed) -> bool:
     """Whether the file, which is open, still holds what was read of it. Raises OSError."""
-    if not followed.is_plain:
-        return True
-    if followed.stat().st_size < followed.farthest:
+    if followed.is_plain and followed.stat().st_size < followed.farthest:
         return False
     try:
         for cursor in followed.cursors():

@@ -17,7 +17,16 @@ from shipper.contents import Key, content_agrees, key_of
 from shipper.identity import MARK_BYTES, Trail, mark_of
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
-from shipper.tail import ByteReader, Chunk, LineReader, PlainReader, bytes_before, open_log, reader_for
+from shipper.tail import (
+    ByteReader,
+    Chunk,
+    CompressedReader,
+    LineReader,
+    PlainReader,
+    bytes_before,
+    open_log,
+    reader_for,
+)
 
 NEVER = 1 << 62
 """A cursor that has nothing to read: behind every end."""
@@ -383,13 +392,22 @@ class Followed:
         so what was read is of the same content.
         """
         reader = self.reader
-        if self.is_plain and reader is not None:
+        if not self.is_plain:
+            self._verify_archive()
+        elif reader is not None:
             expected = before if position else self.head
             if expected:
                 size = len(expected)
                 if reader.read(position - size if position else 0, size) != expected:
                     raise Replaced
         self.sure_size = self.size
+
+    def _verify_archive(self) -> None:
+        """Raises Replaced if the file was written anew: a stream that goes on in it gives nothing, or garbage."""
+        for cursor in self.cursors():
+            reader = cursor.lines.reader
+            if isinstance(reader, CompressedReader) and not reader.is_unchanged():
+                raise Replaced
 
     # Marks
 

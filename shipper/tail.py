@@ -108,6 +108,7 @@ class CompressedReader:
     def _rewind(self) -> None:
         self._stream: Any = None
         self.compressed_position = 0  # behind what was read of the file
+        self._raw_before = b""  # what stands before that
         self._pending = b""  # compressed bytes that were read and not fed
         self._ready = bytearray()  # decompressed bytes that nobody has asked for yet
         self.position = 0  # of the first byte of _ready
@@ -170,7 +171,13 @@ class CompressedReader:
             size = min(size, max(1, self._careful_from - self.compressed_position))
         more = self._raw(size, self.compressed_position)
         self.compressed_position += len(more)
+        self._raw_before = (self._raw_before + more)[-MARK_BYTES:]
         self._pending += more
+
+    def is_unchanged(self) -> bool:
+        """Whether the file still has before `compressed_position` what was read there. Raises OSError."""
+        size = len(self._raw_before)
+        return self._raw(size, self.compressed_position - size) == self._raw_before
 
     def _raw(self, size: int, position: int) -> bytes:
         return os.pread(self._descriptor, size, position)

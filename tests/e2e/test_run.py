@@ -290,7 +290,7 @@ def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["renamed", "removed"])
 def test_reload_without_the_source_of_a_deleted_file(tmp_path: Path, name: str) -> None:
-    """Lines of it wait for the server. They arrive where its source has another name now; where it has none, it is said."""
+    """Its lines wait for the server. They arrive where its source has another name; where it has none, it is said."""
     config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
 
     def configure(source: str, pattern: str) -> None:
