@@ -15,7 +15,7 @@ from enum import Enum
 import orjson
 
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
-from shipper.contents import content_agrees, digest_before, end_of_lines, key_of, reaches
+from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, key_of, reaches
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
@@ -119,13 +119,15 @@ class Attacher:
 
     def _attach(self, found: Found, descriptor: int, live: Live, asked: Asked) -> Attachment:
         reader = reader_for(descriptor)
+        beginning = beginning_of(reader)
         identity = self._identity(found, reader, asked)
         record, left_bytes = self._same_inode(found, identity, reader)
         if not identity:
             return Attachment(Outcome.NO_LINE)
         begin = 0
         if record is None:
-            relation = self._relation(found, identity, reader, live, asked)
+            others = [other for other in live(identity) if other.may_begin_as(beginning)]
+            relation = self._relation(found, identity, reader, others, asked)
             record, is_partial = self._same_content(found, identity, reader, is_settled=asked.is_settled)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
@@ -137,6 +139,7 @@ class Attacher:
             followed.cut_at = end_of_lines(reader, left_bytes) if left_bytes else None
         else:
             followed = self._resumed(found, record, identity, reader)
+        followed.beginning = beginning
         followed.adopt(descriptor)
         lost_bytes = 0
         if record is not None and followed.is_plain and found.size < followed.farthest:
@@ -174,9 +177,11 @@ class Attacher:
         self.records.replaced(record)
         return None, _left(record, found.size, reader) if record.identity == identity else 0
 
-    def _relation(self, found: Found, identity: str, reader: ByteReader, live: Live, asked: Asked) -> Attachment:
+    def _relation(
+        self, found: Found, identity: str, reader: ByteReader, others: Sequence[Followed], asked: Asked
+    ) -> Attachment:
         """What the file is to those that are followed; to be followed itself if it is none of them."""
-        answers = [_answer(other, reader, found.size, asked.equal_until) for other in live(identity)]
+        answers = [_answer(other, reader, found.size, asked.equal_until) for other in others]
         kin = [answer for answer in answers if answer.outcome is not Outcome.FOLLOW]
         if kin:
             return max(kin, key=_evidence)

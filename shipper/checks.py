@@ -12,7 +12,7 @@ from itertools import takewhile
 from shipper.batch import Mark
 from shipper.contents import digest_before, end_of_lines
 from shipper.followed import NEVER, Followed, Replaced
-from shipper.identity import Trail, unpack_marks
+from shipper.identity import MARK_BYTES, Trail, unpack_marks
 from shipper.tail import Damaged, bytes_before
 
 
@@ -89,6 +89,8 @@ def cut_to(followed: Followed, left: Kept) -> None:
     make that harmless, and so does what the output knows of the part that surely is left.
     """
     followed.size = followed.sure_size = left.likely
+    if left.sure < MARK_BYTES:
+        followed.beginning = None
     for cursor in followed.cursors():
         cursor.lines.jump(cursor.position)  # how far the end of a line was looked for does not hold any more
     if followed.reader is None or left.likely >= followed.farthest:

@@ -169,6 +169,8 @@ class Followed:
     """Offsets that the output has already."""
     asked_marks: int = -1
     """How many marks of powers there were when the output was asked for that."""
+    beginning: int | None = None
+    """The digest of its first MARK_BYTES, as long as it is known to have so many."""
     cut_at: int | None = None
     """It was cut there, and the output has not been told yet."""
 
@@ -334,6 +336,12 @@ class Followed:
     def nearest(self) -> int:
         """Everything before this was read by both."""
         return min((cursor.position for cursor in self.cursors()), default=NEVER)
+
+    def may_begin_as(self, beginning: int | None) -> bool:
+        """Whether a content that begins so can be this one, or a copy of it. (Of thousands that have the first line in
+        common, for it is a header, most are told apart by what comes next, without a look into each.)
+        """
+        return beginning is None or self.beginning is None or beginning == self.beginning
 
     def nuls_in(self, start: int, end: int) -> int:
         """How many bytes of this range are known to be NULs at the end of the file, which are no text."""
