@@ -90,7 +90,7 @@ def cut_to(followed: Followed, left: Kept) -> None:
     """
     followed.size = followed.sure_size = left.likely
     if left.sure < MARK_BYTES:
-        followed.beginning = None
+        followed.is_beginning_sure = False
     for cursor in followed.cursors():
         cursor.lines.jump(cursor.position)  # how far the end of a line was looked for does not hold any more
     if followed.reader is None or left.likely >= followed.farthest:

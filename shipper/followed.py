@@ -170,7 +170,9 @@ class Followed:
     asked_marks: int = -1
     """How many marks of powers there were when the output was asked for that."""
     beginning: int | None = None
-    """The digest of its first MARK_BYTES, as long as it is known to have so many."""
+    """The digest of its first MARK_BYTES; None if there were fewer when it was met."""
+    is_beginning_sure: bool = True
+    """It was not cut to less since."""
     cut_at: int | None = None
     """It was cut there, and the output has not been told yet."""
 
@@ -341,7 +343,8 @@ class Followed:
         """Whether a content that begins so can be this one, or a copy of it. (Of thousands that have the first line in
         common, for it is a header, most are told apart by what comes next, without a look into each.)
         """
-        return beginning is None or self.beginning is None or beginning == self.beginning
+        own = self.beginning if self.is_beginning_sure else None
+        return beginning is None or own is None or beginning == own
 
     def nuls_in(self, start: int, end: int) -> int:
         """How many bytes of this range are known to be NULs at the end of the file, which are no text."""
