@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import orjson
 
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
-from shipper.contents import content_agrees, digest_before, end_of_lines, key_of, reaches
+from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, key_of, reaches
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
@@ -29,7 +30,13 @@ from shipper.tail import ByteReader, PlainReader, bytes_before, first_line, open
 NOT_COUNTED = -1
 """`observed` of a file whose lines have not fed the metrics so far."""
 
-Live = Callable[[str], Sequence[Followed]]
+
+class Live(Protocol):
+    """What is followed at present (`register`)."""
+
+    def live(self, identity: str) -> Sequence[Followed]: ...
+
+    def beginning_as(self, beginning: int | None) -> Sequence[Followed]: ...
 
 
 class Outcome(Enum):
@@ -77,6 +84,8 @@ class Asked:
     """An unterminated only line is its first line if it is a complete JSON object."""
     equal_until: int = 0
     """It has been a twin up to here; that much of it was read in the other file."""
+    twin_of: str = ""
+    """The identity of what it has been a twin of."""
 
 
 class Attacher:
@@ -97,7 +106,7 @@ class Attacher:
         self.records = Records(records)
 
     def attach(self, found: Found, *, live: Live, asked: Asked) -> Attachment:
-        """What `found` is. `live`: what is followed, by identity. Raises OSError and Damaged if it cannot be read."""
+        """What `found` is. `live`: what is followed. Raises OSError and Damaged if it cannot be read."""
         return self.attach_open(found, open_log(found.path), live=live, asked=asked)
 
     def attach_open(self, found: Found, descriptor: int, *, live: Live, asked: Asked) -> Attachment:
@@ -119,14 +128,16 @@ class Attacher:
 
     def _attach(self, found: Found, descriptor: int, live: Live, asked: Asked) -> Attachment:
         reader = reader_for(descriptor)
+        beginning = beginning_of(reader)
         identity = self._identity(found, reader, asked)
         record, left_bytes = self._same_inode(found, identity, reader)
         if not identity:
             return Attachment(Outcome.NO_LINE)
         begin = 0
         if record is None:
-            relation = self._relation(found, identity, reader, live, asked)
-            record, is_partial = self._same_content(found, identity, reader, is_settled=asked.is_settled)
+            others = _others(live, found, identity, beginning)
+            relation = self._relation(found, identity, reader, others, asked)
+            record, is_partial = self._same_content(found, identity, reader, asked)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
             if is_partial:
@@ -137,6 +148,7 @@ class Attacher:
             followed.cut_at = end_of_lines(reader, left_bytes) if left_bytes else None
         else:
             followed = self._resumed(found, record, identity, reader)
+        followed.beginning = beginning
         followed.adopt(descriptor)
         lost_bytes = 0
         if record is not None and followed.is_plain and found.size < followed.farthest:
@@ -154,8 +166,7 @@ class Attacher:
                 line = first_line(reader, is_final=True)
             if line is None or not (is_final or is_json_object(line)):
                 return ""
-        name = stem(os.path.basename(found.real_path))
-        return identity_of(scope=self._scope, stem_name=name, first_line=self._identity_line(line))
+        return identity_of(scope=self._scope, stem_name=_stem_of(found.real_path), first_line=self._identity_line(line))
 
     def _same_inode(self, found: Found, identity: str, reader: ByteReader) -> tuple[FileRecord | None, int]:
         """The record of this very file. One whose file was emptied or replaced waits for a copy from now on; how much
@@ -174,9 +185,11 @@ class Attacher:
         self.records.replaced(record)
         return None, _left(record, found.size, reader) if record.identity == identity else 0
 
-    def _relation(self, found: Found, identity: str, reader: ByteReader, live: Live, asked: Asked) -> Attachment:
+    def _relation(
+        self, found: Found, identity: str, reader: ByteReader, others: Sequence[Followed], asked: Asked
+    ) -> Attachment:
         """What the file is to those that are followed; to be followed itself if it is none of them."""
-        answers = [_answer(other, reader, found.size, asked.equal_until) for other in live(identity)]
+        answers = [_answer(other, reader, found.size, asked.equal_until) for other in others]
         kin = [answer for answer in answers if answer.outcome is not Outcome.FOLLOW]
         if kin:
             return max(kin, key=_evidence)
@@ -184,17 +197,18 @@ class Attacher:
         return Attachment(Outcome.FOLLOW, identity, equal_until=equal_until)
 
     def _same_content(
-        self, found: Found, identity: str, reader: ByteReader, *, is_settled: bool
+        self, found: Found, identity: str, reader: ByteReader, asked: Asked
     ) -> tuple[FileRecord | None, bool]:
         """The record of the same content that was read farthest, wherever it lay; or that this is a part of such.
 
         What is too short for any mark is another content that begins with the same line, until more of it says else;
         but an archive that is just being written is waited for.
         """
-        may_grow = not (isinstance(reader, PlainReader) or is_settled)
+        may_grow = not (isinstance(reader, PlainReader) or asked.is_settled)
         is_partial = False
-        for record in sorted(self.records.by_identity(identity), key=_farthest, reverse=True):
-            verdict, agree = _compared(record, found, identity, reader, is_place_known=False)
+        known = [record for one in {identity, asked.twin_of} for record in self.records.by_identity(one)]
+        for record in sorted(known, key=_farthest, reverse=True):
+            verdict, agree = _compared(record, found, record.identity, reader, is_place_known=False)
             if verdict is Verdict.SAME:
                 return record, False
             is_partial |= verdict is Verdict.WAIT and (agree is True or may_grow)
@@ -270,6 +284,22 @@ class Attacher:
         if self._metrics_start is MetricsStart.BEGINNING:
             return 0
         return end_of_lines(reader, size) if isinstance(reader, PlainReader) else NEVER
+
+
+def _others(live: Live, found: Found, identity: str, beginning: int | None) -> list[Followed]:
+    """What is followed and may be what the file is, or a copy of it.
+
+    Also what has another identity, although it begins with the same line under the same stem: it is the one that it had
+    before the scope was changed, or the redaction of that line.
+    """
+    alike = [other for other in live.live(identity) if other.may_begin_as(beginning)]
+    earlier = [other for other in live.beginning_as(beginning) if other.identity != identity and other.tail_start != 0]
+    name = _stem_of(found.real_path) if earlier else ""
+    return alike + [other for other in earlier if _stem_of(other.real_path) == name]
+
+
+def _stem_of(path: str) -> str:
+    return stem(os.path.basename(path))
 
 
 def _left(record: FileRecord, size: int, reader: ByteReader) -> int:

@@ -17,11 +17,12 @@ import msgspec
 from shipper.archived import Log, Logs
 from shipper.batch import Mark
 from shipper.contents import content_agrees
-from shipper.discover import NEVER_READ, NOT_READ_LIVE, Found
+from shipper.discover import COMPRESSED, NEVER_READ, NOT_READ_LIVE, Found
 from shipper.enrich import Choice
 from shipper.idset import IdSet
 from shipper.letters import Wanted, letters_in
-from shipper.local.presence import DirectoryShelf, day_files
+from shipper.local.presence import DirectoryShelf
+from shipper.local.standing import day_files
 from shipper.positions import FilePosition, Positions, by_identity, positions_at
 from shipper.presence import AT_ONCE, Presence, Ranges, Shelf
 from shipper.reread import Line, Piece, Reread, Rereader
@@ -82,6 +83,8 @@ class _Judge:
 
     report: FileReport
     position: FilePosition | None
+    is_own: bool
+    """The position is that of this very file, not of another that begins alike."""
     is_coming: bool
     """A running daemon will find it: it is followed, and not known yet."""
     deleted: Ranges
@@ -91,13 +94,20 @@ class _Judge:
         if self.position is not None:
             if line.offset < self.position.shipped_from:
                 return Place.SKIPPED
-            if line.offset >= self.position.shipped:
+            if line.offset >= self.position.shipped and (self.is_own or self._has(self.position, line.offset)):
                 return Place.WAITING
         elif self.is_coming:
             return Place.WAITING
         if not has_index and any(start <= line.offset < end for start, end in self.deleted):
             return Place.EXPIRED
         return Place.MISSING
+
+    def _has(self, position: FilePosition, offset: int) -> bool:
+        """Whether another file of this identity has anything there that could be on its way; it may be an older one
+        under the same header. (Of one that is compressed the size says nothing.)
+        """
+        is_compressed = position.path.endswith(COMPRESSED) and not position.is_gone
+        return self.is_coming or is_compressed or offset < position.size
 
 
 @dataclass(slots=True)
@@ -157,7 +167,8 @@ class Auditor:
     def _audit(self, file: Reread, report: FileReport, *, is_followed: bool, advance: Callable[[int], None]) -> None:
         position = position_of(self._positions.get(file.identity, ()), device=file.device, inode=file.inode)
         deleted = self._shelf.deleted(_Content(file.identity, file.reader, file.size)) if file.identity else ()
-        judge = _Judge(report, position, self._is_running and is_followed, deleted)
+        is_own = position is not None and _is_of(position, device=file.device, inode=file.inode)
+        judge = _Judge(report, position, is_own, self._is_running and is_followed, deleted)
         passed = 0
         for piece in file.pieces():
             self._take(piece, judge, is_unfinished=piece.is_tail and not file.is_complete)
@@ -226,8 +237,13 @@ class _Content:
 
 def position_of(positions: Iterable[FilePosition], *, device: int, inode: int) -> FilePosition | None:
     """Of what is known of an identity, the file itself, else the content that was shipped farthest (its archive)."""
-    found = sorted(positions, key=lambda p: ((p.device, p.inode) == (device, inode) and not p.is_gone, p.shipped))
+    found = sorted(positions, key=lambda p: (_is_of(p, device=device, inode=inode), p.shipped))
     return found[-1] if found else None
+
+
+def _is_of(position: FilePosition, *, device: int, inode: int) -> bool:
+    """Whether a position is that of the file itself."""
+    return (position.device, position.inode) == (device, inode) and not position.is_gone
 
 
 # The whole

@@ -12,15 +12,13 @@ from itertools import takewhile
 from shipper.batch import Mark
 from shipper.contents import digest_before, end_of_lines
 from shipper.followed import NEVER, Followed, Replaced
-from shipper.identity import Trail, unpack_marks
+from shipper.identity import MARK_BYTES, Trail, unpack_marks
 from shipper.tail import Damaged, bytes_before
 
 
 def is_intact(followed: Followed) -> bool:
     """Whether the file, which is open, still holds what was read of it. Raises OSError."""
-    if not followed.is_plain:
-        return True
-    if followed.stat().st_size < followed.farthest:
+    if followed.is_plain and followed.stat().st_size < followed.farthest:
         return False
     try:
         for cursor in followed.cursors():
@@ -91,6 +89,8 @@ def cut_to(followed: Followed, left: Kept) -> None:
     make that harmless, and so does what the output knows of the part that surely is left.
     """
     followed.size = followed.sure_size = left.likely
+    if left.sure < MARK_BYTES:
+        followed.is_beginning_sure = False
     for cursor in followed.cursors():
         cursor.lines.jump(cursor.position)  # how far the end of a line was looked for does not hold any more
     if followed.reader is None or left.likely >= followed.farthest:

@@ -75,6 +75,14 @@ def is_equal_so_far(one: ByteReader, other: ByteReader, length: int) -> bool:
     return one.read(start, length - start) == other.read(start, length - start)
 
 
+def beginning_of(reader: ByteReader) -> int | None:
+    """The digest of the first MARK_BYTES; None where there are fewer, or they cannot be read. Raises OSError."""
+    try:
+        return digest_before(reader, MARK_BYTES)
+    except Damaged:
+        return None
+
+
 def has_one_line(reader: ByteReader, size: int) -> bool:
     """Whether there is nothing in a plain content of `size` bytes behind its first line, as far as is looked."""
     return reader.read(0, min(size, WINDOW_BYTES)).find(b"\n") in (-1, size - 1)

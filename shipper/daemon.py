@@ -56,6 +56,8 @@ STUCK_SECONDS = 300.0
 REFUSED_SECONDS = 15.0
 BEAT_SECONDS = 30.0
 TICK_SECONDS = 0.25
+FORMER_AGAIN_SECONDS = 2.0
+"""A former configuration that cannot go on at once, for its output cannot be opened, is tried again so often."""
 
 
 class Exit(IntEnum):
@@ -83,6 +85,23 @@ class Request:
     """Called before a stop."""
 
 
+@dataclass(slots=True)
+class Waiting:
+    """What is to run as soon as it can: between the end of an engine and the start of the next."""
+
+    settings: Settings
+    rules: list[Rule]
+    descriptors: dict[tuple[int, int], int]
+    """Open files that nothing else leads to; whoever runs next takes them over."""
+    again_at: float = 0.0
+    is_told: bool = False
+
+    def close(self) -> None:
+        """Nobody will run."""
+        for descriptor in self.descriptors.values():
+            os.close(descriptor)
+
+
 class Daemon:
     """One `shipper run`. `run` returns the exit code."""
 
@@ -99,6 +118,8 @@ class Daemon:
         self.telemetry = Telemetry(registry=CollectorRegistry())
         self.engine: Engine | None = None
         self._state: State | None = None
+        self._rules: list[Rule] = []
+        self._waiting: Waiting | None = None
 
     # Life
 
@@ -111,7 +132,7 @@ class Daemon:
         self._state = open_state(Path(settings.state))
         failpoint("start.state_opened")
         try:
-            self.engine = self._make_engine(settings, rules)
+            self.engine, self._rules = self._make_engine(settings, rules), rules
             failpoint("start.engine_made")
             bind_gauges(self.telemetry, self._require_engine, settings)
             if self._request.listens:
@@ -212,8 +233,10 @@ class Daemon:
                 next_beat = now + interval
                 self._notifier.alive()
             try:
-                number = self._signals.get(timeout=TICK_SECONDS if not is_ready else min(interval or 5.0, 5.0))
+                is_soon = not is_ready or self._waiting is not None
+                number = self._signals.get(timeout=TICK_SECONDS if is_soon else min(interval or 5.0, 5.0))
             except queue.Empty:
+                self._start_former()
                 continue
             if number == signal.SIGHUP:
                 self._reload()
@@ -226,6 +249,10 @@ class Daemon:
         drain = self._require_engine().settings.drain_seconds
         log.info("stopping; what is under way is delivered for at most %g seconds", drain)
         self._notifier.stopping("delivering what is under way")
+        if self._waiting is not None:
+            self._waiting.close()
+            log.info("stopped; what was not delivered is read again at the next start")
+            return False
         is_delivered = self._require_engine().stop(
             deadline=(self._stopping_since or time.monotonic()) + drain, reads_to_end=drain > DEFAULT_DRAIN_SECONDS
         )
@@ -291,20 +318,20 @@ class Daemon:
             self._notifier.ready("running with the former configuration")
             return
         failpoint("reload.loaded")
-        old.stop(deadline=time.monotonic() + min(old.settings.drain_seconds, DEFAULT_DRAIN_SECONDS))
-        descriptors = old.release()
+        if self._waiting is None:
+            old.stop(deadline=time.monotonic() + min(old.settings.drain_seconds, DEFAULT_DRAIN_SECONDS))
+            self._waiting = Waiting(old.settings, self._rules, old.release())
         failpoint("reload.stopped")
         try:
-            self.engine = self._make_engine(loaded.settings, rules, descriptors)
-            self.engine.start()
+            self._start_engine(loaded.settings, rules)
         except ShipperError as error:
             log.error("the new configuration cannot run (%s); the former one goes on", error)  # noqa: TRY400 - no bug
             self.telemetry.config_last_reload_successful.set(0)
-            self.engine = self._make_engine(old.settings, rules_of(old.settings), descriptors)
-            self.engine.start()
+            self._start_former()
+            self._notifier.ready("running with the former configuration")
             return
         if is_another_output(old.settings.output, loaded.settings.output):
-            has_ledger = self.engine.output.has_ledger
+            has_ledger = self._require_engine().output.has_ledger
             log.warning(MOVED[has_ledger], self.output_name(), old.output.status().name)
         failpoint("reload.started")
         self._loaded = loaded
@@ -313,6 +340,27 @@ class Daemon:
         log.info("configuration reloaded")
         self._tell_warnings(rules)
         self._notifier.ready(f"shipping to {self.output_name()}")
+
+    def _start_engine(self, settings: Settings, rules: list[Rule]) -> None:
+        """Goes on with these where the last engine ended. Raises ShipperError, and may be repeated then."""
+        waiting = self._waiting
+        self.engine = self._make_engine(settings, rules, waiting.descriptors if waiting is not None else None)
+        self.engine.start()
+        self._rules, self._waiting = rules, None
+
+    def _start_former(self) -> None:
+        """Goes on with the former configuration, if it waits for that and its output can be opened now."""
+        waiting = self._waiting
+        if waiting is None or time.monotonic() < waiting.again_at:
+            return
+        try:
+            self._start_engine(waiting.settings, waiting.rules)
+        except ShipperError as error:
+            if not waiting.is_told:
+                log.error("the former configuration cannot go on yet: %s; it is tried again and again", error)  # noqa: TRY400 - no bug
+            waiting.is_told, waiting.again_at = True, time.monotonic() + FORMER_AGAIN_SECONDS
+        else:
+            log.info("the former configuration goes on")
 
     def _note_loaded(self) -> None:
         self.telemetry.config_last_reload_successful.set(1)
@@ -363,6 +411,8 @@ class Daemon:
     def healthy(self) -> tuple[bool, str]:
         """Whether every thread is alive and the pipeline moves; looks at nothing outside."""
         engine = self._require_engine()
+        if self._waiting is not None:
+            return True, "waiting for the output, to go on with the former configuration"
         if not engine.is_alive or (self._server is not None and not self._server.is_alive()):
             return False, "a thread has ended"
         silent = time.monotonic() - engine.beat_at

@@ -23,6 +23,9 @@ from shipper.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
+_Key = tuple[str, str, bool]
+"""Of a record its id, its reason, and whether a reduced document is there: a retry has to know that."""
+
 REMEMBERED_BYTES = 1 << 20
 
 
@@ -37,7 +40,7 @@ class DeadLetterWriter:
         self._directory = directory
         self._clock = clock
         self._lock = threading.Lock()  # guards everything below, and the file
-        self._known: set[tuple[str, str]] | None = None
+        self._known: set[_Key] | None = None
         self._is_failing = False
         self.taken = 0
         """Records that are durable, those that had been there before among them."""
@@ -67,7 +70,7 @@ class DeadLetterWriter:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._known is None:
             self._known = _recent(self._directory)
-        new = [record for record in records if (record.id, record.reason) not in self._known]
+        new = [record for record in records if (record.id, record.reason, record.reduced) not in self._known]
         if not new:
             return
         now = datetime.fromtimestamp(self._clock(), UTC)
@@ -133,9 +136,9 @@ def _append_synced(path: Path, text: bytes) -> None:
     failpoint("deadletter.after_sync")
 
 
-def _recent(directory: Path) -> set[tuple[str, str]]:
-    """Id and reason of the last records of the last two days' files; what cannot be read is not known."""
-    known: set[tuple[str, str]] = set()
+def _recent(directory: Path) -> set[_Key]:
+    """The keys of the last records of the last two days' files; what cannot be read is not known."""
+    known: set[_Key] = set()
     for path in sorted(directory.glob("[0-9]*.ndjson"))[-2:]:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -144,7 +147,7 @@ def _recent(directory: Path) -> set[tuple[str, str]]:
         for line in lines:
             try:
                 record = json.loads(line)
-                known.add((record["_id"], record["reason"]))
-            except (ValueError, KeyError, TypeError):
+                known.add((record["_id"], record["reason"], record.get("reduced", False)))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
     return known

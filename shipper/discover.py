@@ -86,6 +86,22 @@ def matches_hidden(pattern: str) -> bool:
     return os.path.basename(pattern).startswith(".")
 
 
+def would_match(source: SourceSettings, path: str) -> bool:
+    """Whether a file that lies there no more would be the source's by its path, about: `*` matches directories too."""
+    directory, name = os.path.split(path)
+    for pattern in source.paths:
+        if has_wildcard(pattern):
+            last = os.path.basename(pattern)
+            top = os.path.join(pattern if last == "**" else os.path.dirname(pattern), "")
+            is_below = fnmatch.fnmatchcase(os.path.join(directory, ""), top.replace("**/", "*"))
+            is_matched = is_below and name_matcher((last,)).match(name) is not None
+        else:
+            is_matched = pattern == path or (pattern == directory and directory_matcher().match(name) is not None)
+        if is_matched and not _is_excluded(source, path):
+            return True
+    return False
+
+
 class _Directories:
     """The directories that the directory part of a pattern matches; notes those in which another may appear."""
 

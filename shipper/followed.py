@@ -17,7 +17,16 @@ from shipper.contents import Key, content_agrees, key_of
 from shipper.identity import MARK_BYTES, Trail, mark_of
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
-from shipper.tail import ByteReader, Chunk, LineReader, PlainReader, bytes_before, open_log, reader_for
+from shipper.tail import (
+    ByteReader,
+    Chunk,
+    CompressedReader,
+    LineReader,
+    PlainReader,
+    bytes_before,
+    open_log,
+    reader_for,
+)
 
 NEVER = 1 << 62
 """A cursor that has nothing to read: behind every end."""
@@ -160,6 +169,10 @@ class Followed:
     """Offsets that the output has already."""
     asked_marks: int = -1
     """How many marks of powers there were when the output was asked for that."""
+    beginning: int | None = None
+    """The digest of its first MARK_BYTES; None if there were fewer when it was met."""
+    is_beginning_sure: bool = True
+    """It was not cut to less since."""
     cut_at: int | None = None
     """It was cut there, and the output has not been told yet."""
 
@@ -326,6 +339,18 @@ class Followed:
         """Everything before this was read by both."""
         return min((cursor.position for cursor in self.cursors()), default=NEVER)
 
+    def may_begin_as(self, beginning: int | None) -> bool:
+        """Whether a content that begins so can be this one, or a copy of it. (Of thousands that have the first line in
+        common, for it is a header, most are told apart by what comes next, without a look into each.)
+        """
+        own = self.beginning if self.is_beginning_sure else None
+        return beginning is None or own is None or beginning == own
+
+    def nuls_in(self, start: int, end: int) -> int:
+        """How many bytes of this range are known to be NULs at the end of the file, which are no text."""
+        known = [cursor.lines.nuls for cursor in self.cursors()]
+        return max((max(0, min(end, stop) - max(start, begin)) for begin, stop in known), default=0)
+
     @property
     def is_joined(self) -> bool:
         """Whether no cursor lags behind the other."""
@@ -393,13 +418,22 @@ class Followed:
         so what was read is of the same content.
         """
         reader = self.reader
-        if self.is_plain and reader is not None:
+        if not self.is_plain:
+            self._verify_archive()
+        elif reader is not None:
             expected = before if position else self.head
             if expected:
                 size = len(expected)
                 if reader.read(position - size if position else 0, size) != expected:
                     raise Replaced
         self.sure_size = self.size
+
+    def _verify_archive(self) -> None:
+        """Raises Replaced if the file was written anew: a stream that goes on in it gives nothing, or garbage."""
+        for cursor in self.cursors():
+            reader = cursor.lines.reader
+            if isinstance(reader, CompressedReader) and not reader.is_unchanged():
+                raise Replaced
 
     # Marks
 
@@ -450,7 +484,7 @@ class Followed:
             self.device,
             self.inode,
             self.identity,
-            expected if self.is_gone else self.size,
+            expected if self.is_gone else self.size - self.nuls_in(0, self.size),
             self.mtime_ns,
             observed,
             self.observed_from,

@@ -89,9 +89,10 @@ class Intake:
             is_renamed=aside is not None and aside.is_renamed,
             takes_objects=self._reads_once,
             equal_until=aside.equal_until if aside is not None else 0,
+            twin_of=aside.identity if aside is not None and aside.why is Why.TWIN else "",
         )
         try:
-            attachment = self._attacher.attach(found, live=self._register.live, asked=asked)
+            attachment = self._attacher.attach(found, live=self._register, asked=asked)
         except FileNotFoundError:
             self._put_aside(found, Why.NO_LINE, now, earlier=aside)
             self._scan_soon()
@@ -176,7 +177,7 @@ class Intake:
     def adopt(self, found: Found, descriptor: int, now: float) -> None:
         """Takes up an open file to which nothing else leads; lets it be if it cannot be read."""
         try:
-            attachment = self._attacher.attach_open(found, descriptor, live=self._register.live, asked=Asked())
+            attachment = self._attacher.attach_open(found, descriptor, live=self._register, asked=Asked())
         except (OSError, Damaged) as error:
             log.warning("cannot read on in %r, which was deleted: %s", found.path, error)
             return

@@ -205,7 +205,8 @@ class Pipeline:
         """There is more to read, as it seems. (Also if only its time has changed: it may have been written anew.)"""
         followed.size = size
         followed.looked_at_size = -1
-        if followed.is_held and followed.is_open:  # nobody reads it now; so much of it will be known, whatever comes
+        # of what nobody reads now so much will be known, whatever comes; a stream reads on in what is another archive
+        if followed.is_open and (followed.is_held or followed.is_compressed):
             try:
                 is_same = is_intact(followed)
             except OSError as error:
@@ -295,6 +296,9 @@ class Pipeline:
         if isinstance(error, FileNotFoundError):
             self._looks.put(followed, now)  # which finds where it is
             return
+        if isinstance(error, Damaged) and not self._is_intact(followed):
+            self.roster.replaced(followed)
+            return
         if not followed.is_damaged:
             followed.is_damaged = True
             reason = getattr(error, "strerror", None) or error
@@ -302,6 +306,14 @@ class Pipeline:
             self._telemetry.parse_failures.labels(followed.source.name, "damaged_file").inc()
         followed.looked_at_size = followed.size if isinstance(error, Damaged) else -1
         self._looks.put(followed, now + RETRY_SECONDS)
+
+    @staticmethod
+    def _is_intact(followed: Followed) -> bool:
+        """Whether it holds what was read of it, as far as can be said."""
+        try:
+            return not followed.is_open or is_intact(followed)
+        except OSError:
+            return True
 
     # Turns
 

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from shipper.contents import Key
 from shipper.followed import Followed
@@ -16,6 +17,8 @@ from shipper.state import FileRecord
 from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+
+_Key = TypeVar("_Key", str, int)
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class Register:
         self._telemetry = telemetry
         self._by_key: dict[Key, Followed] = {}
         self._by_identity: dict[str, list[Followed]] = {}
+        self._by_beginning: dict[int, list[Followed]] = {}
         self._fading: list[Followed] = []
         self._dirty: dict[int, Followed | FileRecord] = {}
         self._forgotten: list[int] = []
@@ -57,6 +61,10 @@ class Register:
         fading = [followed for followed in self._fading if followed.identity == identity]
         return [*self._by_identity.get(identity, ()), *fading]
 
+    def beginning_as(self, beginning: int | None) -> Sequence[Followed]:
+        """What is read of contents that began so when they were met."""
+        return self._by_beginning.get(beginning, ()) if beginning is not None else ()
+
     def all(self) -> Iterator[Followed]:
         """What is followed, and what fades; from any thread."""
         yield from list(self._by_key.values())
@@ -67,6 +75,8 @@ class Register:
     def add(self, followed: Followed) -> None:
         self._by_key[followed.key] = followed
         self._by_identity.setdefault(followed.identity, []).append(followed)
+        if followed.beginning is not None:
+            self._by_beginning.setdefault(followed.beginning, []).append(followed)
         self.touch(followed)
 
     def moved(self, followed: Followed, earlier: Key) -> None:
@@ -79,10 +89,9 @@ class Register:
     def let_go(self, followed: Followed) -> None:
         """Nothing more is read of it; it fades."""
         del self._by_key[followed.key]
-        others = self._by_identity[followed.identity]
-        others.remove(followed)
-        if not others:
-            del self._by_identity[followed.identity]
+        _take_out(self._by_identity, followed.identity, followed)
+        if followed.beginning is not None:
+            _take_out(self._by_beginning, followed.beginning, followed)
         followed.is_gone = True
         followed.close()
         self._fading.append(followed)
@@ -133,3 +142,10 @@ class Register:
                 pinned[followed.key] = os.dup(followed.descriptor)
             followed.close()
         return pinned
+
+
+def _take_out(lists: dict[_Key, list[Followed]], key: _Key, followed: Followed) -> None:
+    others = lists[key]
+    others.remove(followed)
+    if not others:
+        del lists[key]

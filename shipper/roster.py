@@ -16,7 +16,7 @@ from shipper.attach import Attacher, unread
 from shipper.batch import Output
 from shipper.checks import cut_to, is_intact, what_is_kept
 from shipper.contents import Key, key_of
-from shipper.discover import COMPRESSED, Found, Listing, scan
+from shipper.discover import COMPRESSED, Found, Listing, scan, would_match
 from shipper.failpoints import failpoint
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.intake import Intake
@@ -211,25 +211,38 @@ class Roster:
         """Goes on in files that the engine before this one held open and nothing leads to."""
         for record in self._records.unfinished():
             descriptor = self._descriptors.get(record.key)
-            if descriptor is None or record.source not in self._sources:
+            if descriptor is None:
+                continue
+            source = self._source_of(record)
+            if source is None:
+                log.warning("%r was deleted, and no source follows it any more: it is not read on", record.path)
                 continue
             del self._descriptors[record.key]
-            found = Found(self._sources[record.source], record.path, record.path, *record.key, size=0, mtime_ns=0)
+            found = Found(source, record.path, record.path, *record.key, size=0, mtime_ns=0)
             self._intake.adopt(found, descriptor, self._monotonic())
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors = {}
 
+    def _source_of(self, record: FileRecord) -> SourceSettings | None:
+        """The source of a file that is gone: that of its name, or, where none has it now, the one that would match."""
+        named = self._sources.get(record.source)
+        if named is not None:
+            return named
+        return next((source for source in self._sources.values() if would_match(source, record.path)), None)
+
     def _account_for_missing(self) -> None:
         """Counts what was left to read of files that lie nowhere any more, and that no other file continues."""
         for record in self._records.unfinished():
-            source = self._sources.get(record.source)
+            source = self._source_of(record)
             if source is None or self._asides.of_identity(record.identity):
                 continue  # not ours at present, or a copy is just being made
             if not record.is_gone and not self._is_missing(record):
                 continue
-            reason = "truncated_while_down" if record.key in self._present else "deleted_while_down"
-            self.register.lose(record.source, record.path, unread(record, source), reason)
+            found = self._present.get(record.key)  # elsewhere, another file has the inode of one that was deleted
+            is_there = found is not None and found.path == record.path
+            reason = "truncated_while_down" if is_there else "deleted_while_down"
+            self.register.lose(source.name, record.path, unread(record, source), reason)
             self._records.retire(record)
             self.register.keep(record)
 
@@ -295,7 +308,8 @@ class Roster:
 
     def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
         end = size if followed.is_plain else followed.farthest
-        lost = end - min(max(followed.nearest, kept), end)
+        start = min(max(followed.nearest, kept), end)
+        lost = end - start - followed.nuls_in(start, end)
         self.register.lose(followed.source.name, followed.path, lost, reason)
 
     def _lose_aside(self, aside: Aside) -> None:

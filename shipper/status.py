@@ -94,7 +94,7 @@ def lag_of(followed: Followed, cursor: str) -> int:
     if followed.is_compressed:
         farthest = max((one.position for one in followed.cursors() if one.position < NEVER), default=at)
         return max(0, farthest - at) if followed.is_at_end else followed.size
-    return max(0, followed.size - at)
+    return max(0, followed.size - at - followed.nuls_in(at, followed.size))
 
 
 def lag_bytes(files: Iterable[Followed], cursor: str) -> int:

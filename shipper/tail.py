@@ -108,6 +108,7 @@ class CompressedReader:
     def _rewind(self) -> None:
         self._stream: Any = None
         self.compressed_position = 0  # behind what was read of the file
+        self._raw_before = b""  # what stands before that
         self._pending = b""  # compressed bytes that were read and not fed
         self._ready = bytearray()  # decompressed bytes that nobody has asked for yet
         self.position = 0  # of the first byte of _ready
@@ -170,7 +171,13 @@ class CompressedReader:
             size = min(size, max(1, self._careful_from - self.compressed_position))
         more = self._raw(size, self.compressed_position)
         self.compressed_position += len(more)
+        self._raw_before = (self._raw_before + more)[-MARK_BYTES:]
         self._pending += more
+
+    def is_unchanged(self) -> bool:
+        """Whether the file still has before `compressed_position` what was read there. Raises OSError."""
+        size = len(self._raw_before)
+        return self._raw(size, self.compressed_position - size) == self._raw_before
 
     def _raw(self, size: int, position: int) -> bytes:
         return os.pread(self._descriptor, size, position)
@@ -234,6 +241,8 @@ class LineReader:
     def _reset_line(self) -> None:
         self._text_start = self.position  # behind the NULs
         self._scanned = self.position  # no newline before this
+        self._nuls_from = self.position  # nothing but NULs from here up to `_scanned`
+        self._is_at_end = False  # the last search came to the end of the file
         self._kept = bytearray()  # the line's text so far, if the reader cannot go back
 
     def jump(self, position: int) -> None:
@@ -290,11 +299,14 @@ class LineReader:
 
     def _find_end(self, *, turn_bytes: int | None) -> int | None:
         """Looks for the newline of the line at `position`; None if it is not there or the turn is over."""
+        if self._is_at_end:
+            self._go_back_over_nuls()
         turn_ends = None if turn_bytes is None or not self.reader.is_seekable else self._scanned + turn_bytes
         while turn_ends is None or self._scanned < turn_ends:
             data = self.reader.read(self._scanned, CHUNK_BYTES * 4)
             if not data:
                 self._raise_damage()
+                self._is_at_end = True
                 return None
             if self._scanned == self._text_start:
                 self._text_start += len(data) - len(data.lstrip(b"\0"))
@@ -304,8 +316,34 @@ class LineReader:
                 self._scanned += newline
                 return self._scanned
             self._keep(data)
-            self._scanned += len(data)
+            self._pass(data)
         return None
+
+    def _pass(self, data: bytes) -> None:
+        """Goes on behind data without a newline, and behind the hole that it may end in."""
+        text_bytes = len(data.rstrip(b"\0"))
+        if text_bytes:
+            self._nuls_from = self._scanned + text_bytes
+        self._scanned += len(data)
+        if not text_bytes and isinstance(self.reader, PlainReader):
+            is_before_text = self._text_start == self._scanned
+            self._scanned = self.reader.behind_hole(self._scanned)
+            if is_before_text:
+                self._text_start = self._scanned
+
+    def _go_back_over_nuls(self) -> None:
+        """What a file ends in may be room that its writer has made and fills now (a mapped file, one that was allocated
+        before): lines come where NULs were.
+        """
+        self._is_at_end = False
+        if self.reader.is_seekable:
+            self._scanned = self._nuls_from
+            self._text_start = min(self._text_start, self._nuls_from)
+
+    @property
+    def nuls(self) -> tuple[int, int]:
+        """From where to where nothing but NULs was found at the end of what was searched; not read as yet."""
+        return self._nuls_from, self._scanned
 
     def _line(self, end: int, *, is_tail: bool) -> Chunk:
         """The line at `position`, of which the newline (or the file's end) is at `end`."""

@@ -153,6 +153,11 @@ _MALFORMED_TYPES = frozenset(
     }
 )
 _NOT_THE_BODY = ("unrecognized parameter", "no handler found", "Content-Type", "request [/_bulk]")
+FAILURES_BEFORE_PARTING = 3
+FAILURES_WITHOUT_COMPANY = 10
+LIGHT_BYTES = 64 * 1024
+"""A request of this size is not too heavy for anybody."""
+_PERHAPS_TOO_HEAVY = ("network", "timeout", "server_error")
 _PRESSURE = re.compile(rb"coordinating_operation_bytes=(\d{1,18}), max_\w{1,40}_bytes=(\d{1,18})\b")
 FAILURE_STORE = "failure_store"
 
@@ -231,6 +236,20 @@ def _judge_refusal(status: int, body: bytes) -> RequestVerdict:
     if error.type in _MALFORMED_TYPES and not any(phrase in said for phrase in _NOT_THE_BODY):
         return RequestVerdict(Outcome.MALFORMED, "malformed")
     return RequestVerdict(Outcome.WAIT, "refused")
+
+
+def is_to_be_parted(reason: str, *, count: int, size: int, failures: int, others_pass: bool) -> bool:
+    """Whether a request that failed so often, without a word about its documents, goes on in halves.
+
+    It may be for one of them (a firewall before the server that does not like a text, a document that the server breaks
+    at): that is so where other requests were answered meanwhile. Or it is too heavy, for a proxy that ends what takes
+    long, or cuts the connection to what is large; then smaller ones help, and cost little where nothing would. Where
+    there are no other requests to tell by, it is tried after a while.
+    """
+    if count < 2 or failures < FAILURES_BEFORE_PARTING:
+        return False
+    is_heavy = reason in _PERHAPS_TOO_HEAVY and size > LIGHT_BYTES
+    return others_pass or is_heavy or failures >= FAILURES_WITHOUT_COMPANY
 
 
 def _never_fits(body: bytes) -> bool:

@@ -132,6 +132,10 @@ class Exchange:
             for is_hurried in (False, True)
         }
 
+    def has_answered_since(self, moment: float) -> bool:
+        """Whether a request's documents got their answers after this moment (monotonic)."""
+        return self._health.progress_at > moment
+
     def send(self, bulk: Bulk, *, timeout_seconds: float | None = None, is_hurried: bool = False) -> RequestVerdict:
         """Send a bulk once, and return what its answer means; the bulk notes whether it can have been applied.
 
@@ -147,9 +151,12 @@ class Exchange:
             verdict = RequestVerdict(Outcome.WAIT, error.reason)
             if error.may_be_applied:
                 bulk.mark_applied()
-            self._health.failed(error.reason, str(error), is_refusal=None)
+            if not bulk.is_suspect:
+                self._health.failed(error.reason, str(error), is_refusal=None)
         else:
             failpoint("elastic.after_answer")
+            if answer.may_be_applied:
+                bulk.mark_applied()
             verdict = judge_request(answer.status, answer.body, count=bulk.count)
             self._telemetry.bulk_duration.observe(self._monotonic() - started_at)
             self._note(bulk, verdict, answer.status)
@@ -160,6 +167,8 @@ class Exchange:
         is_refusal = verdict.outcome is Outcome.UNAUTHORIZED
         if verdict.outcome is not Outcome.ANSWERED and not is_refusal:
             bulk.mark_applied()
+        if verdict.outcome in _DOWN and bulk.is_suspect:
+            return
         if verdict.outcome in _DOWN:
             self._health.failed(verdict.reason, f"{verdict.reason} (status {status})", is_refusal=is_refusal)
         else:

@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from shipper.batch import Documents
+from shipper.elastic.bulk import LIGHT_BYTES
 from shipper.elastic.items import ASKING_BYTES, ASKING_COUNT, Bulk, Item, Pending, Settled
 from shipper.elastic.reduce import Stage
 
-MIN_BULK_BYTES = 64 * 1024
+MIN_BULK_BYTES = LIGHT_BYTES
 CLOSING_PAUSE_SECONDS = 0.25
 GROWTH = 1.25
 ACCEPTED_BEFORE_MORE = 4
@@ -76,6 +77,7 @@ class Queue:
         self._numbers = itertools.count(1)
         self._last_number = 0
         self._returned: deque[Bulk] = deque()
+        self._is_turn_of_others = False  # before what was returned
         self._again: dict[bool, list[tuple[float, int, Item]]] = {True: [], False: []}  # heaps, by is_asking
         self._unsettled: list[tuple[float, Settled]] = []
         self._in_flight = 0
@@ -141,6 +143,13 @@ class Queue:
         """Let these go before all others, as soon as requests are sent again."""
         with self._changed:
             self._returned.extendleft(reversed(list(bulks)))
+            self._changed.notify_all()
+
+    def set_back(self, bulks: Iterable[Bulk]) -> None:
+        """Let these go when others have had a turn."""
+        with self._changed:
+            self._returned.extend(bulks)
+            self._is_turn_of_others = True
             self._changed.notify_all()
 
     def again(self, items: Iterable[Item], *, seconds: float) -> None:
@@ -225,12 +234,15 @@ class Queue:
                 return settled
         if self._in_flight >= self._width() or (self._pause_until or now) > now:
             return None
-        if self._returned:
+        if self._returned and not self._is_turn_of_others:
             return self._returned.popleft()
+        self._is_turn_of_others = False
         for is_asking in (False, True):
             if items := self._due_items(is_asking, now):
                 return Bulk(items=items)
-        return Bulk(parts=self._gathered()) if self._ripe_at(now) <= now else None
+        if self._ripe_at(now) <= now:
+            return Bulk(parts=self._gathered())
+        return self._returned.popleft() if self._returned else None
 
     def _width(self) -> int:
         return self.pace.in_flight if self._pause_until is None else 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from shipper.batch import DeadLetter, Documents
-from shipper.elastic.bulk import FRAME
+from shipper.elastic.bulk import FAILURES_BEFORE_PARTING, FRAME
 from shipper.elastic.reduce import Form, Stage, whole
 
 ASKING_BYTES = 256 * 1024
@@ -57,6 +57,8 @@ class Item:
     error_type: str = ""
     server: str = ""
     """Why it was refused first, when it had to be reduced."""
+    is_suspect: bool = False
+    """Requests that it was in failed as a whole, while others were answered."""
 
     def body(self) -> bytes:
         """Return its two lines. The line as text goes around pipelines, which were made for another document."""
@@ -74,6 +76,12 @@ class Bulk:
     items: Sequence[Item] = ()
     rejections: int = 0
     """How often the server was too busy for it."""
+    failures: int = 0
+    """How often nothing was said of its documents."""
+    failed_at: float | None = None
+    """When that happened first."""
+    is_suspect: bool = False
+    """Others were answered meanwhile: its failures say nothing of the server."""
     pieces: list[bytes] = field(init=False)
     count: int = field(init=False)
     size: int = field(init=False)
@@ -82,6 +90,7 @@ class Bulk:
         self.pieces = [part.documents.body for part in self.parts] or [b"".join([item.body() for item in self.items])]
         self.count = sum(part.documents.count for part in self.parts) + len(self.items)
         self.size = sum(map(len, self.pieces))
+        self.is_suspect = self.is_suspect or any(item.is_suspect for item in self.items)
 
     @property
     def is_asking(self) -> bool:
@@ -105,6 +114,17 @@ class Bulk:
         items = self.items or items_of(self.parts[0])
         middle = len(items) // 2
         return [Bulk(items=items[:middle]), Bulk(items=items[middle:])]
+
+    def parted(self) -> list[Bulk]:
+        """Return its halves, of which each is in the same doubt; what fails again is parted again."""
+        halves = self.halves()
+        for half in halves:
+            half.failures, half.failed_at, half.is_suspect = (
+                FAILURES_BEFORE_PARTING - 1,
+                self.failed_at,
+                self.is_suspect,
+            )
+        return halves
 
 
 @dataclass(slots=True)

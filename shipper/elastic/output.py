@@ -19,7 +19,7 @@ import tenacity
 from shipper import __version__
 from shipper.batch import Content, Documents, OutputStatus
 from shipper.deadletter import DeadLetterWriter
-from shipper.elastic.bulk import FRAME, Outcome, Verdict
+from shipper.elastic.bulk import FRAME, Outcome, RequestVerdict, Verdict, is_to_be_parted
 from shipper.elastic.exchange import Exchange, Health
 from shipper.elastic.gather import Pace, Queue
 from shipper.elastic.items import Bulk, Item, Settled, items_of
@@ -224,9 +224,33 @@ class ElasticsearchOutput:
                 self._settler.settle_round(alone(_single(bulk), verdict.outcome))
             case Outcome.REJECTED:
                 self._give_way(bulk)
-            case _:
+            case Outcome.UNAUTHORIZED:
                 self._queue.pause(self._backoff(self._health.failures))
                 self._return([bulk], verdict.reason)
+            case _:
+                self._wait(bulk, verdict)
+
+    def _wait(self, bulk: Bulk, verdict: RequestVerdict) -> None:
+        """Nothing was said of its documents: the same again, after others; in parts if that may help."""
+        bulk.failures += 1
+        now = self._monotonic()
+        self._queue.pause(self._backoff(max(self._health.failures, 1)))
+        bulk.failed_at = now if bulk.failed_at is None else bulk.failed_at
+        bulk.is_suspect |= self._health.progress_at > bulk.failed_at
+        if bulk.count == 1 and bulk.is_suspect:
+            (item,) = _single(bulk)
+            item.is_suspect = True
+            self._settler.put_off([(item, Verdict.RETRY)])
+            return
+        is_parted = is_to_be_parted(
+            verdict.reason,
+            count=bulk.count,
+            size=bulk.size,
+            failures=bulk.failures,
+            others_pass=bulk.is_suspect,
+        )
+        self._retries(verdict.reason).inc(bulk.count)
+        self._queue.set_back(bulk.parted() if is_parted else [bulk])
 
     def _give_way(self, bulk: Bulk) -> None:
         """The whole request was too much at this moment (429): less at once, later."""

@@ -201,7 +201,15 @@ class Settler:
         self._say_spool(index, problem if left else "")
         done = items[: len(items) - len(left)]
         if done:
-            if is_new:
+            if is_new and all(item.is_suspect for item in done):
+                log.error(
+                    "a document for the index %r is refused with any request that it is in: it waits on disk, others "
+                    "go on; look at what stands before the server (its file: %r, offset %d)",
+                    index,
+                    done[0].file,
+                    done[0].offset,
+                )
+            elif is_new:
                 log.error("the index %r does not take documents: they wait on disk; unblock it", index)
             self._spooled(index)
             self.finish(self._queue.settle(Tallies(item.origin for item in done if item.origin is not None).items()))

@@ -28,7 +28,7 @@ MAX_BYTES = 1 << 30
 _NAME_CHARS = 120
 
 
-class _Record(msgspec.Struct, rename={"id": "_id", "index": "_index"}):
+class _Record(msgspec.Struct, rename={"id": "_id", "index": "_index"}, omit_defaults=True):
     index: str
     id: str
     source: str
@@ -36,6 +36,7 @@ class _Record(msgspec.Struct, rename={"id": "_id", "index": "_index"}):
     offset: int
     line: bytes  # base64 in the file: a line may hold any bytes
     document: msgspec.Raw
+    suspect: bool = False
 
 
 _decoder = msgspec.json.Decoder(_Record)
@@ -44,7 +45,10 @@ _decoder = msgspec.json.Decoder(_Record)
 def record_of(item: Item) -> bytes:
     """Return an item as one line of a spool file: the document as it was first, so that it may become whole again."""
     file = os.fsencode(item.file).decode("utf-8", "replace")
-    record = _Record(item.index, item.id, item.source, file, item.offset, item.line, msgspec.Raw(item.whole))
+    whole_document = msgspec.Raw(item.whole)
+    record = _Record(
+        item.index, item.id, item.source, file, item.offset, item.line, whole_document, suspect=item.is_suspect
+    )
     return msgspec.json.encode(record) + b"\n"
 
 
@@ -66,6 +70,7 @@ def items_of_records(text: bytes) -> list[Item]:
                 offset=record.offset,
                 origin=None,
                 may_be_applied=True,
+                is_suspect=record.suspect,
             )
         )
     return items
@@ -181,6 +186,13 @@ class Spool:
                 segment.size, segment.count = len(text), len(items)
         else:
             self._drop(segment)
+
+    def set_back(self, segment: Segment) -> None:
+        """Let other files of its index be the first."""
+        with self._lock:
+            segments = self._segments[segment.index]
+            segments.remove(segment)
+            segments.append(segment)
 
     def _drop(self, segment: Segment) -> None:
         with self._lock:

@@ -47,6 +47,8 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    may_be_applied: bool = False
+    """Another host did not answer before, and may have done it."""
 
 
 class NotAnsweredError(ShipperError):
@@ -175,7 +177,7 @@ class Cluster:
                 last = error
                 continue
             self._mark(host, is_ill=answer.status in _NODE_IS_ILL)
-            return answer
+            return answer._replace(may_be_applied=may_be_applied)
         raise NotAnsweredError(str(last), reason=last.reason, may_be_applied=may_be_applied)
 
     def close(self) -> None:

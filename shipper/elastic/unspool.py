@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 PROBE_BYTES = 64 * 1024
 GROUP_BYTES = 512 * 1024
+MOST_MISSES = 16
+"""So many requests of a file may fail in one pass, where the server answers others."""
 
 
 class SpoolRunner:
@@ -51,6 +53,8 @@ class SpoolRunner:
         self._is_stopped = False
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._missed_at: dict[str, float] = {}
+        """When requests of an index last got no answer for their documents."""
 
     def added(self, index: str) -> None:
         """Note that something waits for this index."""
@@ -89,10 +93,13 @@ class SpoolRunner:
                 self._forget(index)
                 return
             segment, items = found
-            left = self._deliver(items)
+            known_suspects = sum(item.is_suspect for item in items)
+            left = self._deliver(index, items)
             is_better = len(left) < len(items)
-            if is_better:
+            if is_better or sum(item.is_suspect for item in left) > known_suspects:
                 self._spool.replace(segment, left)
+            if left and all(item.is_suspect for item in left):
+                self._spool.set_back(segment)
         except OSError as error:  # what was delivered and is still there will be sent again, and answered as known
             log.warning("the spool of index %r cannot be read or written: %s", index, error.strerror)
             is_better = False
@@ -107,18 +114,32 @@ class SpoolRunner:
                 return
             self._due.pop(index, None)
             self._failures.pop(index, None)
+            self._missed_at.pop(index, None)
         log.info("the index %r takes documents again, its spool is empty", index)
 
-    def _deliver(self, items: list[Item]) -> list[Item]:
+    def _deliver(self, index: str, items: list[Item]) -> list[Item]:
         """Send items; return those that must stay. The first request is small, and the last if none of it is taken."""
-        groups = grouped(items, first_bytes=PROBE_BYTES, bytes_each=GROUP_BYTES)
+        suspects = [[item] for item in items if item.is_suspect]  # each alone, after all others
+        others = [item for item in items if not item.is_suspect]
+        groups = grouped(others, first_bytes=PROBE_BYTES, bytes_each=GROUP_BYTES) + suspects
         left: list[Item] = []
+        misses = 0
+        missed_at = self._missed_at.get(index)
         while groups and not self._is_stopped:
             bulk = Bulk(items=groups.pop(0))
             round_ = self._sent(bulk)
             if round_ is None:
+                misses += 1
+                self._missed_at[index] = self._monotonic()
+                others_pass = missed_at is not None and self._exchange.has_answered_since(missed_at)
+                if others_pass and bulk.count > 1 and misses < MOST_MISSES:
+                    groups[:0] = [list(half.items) for half in bulk.halves()]
+                    continue
                 left += bulk.items
-                break
+                if not others_pass or misses >= MOST_MISSES:
+                    break
+                bulk.items[0].is_suspect = True
+                continue
             if isinstance(round_, list):
                 groups[:0] = round_
                 continue

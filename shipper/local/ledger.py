@@ -76,6 +76,8 @@ class Ledger:
         self.pid_path = directory / "ledger.pid"
         self.is_lost = False
         """After `open`: a ledger was here and is missing or corrupt; `create` must be given what the day files say."""
+        self.is_new = False
+        """After `open`: no ledger was ever here, and `create` must be called."""
         self.set_aside: Path | None = None
         self._lock = threading.Lock()
         self._pid_file = -1
@@ -107,25 +109,28 @@ class Ledger:
             self._connection.close()
             raise OutputError(f"{str(self.path)!r} was written by a newer version (schema {version}): use that one")
         self.is_lost = self.set_aside is not None or (version == 0 and had_ledger)
-        if version == 0 and not self.is_lost:
-            self.create(())
-        elif version:
+        self.is_new = version == 0 and not self.is_lost
+        if version:
             self._load()
 
     def create(self, found: Iterable[Recovered]) -> None:
-        """Makes the tables and fills them with what day files were found to hold, in one transaction."""
+        """Makes the tables and fills them with what day files were found to hold, in one transaction.
+
+        Day files are ours if a ledger was lost; of others only the ids are known, and they are never written to.
+        """
         with self._lock, _transaction(self._connection) as run:
             for statement in _SCHEMA.split(";")[:-1]:
                 run.execute(statement)
             for row, ids in found:
-                _put_file(run, row)
+                if self.is_lost:
+                    _put_file(run, row)
                 run.executemany(
                     "INSERT INTO known_id VALUES (?, ?, ?)",
                     ((identity, row.name, hashes.tobytes()) for identity, hashes in ids.items()),
                 )
             run.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             failpoint("ledger.in_creation")
-        self.is_lost = False
+        self.is_lost = self.is_new = False
         self._load()
 
     def _load(self) -> None:

@@ -133,12 +133,25 @@ class LocalOutput:
         self._progress_at = self._monotonic()
 
     def _recover(self) -> None:
+        if self._ledger.is_new:
+            self._begin()
         if not self._ledger.is_lost:
             return
         if self._ledger.set_aside:
             log.error("the ledger was corrupt and is now %r", str(self._ledger.set_aside))
         log.error("the ledger of %r is made anew from the ids in its day files", str(self._directory))
         self._ledger.create(recovered(self._directory))
+
+    def _begin(self) -> None:
+        """What day files hold that lie there without a ledger, copied or left behind, is not written again."""
+        found = list(recovered(self._directory))
+        if found:
+            log.warning(
+                "%r has day files and no ledger: what they hold is not written again, and they stay as they are; "
+                "numbered ones take what comes",
+                str(self._directory),
+            )
+        self._ledger.create(found)
 
     def has_room(self) -> bool:
         return self._under_way_bytes < UNDER_WAY_BYTES

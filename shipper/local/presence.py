@@ -5,7 +5,6 @@ Only reads, beside a running daemon too. `output` writes the day files, `ledger`
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from shipper.identity import unpack_marks
 from shipper.idset import IdSet
 from shipper.local.coverage import Contents, Coverage, Record
 from shipper.local.coverage import Ranges as Covered
+from shipper.local.standing import day_files
 from shipper.presence import Presence, Ranges
 from shipper.settings import LocalSettings
 
@@ -94,11 +94,6 @@ class DirectoryShelf:
         return Contents(load=lambda _: records, new=_never).covered(content)
 
 
-def day_files(directory: Path) -> list[Path]:
-    """Files that may hold documents."""
-    return sorted(path for path in directory.glob("*.ndjson") if path.is_file())
-
-
 def _starts_of_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """The beginning of each line that is whole, and its size."""
     while start := file.readline(_START_BYTES):
@@ -136,7 +131,9 @@ def ids_in(directory: Path, index: str, ids: Collection[str]) -> set[str]:
     """Those of the ids that day files have in this index. Raises OutputError."""
     wanted = {one.encode() for one in ids}
     found = set()
-    for path in sorted(directory.glob(f"{glob.escape(index)}*.ndjson")):
+    for path in day_files(directory):
+        if not path.name.startswith(index):
+            continue
         try:
             with path.open("rb") as file:
                 starts = (_START.match(start) for start, _ in _starts_of_lines(file))

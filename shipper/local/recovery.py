@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
@@ -22,7 +21,7 @@ from xxhash import xxh3_64_intdigest
 
 from shipper.batch import Documents
 from shipper.local.ledger import FileRow, Recovered
-from shipper.local.standing import marks_of
+from shipper.local.standing import day_files, marks_of
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +68,10 @@ def recovered(directory: Path) -> Iterator[Recovered]:
 
     Raises OSError, also for a file that may not be read: to pass by it would double its lines.
     """
-    for path in sorted(directory.glob("*.ndjson")):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    for path in day_files(directory):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if stat.S_ISREG(path.lstat().st_mode) and (found := _read(path.name, descriptor)):
+            if found := _read(path.name, descriptor):
                 log.info("%r: %d ids found", str(path), sum(map(len, found.ids.values())))
                 yield found
         finally:
@@ -83,7 +82,7 @@ def ids_of(directory: Path, identity: str) -> dict[str, array[int]]:
     """Ascending hashes of the ids that each day file has of one identity. Raises OSError."""
     wanted = _ID + identity.encode() + b"-"
     found = {}
-    for path in sorted(directory.glob("*.ndjson")):
+    for path in day_files(directory):
         with path.open("rb") as file:
             starts = (_START.match(line) for line in file if wanted in line[:_LONGEST_START])
             hashes = array("Q", sorted(xxh3_64_intdigest(start[2]) for start in starts if start))

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import os
 from enum import Enum
+from pathlib import Path
 
 from shipper.batch import Mark
 from shipper.identity import FIRST_POWER, MARK_BYTES, mark_of
 from shipper.local.ledger import FileRow
+
+
+def day_files(directory: Path) -> list[Path]:
+    """Files that may hold documents; not what only leads to one, perhaps no more."""
+    return sorted(path for path in directory.glob("*.ndjson") if path.is_file() and not path.is_symlink())
 
 
 class Standing(Enum):

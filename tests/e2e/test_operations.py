@@ -301,6 +301,15 @@ def test_audit_of_a_local_output(tmp_path: Path) -> None:
     assert {"lines": 100, "present": 100, "repeated": 1} == audited("logs", directory=tmp_path, expects=1)
 
 
+def test_audit_takes_a_link_to_a_day_file_for_no_second_one(tmp_path: Path) -> None:
+    """People have a `latest` beside them."""
+    write(tmp_path / "logs/app.log", *map(line, range(10)))
+    run_to_end("run", "logs", "--once", directory=tmp_path)
+    (tmp_path / "shipped/latest.ndjson").symlink_to("logs-2024.01.15.ndjson")
+
+    assert {"lines": 10, "present": 10} == audited("logs", directory=tmp_path, expects=0)
+
+
 def test_audit_of_a_server_that_does_not_answer(tmp_path: Path, sink: Sink) -> None:
     """Ends with 1 and says why; a mistake in the command with 2."""
     write(tmp_path / "logs/app.log", line(1))

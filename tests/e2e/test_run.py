@@ -10,6 +10,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from command import Running, documents_in, run_to_end
 from harness.sink import Fault, Sink
 
@@ -54,6 +55,30 @@ def test_once_again_with_a_fresh_state_adds_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(before) == 500
     assert before == documents_in(tmp_path / "shipped")
+
+
+def test_day_files_without_their_ledger(tmp_path: Path) -> None:
+    """They were copied without what is hidden: what they hold is not written again, and they stay as they are."""
+    write(tmp_path / "logs/app.log", *map(line, range(500)))
+    run_to_end("run", "logs", "--once", directory=tmp_path)
+    day = tmp_path / "shipped/logs-2024.01.15.ndjson"
+    (tmp_path / "copied").mkdir()
+    copy = tmp_path / "copied" / day.name
+    copy.write_bytes(day.read_bytes())
+    write(tmp_path / "logs/app.log", line(500))
+
+    done = run_to_end("run", "logs", "--once", "--output", "copied", "--state", "fresh", directory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "has day files and no ledger" in done.stderr
+    assert day.read_bytes() == copy.read_bytes()
+    assert [500] == [
+        hit["_source"]["duration"] for hit in documents_in(tmp_path / "copied") if hit["_source"]["duration"] == 500
+    ]
+    assert len(documents_in(tmp_path / "copied")) == 501
+    again = run_to_end("run", "logs", "--once", "--output", "copied", "--state", "fresher", directory=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert len(documents_in(tmp_path / "copied")) == 501
 
 
 def test_a_server_that_is_away_at_the_start_is_seen_as_lag(tmp_path: Path) -> None:
@@ -188,6 +213,51 @@ def test_reload_takes_the_new_configuration(tmp_path: Path) -> None:
         assert shipper.stop() == 0
 
 
+def test_reload_while_the_output_cannot_be_opened(tmp_path: Path) -> None:
+    """Neither configuration can run then: the former one is tried again until it can, and the process does not end."""
+    config = tmp_path / "shipper.yml"
+    text = "state: state\nsources: [{name: a, paths: [logs/*.log]}]\noutput: {local: {directory: out}}\n"
+    config.write_text(text)
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 1, "the first line")
+        away = (tmp_path / "out").rename(tmp_path / "away")
+        (tmp_path / "out").write_text("a disk that is not mounted")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: "the former configuration cannot go on yet" in shipper.log, "the trouble")
+        write(tmp_path / "logs/app.log", line(2))
+        assert shipper.get("/healthz")[0] == 200
+        assert shipper.get("/metrics")[0] == 200
+        (tmp_path / "out").unlink()
+        away.rename(tmp_path / "out")
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 2, "the second line")
+        shipper.wait_for(lambda: shipper.metric("http_requests_total") == 1, "what came after the first start")
+
+        away = (tmp_path / "out").rename(tmp_path / "away")
+        (tmp_path / "out").write_text("a disk that is not mounted")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: shipper.log.count("the former configuration cannot go on yet") == 2, "it once more")
+        config.write_text(text.replace("directory: out", "directory: away"))
+        write(tmp_path / "logs/app.log", line(3))
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: len(documents_in(away)) == 3, "the third line, where another configuration has it")
+        assert shipper.stop() == 0
+
+
+def test_a_stop_while_the_output_cannot_be_opened(tmp_path: Path) -> None:
+    """What waits for its output ends when it is told to."""
+    config = tmp_path / "shipper.yml"
+    config.write_text("state: state\nsources: [{name: a, paths: [logs/*.log]}]\noutput: {local: {directory: out}}\n")
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 1, "the first line")
+        (tmp_path / "out").rename(tmp_path / "away")
+        (tmp_path / "out").write_text("a disk that is not mounted")
+        shipper.signal(signal.SIGHUP)
+        shipper.wait_for(lambda: "the former configuration cannot go on yet" in shipper.log, "the trouble")
+        assert shipper.stop() == 0
+
+
 def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
     """What the first server has stays there; what it has not taken goes to the second one, like all that comes."""
     config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
@@ -216,6 +286,35 @@ def test_reload_to_another_server_leaves_no_gap(tmp_path: Path) -> None:
         assert f"{second.url} gets what comes from now on" in shipper.log
         durations = [sorted(hit["_source"]["duration"] for hit in sink.docs()) for sink in (first, second)]
     assert durations == [[1], [2, 3]]
+
+
+@pytest.mark.parametrize("name", ["renamed", "removed"])
+def test_reload_without_the_source_of_a_deleted_file(tmp_path: Path, name: str) -> None:
+    """Its lines wait for the server. They arrive where its source has another name; where it has none, it is said."""
+    config, log = tmp_path / "shipper.yml", tmp_path / "logs/app.log"
+
+    def configure(source: str, pattern: str) -> None:
+        output = f"{{elasticsearch: {{hosts: ['{sink.url}'], request_seconds: 1}}}}"
+        config.write_text(f"state: state\nsources: [{{name: {source}, paths: [{pattern}]}}]\noutput: {output}\n")
+
+    with Sink() as sink:
+        configure("a", "logs/*.log")
+        write(log, line(1))
+        with Running("-c", config, directory=tmp_path) as shipper:
+            shipper.wait_for(lambda: shipper.metric("shipper_documents_total", result="created") == 1, "the first line")
+            sink.down()
+            write(log, *map(line, range(2, 12)))
+            shipper.wait_for(lambda: shipper.metric("shipper_lines_total") == 11, "all are read")
+            log.unlink()
+            configure("b", "logs/*.log" if name == "renamed" else "elsewhere/*.log")
+            shipper.signal(signal.SIGHUP)
+            shipper.wait_for(lambda: "configuration reloaded" in shipper.log, "the reload")
+            sink.up()
+            if name == "renamed":
+                shipper.wait_for(lambda: len(sink.docs()) == 11, "all lines")
+            else:
+                shipper.wait_for(lambda: f"{str(log)!r} was deleted, and no source" in shipper.log, "a word")
+            assert shipper.stop() == 0
 
 
 def test_reload_to_another_directory_says_what_it_gets(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ class World:
         self.given = given
         self.metrics_start = metrics_start
         self.reads_once = reads_once
+        self.scope = ""
+        """May be changed before a start or a reload."""
         self.open_limit = open_limit
         self.held_deleted_bytes = held_deleted_bytes
         self.telemetry = Telemetry(registry=CollectorRegistry())
@@ -129,7 +131,7 @@ class World:
         output = self.receiver.output
         roster = Roster(
             sources=[source],
-            attacher=Attacher(scope="", metrics_start=self.metrics_start, records=snapshot.files),
+            attacher=Attacher(scope=self.scope, metrics_start=self.metrics_start, records=snapshot.files),
             output=output,
             telemetry=self.telemetry,
             own_directories=[str(self.state_directory)],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from harness.story import Story, Unseen
+from harness.story import NewStory, Story, Unseen
 
 
 def test_with_the_copy_inside_the_pattern(story: Story, unseen: Unseen) -> None:
@@ -181,6 +182,23 @@ def test_a_writer_that_does_not_append(story: Story) -> None:
         story.run()
         writer.write(story.lines(2))
         assert b"\0\0\0" == story.path("app.log").read_bytes()[:3]
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_grown_to_its_old_length_where_times_are_coarse(new_story: NewStory) -> None:
+    """Neither size nor time of the file says anything, and it was closed; its copy makes it be looked into."""
+    story = new_story(open_limit=1)
+    story.write("app.log", 20, size=80)
+    story.run(3.0)
+    story.write("other.log", 5)
+    story.run(3.0)
+    assert not story.followed("app.log").is_open
+    before = story.path("app.log").stat()
+    story.copy_and_truncate("app.log", "app.log.1")
+    story.write("app.log", 20, size=80)
+    os.utime(story.path("app.log"), ns=(before.st_atime_ns, before.st_mtime_ns))
     story.run(20.0)
 
     story.assert_exact()

@@ -33,6 +33,17 @@ def test_the_others_take_over(sink: Sink, tmp_path: Path, ill: Fault) -> None:
         delivery.assert_exact(sink.docs(), 4000)
 
 
+def test_what_the_ill_one_has_done_is_no_unexpected_conflict(sink: Sink, tmp_path: Path) -> None:
+    """It stores the documents and does not answer; the next host says that they are there. No state was lost."""
+    with Delivery(tmp_path, sink.url, sink.url.replace("127.0.0.1", "localhost"), request_seconds=0.5) as delivery:
+        sink.fault(Fault("silent", applied=1.0, times=1))
+        delivery.ship(lines_of(100))
+        delivery.wait_done()
+        assert delivery.documents("duplicate") == 100
+        assert delivery.metric("unexpected_conflicts_total") == 0
+        delivery.assert_exact(sink.docs(), 100)
+
+
 def test_one_that_comes_back_is_used_again(sink: Sink, tmp_path: Path) -> None:
     """After the pause it gets its share, without a word from anybody."""
     with Sink() as other, Delivery(tmp_path, other.url, sink.url, bulk_bytes=64 * 1024) as delivery:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 from harness.story import Story, Unseen
 
+from shipper.followed import Followed
+from shipper.kinship import Kinship, kinship_of
+from shipper.tail import ByteReader
+
 HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
 
 
@@ -83,3 +87,23 @@ def test_in_other_stems(story: Story) -> None:
 
     assert 6 == len(story.receiver.documents())
     assert {str(HEADER.strip()): 6} == dict(story.tally.counts)
+
+
+def test_many_files_under_one_header_are_not_compared_one_by_one(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind the header tells them apart; else a thousand of them would keep everything waiting."""
+    compared = []
+
+    def comparing(followed: Followed, reader: ByteReader, size: int) -> Kinship:
+        compared.append(followed)
+        return kinship_of(followed, reader, size)
+
+    monkeypatch.setattr("shipper.attach.kinship_of", comparing)
+    for number in range(40):
+        story.append(f"app.log.{number}", HEADER + story.lines(3, size=400))
+    story.run()
+    assert not compared
+    story.path("app.log.40").write_bytes(story.path("app.log.7").read_bytes())
+    story.run()
+    assert compared, "a copy is told by a look"
+
+    assert_each_line_once(story)

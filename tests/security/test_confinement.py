@@ -17,12 +17,15 @@ import pytest
 import zstandard
 from command import SHIPPER, Running, documents_in, run_to_end
 from harness.process import wait_until
+from prometheus_client import CollectorRegistry
 
 from shipper.attach import Asked, Attacher
 from shipper.confinement import Confinement, OutsideError
 from shipper.discover import Found, scan, top_of
+from shipper.register import Register
 from shipper.settings import DEFAULT_SYMLINKS, MetricsStart, SourceSettings
 from shipper.tail import open_log
+from shipper.telemetry import Telemetry
 
 SECRET = '{"message":"root:x:0:0"}\n'
 LINE = '{"timestamp":"2024-01-15T10:30:45.123Z","message":"ours"}\n'
@@ -170,7 +173,7 @@ def test_what_a_pattern_names_without_wildcards(pattern: str, expected: str) -> 
 
 def attach(found: Found) -> None:
     attacher = Attacher(scope="", metrics_start=MetricsStart.NOW, records=[])
-    attacher.attach(found, live=lambda _: [], asked=Asked())
+    attacher.attach(found, live=Register(telemetry=Telemetry(registry=CollectorRegistry())), asked=Asked())
 
 
 def test_a_file_that_became_a_link_after_the_look(logs: Path) -> None:

@@ -272,6 +272,22 @@ def test_what_the_daemon_has_not_passed_is_not_missing(bench: Bench) -> None:
     assert bench.places(log) == {"present": 50, "missing": 11, "not shipped yet": 39}
 
 
+def test_another_file_under_the_same_header_excuses_nothing(bench: Bench) -> None:
+    """The daemon follows the present one, which is short; what an older one lacks behind that is on nobody's way."""
+    header = b'{"msg":"log opened"}\n'
+    old, log = bench.directory / "old/app.log", bench.directory / "app.log"
+    old.parent.mkdir()
+    old.write_bytes(header + text_of(100))
+    log.write_bytes(header + text_of(10))
+    lines = bench.deliver(old)
+    bench.deliver(log)
+    for line in lines[-30:]:
+        bench.shelf.ids.discard((line.index_name, line.id))
+    bench.position(log, log.stat().st_size)
+
+    assert bench.places(old, is_followed=False) == {"present": 71, "missing": 30}
+
+
 def test_what_lay_before_the_start_is_told_apart(bench: Bench) -> None:
     """`start: end` begins behind what lies there at the very first start."""
     log = bench.directory / "app.log"

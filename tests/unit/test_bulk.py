@@ -7,11 +7,13 @@ import pytest
 
 from shipper.elastic.bulk import (
     FAILURE_STORE,
+    LIGHT_BYTES,
     ItemError,
     Outcome,
     Results,
     Verdict,
     check_index_pattern,
+    is_to_be_parted,
     judge_item,
     judge_request,
     read_results,
@@ -212,3 +214,23 @@ def test_names_that_become_data_streams(pattern: str, is_data_stream: bool) -> N
     """A name that Elasticsearch's own templates match is refused unless it is meant."""
     assert is_data_stream == bool(check_index_pattern(pattern, allow_data_stream=False))
     assert check_index_pattern(pattern) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "count", "size", "failures", "others_pass", "expected"),
+    [
+        pytest.param("refused", 2, 1000, 3, True, True, id="others pass"),
+        pytest.param("refused", 2, 1000, 2, True, False, id="it may have been a moment"),
+        pytest.param("refused", 2, 1 << 20, 9, False, False, id="perhaps nothing passes"),
+        pytest.param("refused", 2, 1000, 10, False, True, id="there are no others"),
+        pytest.param("network", 2, 1 << 20, 3, False, True, id="perhaps too large"),
+        pytest.param("timeout", 2, 1 << 20, 3, False, True, id="perhaps too heavy"),
+        pytest.param("network", 2, LIGHT_BYTES, 3, False, False, id="not too large"),
+        pytest.param("network", 1, 1 << 20, 99, True, False, id="a single document"),
+    ],
+)
+def test_when_a_request_that_fails_goes_on_in_halves(
+    reason: str, count: int, size: int, failures: int, *, others_pass: bool, expected: bool
+) -> None:
+    """Nothing was said of its documents, so it is told by what else passes, and by its size."""
+    assert expected == is_to_be_parted(reason, count=count, size=size, failures=failures, others_pass=others_pass)

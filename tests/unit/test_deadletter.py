@@ -96,6 +96,15 @@ def test_a_restart_does_not_write_a_record_twice(tmp_path: Path) -> None:
     assert ["id-0", "id-1", "id-0", "id-2"] == [record["_id"] for record in _read(tmp_path)]
 
 
+def test_a_reduced_document_that_is_there_now_is_said_beside_what_was_said_before(tmp_path: Path) -> None:
+    """Else a retry would create what is there, and leave the reduced document where the whole one belongs."""
+    _writer(tmp_path).write([_record(1)])
+    later = _record(1)
+    later.reduced = True
+    _writer(tmp_path).write([later])
+    assert [False, True] == [record.get("reduced", False) for record in _read(tmp_path)]
+
+
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What could only be written in part is taken back and raised, said once; after that it goes on, and says so."""
     caplog.set_level("INFO")

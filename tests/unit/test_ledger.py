@@ -28,6 +28,8 @@ from shipper.local.ledger import FileRow, Ledger, LostError, Recovered
 def opened(tmp_path: Path) -> Ledger:
     ledger = Ledger(directory=tmp_path / ".shipper")
     ledger.open()
+    if ledger.is_new:
+        ledger.create(())
     return ledger
 
 

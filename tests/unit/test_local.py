@@ -554,8 +554,8 @@ def test_a_recovered_ledger_knows_contents_apart(tmp_path: Path) -> None:
     assert sorted({*FakeContent(text(20)).ids(), *other.ids()}) == sorted(ids(tmp_path))
 
 
-def test_day_files_without_any_trace_of_a_ledger_are_strangers(tmp_path: Path) -> None:
-    """With the whole `.shipper` gone nothing says that the files are ours: they are left alone."""
+def test_day_files_without_any_trace_of_a_ledger_are_left_alone(tmp_path: Path) -> None:
+    """With the whole `.shipper` gone nothing says that the files are ours; but what they hold is not written again."""
     output = reopened(tmp_path)
     content = FakeContent(text(5))
     ship(output, content)
@@ -564,8 +564,11 @@ def test_day_files_without_any_trace_of_a_ledger_are_strangers(tmp_path: Path) -
         path.unlink()
     again = reopened(tmp_path)
     ship(again, content)
+    assert (content.ids(), []) == (ids(tmp_path, DAY_FILE), ids(tmp_path, f"{INDEX}-2.ndjson"))
+    other = FakeContent(text(3), identity="ba9876543210")
+    ship(again, other)
     again.release()
-    assert ids(tmp_path, DAY_FILE) == ids(tmp_path, f"{INDEX}-2.ndjson") == content.ids()
+    assert (content.ids(), other.ids()) == (ids(tmp_path, DAY_FILE), ids(tmp_path, f"{INDEX}-2.ndjson"))
 
 
 # Errors ------------------------------------------------------------------------------------------------
@@ -900,6 +903,21 @@ def test_the_writer_takes_nobody_down_when_idle(tmp_path: Path) -> None:
     output = started(tmp_path, on_crash=fail)
     assert close(output)
     assert output.status().name == str(tmp_path)
+
+
+@pytest.mark.parametrize("target", [f"{INDEX}.ndjson", "expired.ndjson"], ids=["link", "dangling"])
+def test_links_to_day_files_are_passed_by(output: LocalOutput, tmp_path: Path, target: str) -> None:
+    """Where ids are looked up: one that leads nowhere any more stops nothing."""
+    content = FakeContent(text(100))
+    assert deliver(output, documents_of(content))
+    (tmp_path / "out/latest.ndjson").symlink_to(target)
+    output.forget(FakeContent(text(40)), 1024)
+    more = FakeContent(text(5), identity="ba9876543210")
+    assert deliver(output, documents_of(more))
+    output.release()
+
+    (tmp_path / "out/latest.ndjson").unlink()
+    assert sorted([*content.ids(), *more.ids()]) == sorted(ids(tmp_path / "out"))
 
 
 def test_what_comes_again_of_a_cut_content_is_not_written_again(output: LocalOutput, tmp_path: Path) -> None:

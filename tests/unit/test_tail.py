@@ -174,9 +174,7 @@ def test_a_turn_looks_only_so_far(tmp_path: Path) -> None:
     """Other files get theirs while the end of a very long line is looked for."""
     path = tmp_path / "a.log"
     with path.open("wb") as file:
-        file.truncate(SCAN_BYTES * 3)
-        file.seek(SCAN_BYTES * 3)
-        file.write(b"{}\n")
+        file.write(bytes(SCAN_BYTES * 3) + b"{}\n")
     with reading(path) as lines:
         turns = 0
         while (chunk := lines.next_chunk()) is None:

@@ -60,6 +60,7 @@ class Fault:
     company: str = ""  # only items of requests whose text contains this (`items`)
     path: str = "*_bulk"  # only requests to paths of this pattern
     bytes: int = 0
+    above: int = 0  # only requests of more bytes than that on the wire (`cut_request`)
     seconds: float = 0.0
     location: str = "http://127.0.0.1:9/"
     applied: float | None = None  # share of a failing request's items that is stored; None: as the kind has it
@@ -118,9 +119,9 @@ class Faults:
         """True if single documents may be refused."""
         return any(counted.fault.kind == "items" for counted in self._counted)
 
-    def before_body(self, path: str) -> Fault | None:
-        """Return the fault that cuts this request before its body is read."""
-        return self._first(kinds={"cut_request"}, path=path, text=None, body_bytes=None)
+    def before_body(self, path: str, *, body_bytes: int) -> Fault | None:
+        """Return the fault that cuts this request, with a body of so many bytes, before it is read."""
+        return self._first(kinds={"cut_request"}, path=path, text=None, body_bytes=body_bytes)
 
     def delay(self, path: str, text: bytes) -> float:
         """Return how many seconds this request has to wait, all `slow` faults together."""
@@ -181,6 +182,8 @@ class Faults:
         if fault.company.encode() not in request:
             return False
         if fault.kind == "too_large" and (body_bytes or 0) <= fault.bytes:
+            return False
+        if fault.kind == "cut_request" and (body_bytes or 0) <= fault.above:
             return False
         counted.met += 1
         if counted.met <= fault.after or (fault.times is not None and counted.fired >= fault.times):

@@ -46,7 +46,7 @@ class Connection:
             self._sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         is_control = head.path.startswith("/_sink/")
         with contextlib.nullcontext() if is_control else self._core.statistics.at_work():
-            cut = None if is_control else self._core.faults.before_body(head.path)
+            cut = None if is_control else self._core.faults.before_body(head.path, body_bytes=head.length_bytes)
             end = self._fill(begin, min(head.length_bytes, cut.bytes) if cut else head.length_bytes)
             if cut is not None:
                 return self._reset(head, cut, Wire(self._buffer, begin, end))
