@@ -100,6 +100,9 @@ class Family:
         self.committed: list[Series] = []  # guarded by the exporter's lock
         self._values: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
         self._unproven: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
+        known = [[rule.labels[number][1].known for rule in rules] for number in range(len(self.label_names))]
+        self._believed = tuple(frozenset().union(*sets) for sets in known)
+        """Values that are there, whatever a line says."""
         self._exemplars = 0
 
     def has_room_for_exemplar(self) -> bool:
@@ -112,6 +115,7 @@ class Family:
 
         `refused`: numbers of the labels whose values the line itself says not to be there.
         """
+        refused = [number for number in refused if labels[number] not in self._believed[number]]
         for number, value in enumerate(labels):
             if number not in refused:
                 self._unproven[number].discard(value)
@@ -160,7 +164,7 @@ class Family:
             if value in {OTHER, UNMATCHED} or value in self._values[number]:
                 continue
             self._values[number].add(value)
-            if number in unproven:
+            if number in unproven and value not in self._believed[number]:
                 self._unproven[number].add(value)
         return series
 

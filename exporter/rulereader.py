@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from exporter.rule import BUDGETS, DEFAULT_EXPIRE_SECONDS, DEFAULT_WINDOW_SECONDS, Budget, Rule, RuleType
 from exporter.rulefile import Items, Table, Text, Tree
+from exporter.statuses import status_text
 from shipper.errors import ExpressionError
 from shipper.expressions import Function, Kind, Predicate, Value, compile_predicate, compile_value, number_of
 
@@ -103,8 +104,8 @@ class _RuleReader:
     def rule(self) -> Rule | None:
         kind = self._type()
         name = self._name(kind)
-        labels = self._labels()
         when = self._expression("when", compile_predicate)
+        labels = self._labels(frozenset() if when is None else when.fields)
         if kind is None:
             return None
         self._check_keys(kind)
@@ -229,7 +230,8 @@ class _RuleReader:
         found: Predicate | None = self._expression("value", compile_predicate) if kind is RuleType.RATIO else None
         return found
 
-    def _labels(self) -> tuple[tuple[str, Value], ...]:
+    def _labels(self, asked: frozenset[str]) -> tuple[tuple[str, Value], ...]:
+        """The labels; a route without a status gets the one that the rule names. `asked`: the fields of `when`."""
         tree = self._table.entries.get("labels")
         if tree is None:
             return ()
@@ -246,7 +248,11 @@ class _RuleReader:
             value = self._expression("labels", compile_value, expression, f"{name}: ")
             if value is not None:
                 labels.append((name, value))
-        return tuple(labels)
+        status = status_text(labels, asked) if any(value.lacks_status for _, value in labels) else ""
+        return tuple(
+            (name, compile_value(value.text, functions=self._functions, status=status) if value.lacks_status else value)
+            for name, value in labels
+        )
 
     def _buckets(self, kind: RuleType) -> tuple[float, ...]:
         tree = self._table.entries.get("buckets")

@@ -18,6 +18,7 @@ import msgspec
 
 from exporter.guard import Guard
 from exporter.rules import catalogue, label_warnings
+from exporter.statuses import status_advice
 from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.discover import Listing, scan
@@ -69,7 +70,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
     try:
         rules = rules_of(settings)
         report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
-        report.warnings += label_warnings(rules)
+        report.warnings += [*label_warnings(rules), *status_advice(rules)]
     except ConfigError as error:
         report.problems += error.problems
     _check_web_config(settings.metrics.web_config, report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from exporter.births import Scraper
@@ -11,6 +12,7 @@ from exporter.exposition import Format, family_text
 from exporter.rules import default_rules, parse_rules
 from exporter.series import Exporter
 from shipper.batch import MISSING, Batch
+from shipper.expressions import FUNCTIONS, Function
 
 ANN, BOB = Scraper("10.0.0.1", "Prometheus/3"), Scraper("10.0.0.2", "Prometheus/3")
 
@@ -45,9 +47,16 @@ class Times:
 class Bench:
     """An exporter, its clock, and the state that it is committed to."""
 
-    def __init__(self, text: str = "", *, exemplar: str = "", shows_created: bool = False) -> None:
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        exemplar: str = "",
+        shows_created: bool = False,
+        functions: Mapping[str, Function] = FUNCTIONS,
+    ) -> None:
         self._options: Any = {"exemplar": exemplar, "shows_created": shows_created}
-        self.rules = parse_rules(f"rules:\n{text}", file="r.yml") if text else default_rules()
+        self.rules = parse_rules(f"rules:\n{text}", file="r.yml", functions=functions) if text else default_rules()
         self.now = 1_000.0
         self.state: dict[bytes, bytes] = {}
         self.telemetry = Noted()

@@ -34,10 +34,11 @@ class Predicate:
 class Value:
     """A value a line, MISSING where it is undefined. The column of a bare field is returned itself, not a copy.
 
-    `status`: where the value names what a client asked for, the HTTP status that says whether it is there.
+    `status`: where the value names what a client asked for, the HTTP status that says whether it is there;
+    `lacks_status`: such a value without one. `known`: values that are there whatever the status.
     """
 
-    __slots__ = ("_program", "canonical", "fields", "kind", "status", "text")
+    __slots__ = ("_program", "canonical", "fields", "kind", "known", "lacks_status", "status", "text")
 
     def __init__(
         self,
@@ -48,12 +49,16 @@ class Value:
         kind: Kind,
         program: Program,
         status: Value | None = None,
+        lacks_status: bool = False,
+        known: frozenset[str] = frozenset(),
     ) -> None:
         self.text = text
         self.canonical = canonical
         self.fields = fields
         self.kind = kind
         self.status = status
+        self.lacks_status = lacks_status
+        self.known = known
         self._program = program
 
     def __call__(self, columns: Columns, count: int) -> Sequence[Any]:
@@ -71,18 +76,49 @@ def compile_predicate(text: str, *, functions: Mapping[str, Function] = FUNCTION
     return Predicate(text=text, canonical=canonical, fields=frozenset(emitter.fields), program=program)
 
 
-def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS) -> Value:
-    """Compiles an expression that yields a value. Raises ExpressionError with the column of what is wrong."""
+def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS, status: str = "") -> Value:
+    """Compiles an expression that yields a value. Raises ExpressionError with the column of what is wrong.
+
+    `status`: the expression of an HTTP status, for calls that could be given one and are not.
+    """
     node, canonical = syntax.parse(text)
+    if status and _without_status(text, functions):
+        return compile_value(with_status(text, status, functions=functions), functions=functions)
     kind = kind_of(node)
     emitter = Emitter(functions)
     program = value_program(emitter, node)
-    fields = frozenset(emitter.fields)
-    status = _status_of(text, node, functions)
-    return Value(text=text, canonical=canonical, fields=fields, kind=kind, program=program, status=status)
+    statuses = [call.arguments[at] for at, call in _asked(text, functions) if at < len(call.arguments)]
+    return Value(
+        text=text,
+        canonical=canonical,
+        fields=frozenset(emitter.fields),
+        kind=kind,
+        program=program,
+        status=compile_value(statuses[0], functions=functions) if statuses else None,
+        lacks_status=bool(_without_status(text, functions)),
+        known=frozenset().union(
+            *(one.known for name, one in functions.items() if one.known and syntax.calls_of(text, name))
+        ),
+    )
 
 
-def _status_of(text: str, node: syntax.Node, functions: Mapping[str, Function]) -> Value | None:
-    at = functions[node.name].status_at if isinstance(node, syntax.Call) else None
-    arguments = syntax.argument_texts(text) if at is not None else []
-    return compile_value(arguments[at], functions=functions) if at is not None and at < len(arguments) else None
+def _asked(text: str, functions: Mapping[str, Function]) -> list[tuple[int, syntax.Called]]:
+    """The calls that give what a client asked for, each with the number of the argument that would be the status."""
+    return [
+        (function.status_at, call)
+        for name, function in functions.items()
+        if function.status_at is not None
+        for call in syntax.calls_of(text, name)
+    ]
+
+
+def _without_status(text: str, functions: Mapping[str, Function]) -> list[int]:
+    """Where the closing brackets of those calls stand that are given no status."""
+    return [call.end for at, call in _asked(text, functions) if len(call.arguments) == at]
+
+
+def with_status(text: str, status: str, *, functions: Mapping[str, Function] = FUNCTIONS) -> str:
+    """The text of an expression in which the calls that could be given an HTTP status and are not have this one."""
+    for end in sorted(_without_status(text, functions), reverse=True):
+        text = f"{text[: end - 1]}, {status}{text[end - 1 :]}"
+    return text

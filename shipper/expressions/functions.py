@@ -33,6 +33,7 @@ class Function:
     is_variadic: bool = False
     has_bounds: bool = False  # the last argument is a list of ascending numbers, given to `call` as a tuple
     status_at: int | None = None  # the argument whose HTTP status says whether there is such a value, or only a wish
+    known: frozenset[str] = frozenset()  # values that are there, whatever the status
     call: Callable[..., Any] | None = None
     column: Callable[..., Any] | None = None
 
@@ -113,9 +114,9 @@ _ENTRIES: Final = (
         name="route",
         signature="route(url, status)",
         help="The route of a URL: the one of metrics.routes or metrics.openapi that fits, else the path without query, "
-        "with :id for each segment that is an identifier (/api/patients/:id). The status may be left out. With it, a "
-        "404 that none of the configured routes fits is :unmatched; where none are configured, so are paths that were "
-        "only ever answered with 4xx, beyond the first hundred.",
+        "with :id for each segment that is an identifier (/api/patients/:id). With the status, a 404 that none of the "
+        "configured routes fits is :unmatched, and so are paths that were only ever answered with 4xx, beyond the "
+        "first hundred. It may be left out where a label of the same rule has it.",
         kind=Kind.STRING,
         parameters=(Kind.ANY, Kind.NUMBER),
         optional=1,
@@ -196,5 +197,6 @@ FUNCTIONS: Final[dict[str, Function]] = {entry.name: entry for entry in _ENTRIES
 def functions_with(router: Router) -> Mapping[str, Function]:
     """All functions, `route` with a router of its own. Routes that are written down need no status to be believed."""
     route = FUNCTIONS["route"]
-    status_at = None if router.has_patterns else route.status_at
-    return {**FUNCTIONS, "route": replace(route, column=partial(_routes, router), status_at=status_at)}
+    status_at = None if router.is_complete else route.status_at
+    own = replace(route, column=partial(_routes, router), status_at=status_at, known=router.written_down)
+    return {**FUNCTIONS, "route": own}
