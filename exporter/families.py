@@ -95,7 +95,7 @@ class Family:
         self.tally = tally_of(first)
         self._max_values = max(rule.budget.max_values for rule in rules)
         self._max_series = max(rule.budget.max_series for rule in rules)
-        self._max_unproven = max(1, self._max_values // UNPROVEN_SHARE)
+        self.max_unproven = max(1, self._max_values // UNPROVEN_SHARE)
         self.series: dict[Labels, Series] = {}
         self.committed: list[Series] = []  # guarded by the exporter's lock
         self._values: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
@@ -109,6 +109,11 @@ class Family:
         """True for the first MAX_EXEMPLARS times that it is asked."""
         self._exemplars += 1
         return self._exemplars <= MAX_EXEMPLARS
+
+    def unproven(self, labels: Labels) -> list[str]:
+        """The names of those labels whose values were only ever refused."""
+        known = zip(self.label_names, labels, self._unproven, strict=True)
+        return [name for name, value, unproven in known if value in unproven]
 
     def admit(self, labels: Labels, *, now: float, refused: Collection[int] = ()) -> tuple[Series, tuple[str, ...]]:
         """The series that counts these labels, and the names of those that gave way to OTHER.
@@ -138,7 +143,7 @@ class Family:
         if value in known or value == UNMATCHED:
             return value
         is_full = len(known) >= self._max_values
-        if is_refused and (is_full or len(self._unproven[number]) >= self._max_unproven):
+        if is_refused and (is_full or len(self._unproven[number]) >= self.max_unproven):
             return UNMATCHED
         return OTHER if is_full else value
 

@@ -34,6 +34,11 @@ from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
 from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 
+UNKNOWN_BUDGETS = (
+    "labels    each line's as if it were the first: past a budget (max_values, max_series) values become __other__, "
+    "which the lines before it decide; of a running daemon, `shipper status` tells how often"
+)
+"""What no line can tell by itself."""
 _FRAME = Frame(b'{"index":"', b'","id":"', b'","document":', b"}\n")
 
 
