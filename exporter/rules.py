@@ -30,6 +30,7 @@ rules:
   - name: http_request_duration_seconds
     type: histogram
     help: Time that requests took.
+    unit: seconds
     when: exists(method) and exists(duration)
     value: duration / 1000
     labels: {method: method, path: "route(url, statusCode)", status: statusCode}
