@@ -16,7 +16,7 @@ from exporter.families import Family, Series
 from exporter.rule import Rule, RuleType
 from exporter.series import Exporter
 from exporter.texts import bound_text, number_text
-from shipper.batch import Batch
+from shipper.batch import MISSING, Batch
 from shipper.expressions import UNMATCHED
 
 
@@ -89,6 +89,17 @@ def effects_of(
         for series, snapshot in changes.snapshots
     ]
     return Effects(effects, list(errors.found))
+
+
+def fields_behind(rules: Sequence[Rule], name: str, batch: Batch) -> dict[str, Any]:
+    """The fields of the values that rules of this name take from the only line of a batch; MISSING where not there."""
+    values = [
+        rule.value
+        for rule in rules
+        if rule.name == name and rule.value is not None and (rule.when is None or rule.when(batch.columns, 1))
+    ]
+    fields = sorted(frozenset().union(*(value.fields for value in values)))
+    return {field: batch.columns[field][0] if field in batch.columns else MISSING for field in fields}
 
 
 def _not_seen(family: Family, snapshot: Any, now: float) -> str:

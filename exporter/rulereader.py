@@ -227,7 +227,16 @@ class _RuleReader:
         return value
 
     def _truth(self, kind: RuleType) -> Predicate | None:
-        found: Predicate | None = self._expression("value", compile_predicate) if kind is RuleType.RATIO else None
+        if kind is not RuleType.RATIO:
+            return None
+        value: Value | None = self._expression("value", compile_value)
+        if value is None:
+            return None
+        if value.kind in {Kind.NUMBER, Kind.STRING}:
+            kinds = f"must be a condition, whose share of the lines is shown; this is a {value.kind.value}"
+            self._problem("value", f"{kinds}: compare it with something, or show it as it is by type gauge")
+            return None
+        found: Predicate | None = self._expression("value", compile_predicate)
         return found
 
     def _labels(self, asked: frozenset[str]) -> tuple[tuple[str, Value], ...]:

@@ -6,6 +6,7 @@ none). `route` is the exception: it works on whole columns, because that is seve
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,15 @@ from shipper.expressions.values import NAN, Kind, Number, has_value, label_text,
 from shipper.route import UNMATCHED, Router
 
 _NOT_FOUND: Final = 404
+_UNITS: Final = {
+    "ns": (1, 1_000_000_000), "us": (1, 1_000_000), "µs": (1, 1_000_000), "μs": (1, 1_000_000), "ms": (1, 1_000),
+    "s": (1, 1), "m": (60, 1), "h": (3_600, 1), "d": (86_400, 1),
+}  # fmt: skip
+"""By what a number of each is multiplied, and divided, to have seconds."""
+_PART: Final = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(ns|us|µs|μs|ms|s|m|h|d)"
+_DURATION_PART: Final = re.compile(_PART)
+_DURATION: Final = re.compile(rf"(?P<minus>-?)(?:{_PART})+")
+_MAX_DURATION_CHARACTERS: Final = 100
 _STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
 
 
@@ -92,6 +102,17 @@ def _routes(router: Router, urls: Sequence[Any], statuses: Sequence[Any] | None 
     ]
 
 
+def _seconds(value: Any) -> Number:
+    number = number_of(value)
+    if number == number or value.__class__ is not str or len(value) > _MAX_DURATION_CHARACTERS:
+        return number
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        return NAN
+    total = sum(float(part) * _UNITS[unit][0] / _UNITS[unit][1] for part, unit in _DURATION_PART.findall(value))
+    return -total if match["minus"] else total
+
+
 _ENTRIES: Final = (
     Function(
         name="exists",
@@ -155,6 +176,15 @@ _ENTRIES: Final = (
         kind=Kind.STRING,
         parameters=(Kind.ANY,),
         call=_upper,
+    ),
+    Function(
+        name="seconds",
+        signature="seconds(text)",
+        help='The seconds of a duration with units, as Go and others write them ("13.2ms", "1m30s", "250 us"; '
+        "ns, us, ms, s, m, h, d); a number stays as it is.",
+        kind=Kind.NUMBER,
+        parameters=(Kind.ANY,),
+        call=_seconds,
     ),
     Function(
         name="length",

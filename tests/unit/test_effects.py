@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from counted import Times
 
-from exporter.effects import Effect, effects_of
+from exporter.effects import Effect, effects_of, fields_behind
 from exporter.rules import parse_rules
 from shipper.batch import MISSING, Batch
 from shipper.expressions import functions_with
@@ -95,3 +95,16 @@ def test_rules_that_cannot_count_the_line_say_why() -> None:
     )
     found = effects_of(rules, _batch(v="soon", w=MISSING), event_times=Times())
     assert found == ([], [("a_seconds", "not_a_number"), ("b", "missing")])
+
+
+def test_the_fields_behind_a_value_are_those_of_the_rules_about_the_line() -> None:
+    """So that whoever has misspelled one sees which."""
+    rules = parse_rules(
+        "rules:\n  - {name: a, type: gauge, when: x == 'k', value: v / w.n}\n"
+        "  - {name: a, type: gauge, when: x == 'other', value: v + z}\n"
+        "  - {name: b, type: ratio, value: v > 1}\n",
+        file="r.yml",
+    )
+    batch = _batch(v="13ms", **{"w.n": MISSING})
+    assert fields_behind(rules, "a", batch) == {"v": "13ms", "w.n": MISSING}
+    assert fields_behind(rules, "b", batch) == {}
