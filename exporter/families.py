@@ -69,7 +69,7 @@ class Series:
 
     @property
     def key(self) -> bytes:
-        return msgspec.json.encode((self.family.name, *self.labels))
+        return msgspec.json.encode((self.family.name, *self.family.by_name(self.labels)))
 
     def row(self, snapshot: Any) -> bytes:
         stored = self.family.tally.stored(snapshot)
@@ -91,6 +91,8 @@ class Family:
         self.unit = next((rule.unit for rule in rules if rule.unit), "")
         self.buckets = first.buckets
         self.label_names = first.label_names
+        order = sorted(range(len(self.label_names)), key=self.label_names.__getitem__)
+        self._order = None if order == sorted(order) else order
         self.meaning = "+".join(sorted(rule.meaning for rule in rules))
         self.tally = tally_of(first)
         self._max_values = max(rule.budget.max_values for rule in rules)
@@ -104,6 +106,17 @@ class Family:
         self._believed = tuple(frozenset().union(*sets) for sets in known)
         """Values that are there, whatever a line says."""
         self._exemplars = 0
+
+    def by_name(self, labels: Labels) -> Labels:
+        """Values in the order of the labels' names, as rows have them: so the order in a rule means nothing."""
+        return labels if self._order is None else tuple([labels[number] for number in self._order])
+
+    def from_row(self, values: Sequence[str]) -> Labels:
+        """Values in the order of this family's labels, of those in the order of the names. Raises ValueError."""
+        if len(values) != len(self.label_names):
+            raise ValueError("the rule has other labels now")
+        named = dict(zip(sorted(self.label_names), values, strict=True))
+        return tuple([named[name] for name in self.label_names])
 
     def has_room_for_exemplar(self) -> bool:
         """True for the first MAX_EXEMPLARS times that it is asked."""

@@ -258,8 +258,8 @@ class Exporter:
             return
         family = self._families[parts[0]]
         meaning, created, birth, snapshot = msgspec.json.decode(value)
-        labels = tuple(map(str, parts[1:]))
-        if meaning != family.meaning or len(labels) != len(family.label_names):
+        labels = family.from_row(list(map(str, parts[1:])))
+        if meaning != family.meaning:
             raise ValueError("the rule means something else now")
         working = family.tally.working(snapshot)
         series = family.series.get(labels) or family.add(labels, now=float(created), unproven=range(len(labels)))

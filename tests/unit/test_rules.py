@@ -229,6 +229,24 @@ def test_rules_of_one_name_must_agree(lines: str, part: str) -> None:
     assert part in problem
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a_total, type: counter", "a_created_total, type: counter"),
+        ("a_total, type: counter", "a_total_total, type: counter"),
+        ("a_seconds, type: histogram, value: v", "a_seconds_count_total, type: counter"),
+        ("a_seconds, type: histogram, value: v", "a_seconds_bucket_total, type: counter"),
+    ],
+)
+def test_no_metric_is_called_as_a_sample_of_another(first: str, second: str) -> None:
+    """OpenMetrics leaves `_total` out of a metric's name, and its readers refuse the whole scrape then."""
+    for one, other in ((first, second), (second, first)):
+        (problem,) = _problems(f"rules:\n  - {{name: {one}}}\n  - {{name: {other}}}\n")
+        name = second.partition(",")[0]
+        assert problem.startswith(f"r.yml:{2 if one == second else 3}: rule {name}: OpenMetrics calls it")
+        assert problem.endswith(f"in r.yml:{3 if one == second else 2}")
+
+
 def test_windows_of_one_name_must_be_equal() -> None:
     """As the buckets of a histogram."""
     rule = "  - {name: a, type: max, value: v, window: %s}\n"
