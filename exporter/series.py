@@ -16,11 +16,20 @@ from typing import Any, Final
 import msgspec
 
 from exporter.births import Births, Scraper, Seen
-from exporter.counting import FLUSH_BYTES, Columns, EventTimes, NoTimes, RuleCounter, RuleTelemetry
+from exporter.counting import (
+    FLUSH_BYTES,
+    MAX_LABEL_CHARACTERS,
+    Columns,
+    EventTimes,
+    NoTimes,
+    RuleCounter,
+    RuleTelemetry,
+)
 from exporter.exemplars import exemplar_name
 from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule
 from shipper.batch import Batch
+from shipper.expressions import label_text
 
 EXPIRE_SECONDS: Final = 10.0
 """How often it is looked for series that have nothing to show any more."""
@@ -117,7 +126,8 @@ class Exporter:
 
     def _initialise(self, rule: Rule) -> None:
         family = self._families[rule.name]
-        for labels in rule.init:
+        for texts in rule.init:
+            labels = tuple([label_text(text)[:MAX_LABEL_CHARACTERS] for text in texts])
             if labels not in family.series:
                 self._changed[family.add(labels, now=self._clock())] = None
 

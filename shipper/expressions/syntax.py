@@ -164,7 +164,11 @@ def field_text(name: str) -> str:
 
 
 def _spelled(token: Token) -> str:
-    return f"`{token.text}`" if token.kind == "quoted" else token.text
+    """A token as every spelling of it is written."""
+    if token.kind == "string":
+        text = _unescape(token.text[1:-1]).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{text}"'
+    return field_text(token.text) if token.kind == "quoted" else token.text
 
 
 def tokenize(text: str) -> list[Token]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,10 @@ def test_meaning_is_what_is_counted_and_nothing_else() -> None:
     meaning = _one(f"{COUNTER}, when: a>1").meaning
     assert _one(f"{COUNTER}, when: a > 1, help: x").meaning == meaning
     assert _one(f"{COUNTER}, when: a > 2").meaning != meaning
+    texts = [r"""a == "x\"'\d\\" """, r"""a == 'x"\'\\d\\'""", r"""`a`=='x\"\'\d\\' """]
+    found = {_one(f"{COUNTER}, when: {json.dumps(text)}").meaning for text in texts}
+    assert len(found) == 1, "quotes are spelling, around texts and fields"
+    assert _one(f"{COUNTER}, when: '`a b` == 1'").meaning != _one(f"{COUNTER}, when: '`ab` == 1'").meaning
 
 
 def test_the_catalogue_names_samples_and_labels() -> None:

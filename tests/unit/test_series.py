@@ -335,6 +335,14 @@ def test_label_sets_of_init_are_there_at_zero() -> None:
     assert not bench.exporter.has_changes
 
 
+def test_label_sets_of_init_are_those_that_lines_make() -> None:
+    """Cut and cleaned as these, so that the line counts where the 0 stands."""
+    bench = Bench('  - {name: a_total, type: counter, labels: {x: x}, init: [{x: "%s"}, {x: "\\0"}]}\n' % ("y" * 300))
+    bench.observe(x=["y" * 300, "\0"])
+    bench.commit()
+    assert bench.see() == {("a_total", "y" * 200): 1, ("a_total", "\ufffd"): 1}
+
+
 def test_a_new_series_is_zero_once_for_each_scraper() -> None:
     """Each of two scrapers gets the 0 first and the value then; others get the value at once and use nothing up."""
     bench = Bench(COUNTER)
