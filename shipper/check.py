@@ -28,6 +28,7 @@ from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
 from shipper.expressions import UNMATCHED
 from shipper.referred import rules_of
+from shipper.sampled import tried_on_sample
 from shipper.settings import ElasticsearchSettings, Settings
 from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 
@@ -48,6 +49,10 @@ class Report:
     listen: str
     sources: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, list[str]] = field(default_factory=dict)
+    sampled: int = 0
+    """Lines that the rules were tried on."""
+    unused: list[str] = field(default_factory=list)
+    """Metrics that none of those lines is about."""
     routes: list[Suggestion] = field(default_factory=list)
     """What a sample of the lines suggests for `metrics.routes`."""
     warnings: list[str] = field(default_factory=list)
@@ -81,6 +86,9 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
         report.output = settings.output.local.directory
         _check_directory("output", settings.output.local.directory, report)
     if not report.problems:
+        sampled = tried_on_sample(settings, listing.files)
+        report.sampled, report.unused = sampled.lines, sampled.unused
+        report.warnings += sampled.warnings
         _check_routes(routes_of_sample(settings, listing.files), report)
     return report
 
@@ -201,6 +209,9 @@ def as_text(report: Report) -> str:
     lines.append(f"state          {report.state}")
     lines.append(f"listen         {report.listen}")
     lines += [f"metric         {name}{{{','.join(labels)}}}" for name, labels in report.metrics.items()]
+    if report.unused:
+        names = ", ".join(report.unused)
+        lines.append(f"unused         no line of the sample ({report.sampled:,} lines) is about {names}")
     lines += [f"suggestion     metrics.routes: {printable(one.route)} {_why(one)}" for one in report.routes]
     lines += [f"warning        {warning}" for warning in report.warnings]
     lines += [f"PROBLEM        {problem}" for problem in report.problems]

@@ -134,17 +134,26 @@ def routes_of_sample(settings: Settings, files: Iterable[Found]) -> Counter[Seen
     noted: list[Sequence[Seen]] = []
     functions = functions_of(settings)
     rules = rules_of(settings, functions={**functions, "route": _noting(functions["route"], noted)})
-    newest = sorted(files, key=lambda found: found.mtime_ns, reverse=True)
+    fields = frozenset[str]().union(*(rule.fields for rule in rules))
     found: Counter[Seen] = Counter()
+    for batch, wanted in batches_of_sample(settings, files, rules=rules, fields=fields):
+        lines: Counter[Seen] = Counter()
+        for rule in wanted:
+            lines |= _routes(rule, batch, noted)  # rules that ask for the same see the same lines
+        found.update(lines)
+    return found
+
+
+def batches_of_sample(
+    settings: Settings, files: Iterable[Found], *, rules: Iterable[Rule], fields: frozenset[str]
+) -> Iterator[tuple[Batch, Sequence[Rule]]]:
+    """The first lines of the newest files of each source that feeds rules, with these."""
+    newest = sorted(files, key=lambda found: found.mtime_ns, reverse=True)
     for source in settings.sources:
         wanted = [rule for rule in rules if source.metrics and (not rule.sources or source.name in rule.sources)]
         own = [file for file in newest if file.source.name == source.name][:SAMPLE_FILES]
-        for batch in _batches(settings, source, own, wanted) if wanted else ():
-            lines: Counter[Seen] = Counter()
-            for rule in wanted:
-                lines |= _routes(rule, batch, noted)  # rules that ask for the same see the same lines
-            found.update(lines)
-    return found
+        for batch in _batches(settings, source, own, fields) if wanted else ():
+            yield batch, wanted
 
 
 def _noting(route: Function, noted: list[Sequence[Seen]]) -> Function:
@@ -173,12 +182,12 @@ def _routes(rule: Rule, batch: Batch, noted: list[Sequence[Seen]]) -> Counter[Se
 
 
 def _batches(
-    settings: Settings, source: SourceSettings, files: Iterable[Found], rules: Iterable[Rule]
+    settings: Settings, source: SourceSettings, files: Iterable[Found], fields: frozenset[str]
 ) -> Iterator[Batch]:
     """The first lines of files, redacted as everywhere; of a file that cannot be read, as many as there are."""
     parser = Parser(
         line_format=source.format,
-        fields=frozenset().union(*(rule.fields for rule in rules)),
+        fields=fields,
         max_line_bytes=source.max_line_bytes,
         redact=redactor(settings).redact,
     )
