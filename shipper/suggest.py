@@ -36,7 +36,6 @@ KEPT_LINES: Final = 10
 KEPT_SHARE: Final = 0.05
 """A name that has that share of the lines is a page of its own, not one of many."""
 MOST_SUGGESTIONS: Final = 20
-_NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,10 +48,10 @@ class Suggestion:
 
 
 class Seen(NamedTuple):
-    """A route in a label, and whether the line says that it was not found (404)."""
+    """A route in a label, and whether the line says that the request was refused (4xx)."""
 
     route: str
-    is_not_found: bool
+    is_refused: bool
 
 
 @dataclass(slots=True)
@@ -80,8 +79,8 @@ class _Node:
 def suggested(sample: Mapping[Seen, int]) -> list[Suggestion]:
     """The patterns that make few labels of many, of routes with their numbers of lines; those of most lines first."""
     root = _Node()
-    for (route, is_not_found), lines in sample.items():
-        if route.startswith("/") and not is_not_found:
+    for (route, is_refused), lines in sample.items():
+        if route.startswith("/") and not is_refused:
             root.add(route[1:].split("/"), lines)
     found = [(lines, suggestion) for lines, suggestion in _varied(root, "", 0, is_new=False) if _fits(suggestion.route)]
     found.sort(key=lambda one: (-one[0], one[1]))
@@ -124,9 +123,9 @@ def _many_alike(node: _Node) -> set[str]:
 
 
 def noise(sample: Mapping[Seen, int]) -> int:
-    """How many routes were never found and would each be a label: what scanners ask for. (`:unmatched` is one.)"""
-    found = {seen.route for seen in sample if not seen.is_not_found}
-    return len({seen.route for seen in sample if seen.is_not_found and seen.route.startswith("/")} - found)
+    """How many routes were only ever refused and would each be a label: what scanners ask for. (`:unmatched` is one.)"""
+    found = {seen.route for seen in sample if not seen.is_refused}
+    return len({seen.route for seen in sample if seen.is_refused and seen.route.startswith("/")} - found)
 
 
 def routes_of_sample(settings: Settings, files: Iterable[Found]) -> Counter[Seen]:
@@ -164,8 +163,8 @@ def _noting(route: Function, noted: list[Sequence[Seen]]) -> Function:
 
     def routes(urls: Sequence[Any], statuses: Sequence[Any] | None = None) -> Sequence[Any]:
         given: Sequence[Any] = column(urls, statuses)
-        missed = [False] * len(urls) if statuses is None else [number_of(status) == _NOT_FOUND for status in statuses]
-        noted.append([Seen(*one) for one in zip(given, missed, strict=True)])
+        refused = [False] * len(urls) if statuses is None else [400 <= number_of(one) < 500 for one in statuses]
+        noted.append([Seen(*one) for one in zip(given, refused, strict=True)])
         return given
 
     return replace(route, column=routes)
