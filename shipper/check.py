@@ -98,8 +98,8 @@ def _check_routes(sample: Mapping[Seen, int], report: Report) -> None:
     count = noise(sample)
     if count >= MANY_NAMES:
         report.warnings.append(
-            f"{count:,} paths were only ever refused (4xx): a tenth of a label's max_values may be such, the others are "
-            f"one, {UNMATCHED}; where routes are written down (metrics.routes, metrics.openapi), all 404s are"
+            f"{count:,} paths were only ever refused (4xx): a tenth of a label's max_values may be such, the others "
+            f"are one, {UNMATCHED}; where routes are written down (metrics.routes, metrics.openapi), all 404s are"
         )
 
 

@@ -123,7 +123,7 @@ def _many_alike(node: _Node) -> set[str]:
 
 
 def noise(sample: Mapping[Seen, int]) -> int:
-    """How many routes were only ever refused and would each be a label: what scanners ask for. (`:unmatched` is one.)"""
+    """How many routes were only ever refused and would each be a label: scanners' wishes. (`:unmatched` is one.)"""
     found = {seen.route for seen in sample if not seen.is_refused}
     return len({seen.route for seen in sample if seen.is_refused and seen.route.startswith("/")} - found)
 
