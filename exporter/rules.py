@@ -106,6 +106,8 @@ class _Reader:
         if not isinstance(tree, Table):
             if tree is not None:
                 place.problem(tree.line, "must be a mapping with the key rules")
+            elif not place.problems:  # somebody is saving it, and a reload now would reset every counter
+                place.problem(1, "is empty; `rules: []` says that there are none")
             return
         for key in tree.entries:
             if key != "rules":

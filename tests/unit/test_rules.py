@@ -168,6 +168,8 @@ def test_a_mistake_is_named_with_its_line(lines: str, part: str) -> None:
 
 FILES = [
     ("rules: 5", "rules must be a list"),
+    ("", "r.yml:1: is empty; `rules: []` says that there are none"),
+    ("# rules:\n", "is empty"),
     ("a: 1\nrules: []", "unknown key 'a'"),
     ("- a", "must be a mapping with the key rules"),
     ("rules:\n  - 5", "r.yml:2: a rule must be a mapping"),
