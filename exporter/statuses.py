@@ -43,7 +43,7 @@ def status_advice(rules: Sequence[Rule]) -> list[str]:
     found = []
     for rule in rules:
         for name, value in rule.labels:
-            if value.lacks_status:
+            if value.needs_status:
                 example = _example(value, rules)
                 found.append(
                     f"{rule.where}: rule {rule.name}: the label {name}, {value.text}, is told no HTTP status, so that "

@@ -35,10 +35,11 @@ class Value:
     """A value a line, MISSING where it is undefined. The column of a bare field is returned itself, not a copy.
 
     `status`: where the value names what a client asked for, the HTTP status that says whether it is there;
-    `lacks_status`: such a value without one. `known`: values that are there whatever the status.
+    `lacks_status`: such a value without one; `needs_status`: it had better have one. `known`: values that are there
+    whatever the status.
     """
 
-    __slots__ = ("_program", "canonical", "fields", "kind", "known", "lacks_status", "status", "text")
+    __slots__ = ("_program", "canonical", "fields", "kind", "known", "lacks_status", "needs_status", "status", "text")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Value:
         program: Program,
         status: Value | None = None,
         lacks_status: bool = False,
+        needs_status: bool = False,
         known: frozenset[str] = frozenset(),
     ) -> None:
         self.text = text
@@ -58,6 +60,7 @@ class Value:
         self.kind = kind
         self.status = status
         self.lacks_status = lacks_status
+        self.needs_status = needs_status
         self.known = known
         self._program = program
 
@@ -96,6 +99,7 @@ def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS, s
         program=program,
         status=compile_value(statuses[0], functions=functions) if statuses else None,
         lacks_status=bool(_without_status(text, functions)),
+        needs_status=bool(_without_status(text, {name: one for name, one in functions.items() if one.needs_status})),
         known=frozenset().union(
             *(one.known for name, one in functions.items() if one.known and syntax.calls_of(text, name))
         ),

@@ -43,6 +43,7 @@ class Function:
     is_variadic: bool = False
     has_bounds: bool = False  # the last argument is a list of ascending numbers, given to `call` as a tuple
     status_at: int | None = None  # the argument whose HTTP status says whether there is such a value, or only a wish
+    needs_status: bool = True  # whether values would be made of wishes without it
     known: frozenset[str] = frozenset()  # values that are there, whatever the status
     call: Callable[..., Any] | None = None
     column: Callable[..., Any] | None = None
@@ -226,7 +227,10 @@ FUNCTIONS: Final[dict[str, Function]] = {entry.name: entry for entry in _ENTRIES
 
 def functions_with(router: Router) -> Mapping[str, Function]:
     """All functions, `route` with a router of its own. Routes that are written down need no status to be believed."""
-    route = FUNCTIONS["route"]
-    status_at = None if router.is_complete else route.status_at
-    own = replace(route, column=partial(_routes, router), status_at=status_at, known=router.written_down)
+    own = replace(
+        FUNCTIONS["route"],
+        column=partial(_routes, router),
+        needs_status=not router.is_complete,
+        known=router.written_down,
+    )
     return {**FUNCTIONS, "route": own}

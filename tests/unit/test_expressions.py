@@ -366,7 +366,8 @@ def test_a_route_without_a_status_can_be_given_one() -> None:
     assert not given.lacks_status
     assert not compile_value("lower(url)").lacks_status
     complete = functions_with(Router(patterns=RoutePatterns(["/a"]), is_complete=True))
-    assert not compile_value("route(url)", functions=complete).lacks_status
+    assert not compile_value("route(url)", functions=complete).needs_status
+    assert compile_value("route(url)").needs_status
 
 
 def test_matching_takes_linear_time() -> None:

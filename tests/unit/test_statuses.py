@@ -7,7 +7,7 @@ from counted import Bench
 
 from exporter.rules import parse_rules
 from exporter.statuses import status_advice
-from shipper.expressions import UNMATCHED, functions_with
+from shipper.expressions import FUNCTIONS, UNMATCHED, functions_with
 from shipper.route import Router
 from shipper.routepatterns import RoutePatterns
 
@@ -47,6 +47,18 @@ def test_a_rule_means_the_same_however_it_knows_the_status() -> None:
         parse_rules(text % (COUNTER, path), file="r.yml") for path in ("route(url)", '"route(url,statusCode)"')
     )
     assert [rule.meaning for rule in short] == [rule.meaning for rule in long]
+
+
+def test_what_is_written_down_changes_no_meaning() -> None:
+    """So that a reload with routes, or with `routes_only`, resets no counter; with it no status is needed."""
+    text = f"rules:\n  - {{{COUNTER}, labels: {{path: route(url), status: statusCode}}}}\n"
+    patterns = RoutePatterns(["/a"])
+    written, complete = (functions_with(Router(patterns=patterns, is_complete=is_one)) for is_one in (False, True))
+    rules = [parse_rules(text, file="r.yml", functions=functions)[0] for functions in (FUNCTIONS, written, complete)]
+    assert len({rule.meaning for rule in rules}) == 1
+    told_none = f"rules:\n  - {{{COUNTER}, labels: {{path: route(url)}}}}\n"
+    assert status_advice(parse_rules(told_none, file="r.yml", functions=complete)) == []
+    assert len(status_advice(parse_rules(told_none, file="r.yml", functions=written))) == 1
 
 
 def test_scanners_are_kept_off_where_the_rule_has_the_status() -> None:
