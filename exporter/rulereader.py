@@ -258,10 +258,14 @@ class _RuleReader:
             if value is not None:
                 labels.append((name, value))
         status = status_text(labels, asked) if any(value.lacks_status for _, value in labels) else ""
-        return tuple(
-            (name, compile_value(value.text, functions=self._functions, status=status) if value.lacks_status else value)
-            for name, value in labels
-        )
+        return tuple((name, self._told(value, status) if status else value) for name, value in labels)
+
+    def _told(self, value: Value, status: str) -> Value:
+        """A value whose routes know the status; as it is if it has none, or if it would be too long then."""
+        try:
+            return compile_value(value.text, functions=self._functions, status=status)
+        except ExpressionError:
+            return value
 
     def _buckets(self, kind: RuleType) -> tuple[float, ...]:
         tree = self._table.entries.get("buckets")

@@ -15,6 +15,7 @@ from shipper.expressions import Kind, Value, calls_of, field_text, with_status
 
 _ENDINGS: Final = ("status", "statuscode", "responsecode", "httpcode")
 _UNKNOWN: Final = "STATUS"
+_MOST_SHOWN: Final = 200
 
 
 def status_text(labels: Sequence[tuple[str, Value]], asked: Iterable[str]) -> str:
@@ -45,10 +46,13 @@ def status_advice(rules: Sequence[Rule]) -> list[str]:
         for name, value in rule.labels:
             if value.needs_status:
                 example = _example(value, rules)
+                if len(example) > _MOST_SHOWN:
+                    example = "the status behind the URL"
                 found.append(
-                    f"{rule.where}: rule {rule.name}: the label {name}, {value.text}, is told no HTTP status, so that "
-                    f"each path that a scanner asks for takes up one of its values, until its budget is used up; write "
-                    f"{example}" + (f", where {_UNKNOWN} is the field that has it" if _UNKNOWN in example else "")
+                    f"{rule.where}: rule {rule.name}: the label {name}, {value.text[:_MOST_SHOWN]}, is told no HTTP "
+                    f"status, so that each path that a scanner asks for takes up one of its values, until its budget "
+                    f"is used up; write {example}"
+                    + (f", where {_UNKNOWN} is the field that has it" if _UNKNOWN in example else "")
                 )
     return found
 

@@ -8,6 +8,7 @@ from counted import Bench
 from exporter.rules import parse_rules
 from exporter.statuses import status_advice
 from shipper.expressions import FUNCTIONS, UNMATCHED, functions_with
+from shipper.expressions.syntax import MAX_CHARACTERS
 from shipper.route import Router
 from shipper.routepatterns import RoutePatterns
 
@@ -47,6 +48,15 @@ def test_a_rule_means_the_same_however_it_knows_the_status() -> None:
         parse_rules(text % (COUNTER, path), file="r.yml") for path in ("route(url)", '"route(url,statusCode)"')
     )
     assert [rule.meaning for rule in short] == [rule.meaning for rule in long]
+
+
+def test_an_expression_that_has_no_room_for_the_status_stays_as_it_is() -> None:
+    """It is right as it was written, and refused by nobody."""
+    path = f"\"route(coalesce(url, '{'x' * (MAX_CHARACTERS - 30)}'))\""
+    (rule,) = parse_rules(f"rules:\n  - {{{COUNTER}, labels: {{path: {path}, status: statusCode}}}}\n", file="r.yml")
+    assert rule.labels[0][1].lacks_status
+    (advice,) = status_advice([rule])
+    assert len(advice) < 1_000
 
 
 def test_what_is_written_down_changes_no_meaning() -> None:
