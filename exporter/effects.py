@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from exporter.counting import EventTimes
 from exporter.exposition import Format, family_text
-from exporter.families import Family
+from exporter.families import Family, Series
 from exporter.rule import Rule, RuleType
 from exporter.series import Exporter
 from exporter.texts import bound_text, number_text
-from shipper.batch import Batch
+from shipper.batch import MISSING, Batch
+from shipper.expressions import UNMATCHED
 
 
 class Effect(NamedTuple):
@@ -83,16 +84,36 @@ def effects_of(
     effects = [
         Effect(
             series.family.name + (f"{{{series.text}}}" if series.text else ""),
-            _does(series.family, snapshot) + _not_seen(series.family, snapshot, clock()),
+            _does(series.family, snapshot) + _not_seen(series.family, snapshot, clock()) + _not_proven(series),
         )
         for series, snapshot in changes.snapshots
     ]
     return Effects(effects, list(errors.found))
 
 
+def fields_behind(rules: Sequence[Rule], name: str, batch: Batch) -> dict[str, Any]:
+    """The fields of the values that rules of this name take from the only line of a batch; MISSING where not there."""
+    values = [
+        rule.value
+        for rule in rules
+        if rule.name == name and rule.value is not None and (rule.when is None or rule.when(batch.columns, 1))
+    ]
+    fields = sorted(frozenset().union(*(value.fields for value in values)))
+    return {field: batch.columns[field][0] if field in batch.columns else MISSING for field in fields}
+
+
 def _not_seen(family: Family, snapshot: Any, now: float) -> str:
     """What is to be said of a line that is too old for a gauge or window."""
     return "" if family.tally.shown(snapshot, now) is not None else "; too long ago to be shown now"
+
+
+def _not_proven(series: Series) -> str:
+    """What is to be said of labels that may give way to what others were refused: that depends on the lines before."""
+    family = series.family
+    return "".join(
+        f"; the {name} has only been refused: beyond {family.max_unproven} such it is {UNMATCHED}"
+        for name in family.unproven(series.labels)
+    )
 
 
 def _does(family: Family, snapshot: Any) -> str:

@@ -69,7 +69,7 @@ class Series:
 
     @property
     def key(self) -> bytes:
-        return msgspec.json.encode((self.family.name, *self.labels))
+        return msgspec.json.encode((self.family.name, *self.family.by_name(self.labels)))
 
     def row(self, snapshot: Any) -> bytes:
         stored = self.family.tally.stored(snapshot)
@@ -91,27 +91,49 @@ class Family:
         self.unit = next((rule.unit for rule in rules if rule.unit), "")
         self.buckets = first.buckets
         self.label_names = first.label_names
+        order = sorted(range(len(self.label_names)), key=self.label_names.__getitem__)
+        self._order = None if order == sorted(order) else order
         self.meaning = "+".join(sorted(rule.meaning for rule in rules))
         self.tally = tally_of(first)
         self._max_values = max(rule.budget.max_values for rule in rules)
         self._max_series = max(rule.budget.max_series for rule in rules)
-        self._max_unproven = max(1, self._max_values // UNPROVEN_SHARE)
+        self.max_unproven = max(1, self._max_values // UNPROVEN_SHARE)
         self.series: dict[Labels, Series] = {}
         self.committed: list[Series] = []  # guarded by the exporter's lock
         self._values: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
         self._unproven: tuple[set[str], ...] = tuple(set() for _ in self.label_names)
+        known = [[rule.labels[number][1].known for rule in rules] for number in range(len(self.label_names))]
+        self._believed = tuple(frozenset().union(*sets) for sets in known)
+        """Values that are there, whatever a line says."""
         self._exemplars = 0
+
+    def by_name(self, labels: Labels) -> Labels:
+        """Values in the order of the labels' names, as rows have them: so the order in a rule means nothing."""
+        return labels if self._order is None else tuple([labels[number] for number in self._order])
+
+    def from_row(self, values: Sequence[str]) -> Labels:
+        """Values in the order of this family's labels, of those in the order of the names. Raises ValueError."""
+        if len(values) != len(self.label_names):
+            raise ValueError("the rule has other labels now")
+        named = dict(zip(sorted(self.label_names), values, strict=True))
+        return tuple([named[name] for name in self.label_names])
 
     def has_room_for_exemplar(self) -> bool:
         """True for the first MAX_EXEMPLARS times that it is asked."""
         self._exemplars += 1
         return self._exemplars <= MAX_EXEMPLARS
 
+    def unproven(self, labels: Labels) -> list[str]:
+        """The names of those labels whose values were only ever refused."""
+        known = zip(self.label_names, labels, self._unproven, strict=True)
+        return [name for name, value, unproven in known if value in unproven]
+
     def admit(self, labels: Labels, *, now: float, refused: Collection[int] = ()) -> tuple[Series, tuple[str, ...]]:
         """The series that counts these labels, and the names of those that gave way to OTHER.
 
         `refused`: numbers of the labels whose values the line itself says not to be there.
         """
+        refused = [number for number in refused if labels[number] not in self._believed[number]]
         for number, value in enumerate(labels):
             if number not in refused:
                 self._unproven[number].discard(value)
@@ -134,7 +156,7 @@ class Family:
         if value in known or value == UNMATCHED:
             return value
         is_full = len(known) >= self._max_values
-        if is_refused and (is_full or len(self._unproven[number]) >= self._max_unproven):
+        if is_refused and (is_full or len(self._unproven[number]) >= self.max_unproven):
             return UNMATCHED
         return OTHER if is_full else value
 
@@ -160,7 +182,7 @@ class Family:
             if value in {OTHER, UNMATCHED} or value in self._values[number]:
                 continue
             self._values[number].add(value)
-            if number in unproven:
+            if number in unproven and value not in self._believed[number]:
                 self._unproven[number].add(value)
         return series
 

@@ -95,14 +95,14 @@ class Rule:
 
     @property
     def meaning(self) -> str:
-        """The same for two rules exactly if they count the same; help, unit, budgets and spelling do not enter."""
+        """The same for two rules exactly if they count the same; help, unit, budgets, spelling, order do not enter."""
         value = self.truth or self.value
         parts: list[Any] = [
             self.name,
             self.type.value,
             self.when.canonical if self.when else None,
             value.canonical if value else None,
-            [(name, value.canonical) for name, value in self.labels],
+            sorted((name, value.canonical) for name, value in self.labels),
             self.buckets,
             sorted(self.sources),
         ]

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from exporter.rule import BUDGETS, DEFAULT_EXPIRE_SECONDS, DEFAULT_WINDOW_SECONDS, Budget, Rule, RuleType
 from exporter.rulefile import Items, Table, Text, Tree
+from exporter.statuses import status_text
 from shipper.errors import ExpressionError
 from shipper.expressions import Function, Kind, Predicate, Value, compile_predicate, compile_value, number_of
 
@@ -103,8 +104,8 @@ class _RuleReader:
     def rule(self) -> Rule | None:
         kind = self._type()
         name = self._name(kind)
-        labels = self._labels()
         when = self._expression("when", compile_predicate)
+        labels = self._labels(frozenset() if when is None else when.fields)
         if kind is None:
             return None
         self._check_keys(kind)
@@ -226,10 +227,20 @@ class _RuleReader:
         return value
 
     def _truth(self, kind: RuleType) -> Predicate | None:
-        found: Predicate | None = self._expression("value", compile_predicate) if kind is RuleType.RATIO else None
+        if kind is not RuleType.RATIO:
+            return None
+        value: Value | None = self._expression("value", compile_value)
+        if value is None:
+            return None
+        if value.kind in {Kind.NUMBER, Kind.STRING}:
+            kinds = f"must be a condition, whose share of the lines is shown; this is a {value.kind.value}"
+            self._problem("value", f"{kinds}: compare it with something, or show it as it is by type gauge")
+            return None
+        found: Predicate | None = self._expression("value", compile_predicate)
         return found
 
-    def _labels(self) -> tuple[tuple[str, Value], ...]:
+    def _labels(self, asked: frozenset[str]) -> tuple[tuple[str, Value], ...]:
+        """The labels; a route without a status gets the one that the rule names. `asked`: the fields of `when`."""
         tree = self._table.entries.get("labels")
         if tree is None:
             return ()
@@ -246,7 +257,15 @@ class _RuleReader:
             value = self._expression("labels", compile_value, expression, f"{name}: ")
             if value is not None:
                 labels.append((name, value))
-        return tuple(labels)
+        status = status_text(labels, asked) if any(value.lacks_status for _, value in labels) else ""
+        return tuple((name, self._told(value, status) if status else value) for name, value in labels)
+
+    def _told(self, value: Value, status: str) -> Value:
+        """A value whose routes know the status; as it is if it has none, or if it would be too long then."""
+        try:
+            return compile_value(value.text, functions=self._functions, status=status)
+        except ExpressionError:
+            return value
 
     def _buckets(self, kind: RuleType) -> tuple[float, ...]:
         tree = self._table.entries.get("buckets")

@@ -20,6 +20,10 @@ from shipper.expressions import FUNCTIONS
 TARGET_LABELS: Final = ("job", "instance")
 """Those that Prometheus gives to every series that it scrapes."""
 
+_SAMPLE_ENDINGS: Final = {
+    RuleType.COUNTER: ("_total", "_created"),
+    RuleType.HISTOGRAM: ("_bucket", "_sum", "_count", "_created"),
+}
 DEFAULT_RULES: Final = """\
 rules:
   - name: http_requests_total
@@ -30,6 +34,7 @@ rules:
   - name: http_request_duration_seconds
     type: histogram
     help: Time that requests took.
+    unit: seconds
     when: exists(method) and exists(duration)
     value: duration / 1000
     labels: {method: method, path: "route(url, statusCode)", status: statusCode}
@@ -101,6 +106,8 @@ class _Reader:
         if not isinstance(tree, Table):
             if tree is not None:
                 place.problem(tree.line, "must be a mapping with the key rules")
+            elif not place.problems:  # somebody is saving it, and a reload now would reset every counter
+                place.problem(1, "is empty; `rules: []` says that there are none")
             return
         for key in tree.entries:
             if key != "rules":
@@ -116,6 +123,7 @@ class _Reader:
 
     def finish(self) -> list[Rule]:
         rules = _agreeing(self._rules, self.problems)
+        self.problems += _clashes(rules)
         if self.problems:
             raise ConfigError(self.problems)
         return rules
@@ -145,6 +153,20 @@ def _agreeing(rules: Sequence[Rule], problems: list[str]) -> list[Rule]:
         else:
             found.append(rule if rule is first else _reordered(rule, first.label_names))
     return found
+
+
+def _clashes(rules: Sequence[Rule]) -> list[str]:
+    """A problem for each metric that OpenMetrics would call as it calls a sample of another one."""
+    sample_of: dict[str, Rule] = {}
+    for rule in rules:
+        ends = _SAMPLE_ENDINGS.get(rule.type, ())
+        sample_of.update({f"{rule.name.removesuffix('_total')}{end}": rule for end in ends})
+    return [
+        f"{rule.where}: rule {rule.name}: OpenMetrics calls it {rule.name.removesuffix('_total')}, "
+        f"like a sample of {other.name} in {other.where}"
+        for rule in {rule.name: rule for rule in reversed(rules)}.values()
+        if (other := sample_of.get(rule.name.removesuffix("_total"))) is not None
+    ]
 
 
 def _reordered(rule: Rule, names: Sequence[str]) -> Rule:

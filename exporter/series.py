@@ -16,11 +16,20 @@ from typing import Any, Final
 import msgspec
 
 from exporter.births import Births, Scraper, Seen
-from exporter.counting import FLUSH_BYTES, Evaluated, EventTimes, NoTimes, RuleCounter, RuleTelemetry
+from exporter.counting import (
+    FLUSH_BYTES,
+    MAX_LABEL_CHARACTERS,
+    Evaluated,
+    EventTimes,
+    NoTimes,
+    RuleCounter,
+    RuleTelemetry,
+)
 from exporter.exemplars import ReadId, exemplar_name
 from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule
 from shipper.batch import Batch, Columns
+from shipper.expressions import label_text
 
 EXPIRE_SECONDS: Final = 10.0
 """How often it is looked for series that have nothing to show any more."""
@@ -116,7 +125,8 @@ class Exporter:
 
     def _initialise(self, rule: Rule) -> None:
         family = self._families[rule.name]
-        for labels in rule.init:
+        for texts in rule.init:
+            labels = tuple([label_text(text)[:MAX_LABEL_CHARACTERS] for text in texts])
             if labels not in family.series:
                 self._changed[family.add(labels, now=self._clock())] = None
 
@@ -257,8 +267,8 @@ class Exporter:
             return
         family = self._families[parts[0]]
         meaning, created, birth, snapshot = msgspec.json.decode(value)
-        labels = tuple(map(str, parts[1:]))
-        if meaning != family.meaning or len(labels) != len(family.label_names):
+        labels = family.from_row(list(map(str, parts[1:])))
+        if meaning != family.meaning:
             raise ValueError("the rule means something else now")
         working = family.tally.working(snapshot)
         series = family.series.get(labels) or family.add(labels, now=float(created), unproven=range(len(labels)))

@@ -18,6 +18,7 @@ import msgspec
 
 from exporter.guard import Guard
 from exporter.rules import catalogue, label_warnings
+from exporter.statuses import status_advice
 from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.discover import Listing, scan
@@ -27,6 +28,7 @@ from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
 from shipper.expressions import UNMATCHED
 from shipper.referred import rules_of
+from shipper.sampled import tried_on_sample
 from shipper.settings import ElasticsearchSettings, Settings
 from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 
@@ -47,6 +49,10 @@ class Report:
     listen: str
     sources: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, list[str]] = field(default_factory=dict)
+    sampled: int = 0
+    """Lines that the rules were tried on."""
+    unused: list[str] = field(default_factory=list)
+    """Metrics that none of those lines is about."""
     routes: list[Suggestion] = field(default_factory=list)
     """What a sample of the lines suggests for `metrics.routes`."""
     warnings: list[str] = field(default_factory=list)
@@ -69,7 +75,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
     try:
         rules = rules_of(settings)
         report.metrics = {name: list(labels) for name, labels in catalogue(rules).items()}
-        report.warnings += label_warnings(rules)
+        report.warnings += [*label_warnings(rules), *status_advice(rules)]
     except ConfigError as error:
         report.problems += error.problems
     _check_web_config(settings.metrics.web_config, report)
@@ -80,6 +86,9 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
         report.output = settings.output.local.directory
         _check_directory("output", settings.output.local.directory, report)
     if not report.problems:
+        sampled = tried_on_sample(settings, listing.files)
+        report.sampled, report.unused = sampled.lines, sampled.unused
+        report.warnings += sampled.warnings
         _check_routes(routes_of_sample(settings, listing.files), report)
     return report
 
@@ -89,8 +98,8 @@ def _check_routes(sample: Mapping[Seen, int], report: Report) -> None:
     count = noise(sample)
     if count >= MANY_NAMES:
         report.warnings.append(
-            f"{count:,} paths were not found (404): a tenth of a label's max_values may be such, the others are one, "
-            f"{UNMATCHED}; where routes are written down (metrics.routes, metrics.openapi), all are"
+            f"{count:,} paths were only ever refused (4xx): a tenth of a label's max_values may be such, the others "
+            f"are one, {UNMATCHED}; where routes are written down (metrics.routes, metrics.openapi), all 404s are"
         )
 
 
@@ -200,6 +209,9 @@ def as_text(report: Report) -> str:
     lines.append(f"state          {report.state}")
     lines.append(f"listen         {report.listen}")
     lines += [f"metric         {name}{{{','.join(labels)}}}" for name, labels in report.metrics.items()]
+    if report.unused:
+        names = ", ".join(report.unused)
+        lines.append(f"unused         no line of the sample ({report.sampled:,} lines) is about {names}")
     lines += [f"suggestion     metrics.routes: {printable(one.route)} {_why(one)}" for one in report.routes]
     lines += [f"warning        {warning}" for warning in report.warnings]
     lines += [f"PROBLEM        {problem}" for problem in report.problems]

@@ -210,7 +210,7 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
     """
     from itertools import islice
 
-    from shipper.explain import Explainer, as_explanation, chunks_of, origin_of
+    from shipper.explain import UNKNOWN_BUDGETS, Explainer, as_explanation, chunks_of, origin_of
     from shipper.referred import rules_of
 
     try:
@@ -218,10 +218,13 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
         chunks = chunks_of(path, sys.stdin.buffer, max_line_bytes=origin.source.max_line_bytes)
-        is_empty = True
+        is_empty, has_labels = True, False
         for explanation in islice(explainer.explain(chunks), count or None):
             is_empty = False
+            has_labels |= any("{" in series for series in explanation["series"])
             click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
+        if has_labels and not as_json:
+            click.echo(UNKNOWN_BUDGETS)
     except ConfigError as error:
         _fail(error)
     except OSError as error:

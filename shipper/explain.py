@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from exporter.effects import effects_of
+from exporter.effects import effects_of, fields_behind
 from exporter.rule import Rule
 from exporter.series import fields_of
 from shipper.batch import Batch, Frame
@@ -23,7 +23,7 @@ from shipper.engine import host_name
 from shipper.enrich import Enricher
 from shipper.errors import ConfigError
 from shipper.escaping import printable
-from shipper.expressions import compile_predicate
+from shipper.expressions import compile_predicate, has_value
 from shipper.identity import identity_of, stem
 from shipper.joining import MOST_SPANNED, Framing
 from shipper.moments import Moments
@@ -34,6 +34,13 @@ from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
 from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 
+UNKNOWN_BUDGETS = (
+    "labels    each line's as if it were the first: past a budget (max_values, max_series) values become __other__, "
+    "which the lines before it decide; of a running daemon, `shipper status` tells how often"
+)
+"""What no line can tell by itself."""
+MOST_SHOWN = 80
+"""Characters of a field that a rule could not count."""
 _FRAME = Frame(b'{"index":"', b'","id":"', b'","document":', b"}\n")
 
 
@@ -246,8 +253,11 @@ class Explainer:
             found = effects_of(self._rules, batch, event_times=self._moments, clock=self._clock)
             result["series"] = dict(found.effects)
             result["rule_errors"] = dict(found.errors)
+            result["rule_error_fields"] = {
+                rule: _present(fields_behind(self._rules, rule, batch)) for rule in result["rule_errors"]
+            }
         else:
-            result |= {"series": {}, "rule_errors": {}}
+            result |= {"series": {}, "rule_errors": {}, "rule_error_fields": {}}
         yield result
 
     def _tags(self, columns: Any) -> dict[str, str]:
@@ -259,6 +269,21 @@ class Explainer:
 
     def _is_true(self, text: str, columns: Any) -> bool:
         return len(compile_predicate(text, functions=self._functions)(columns, 1)) > 0
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as JSON has them: null where there is none."""
+    return {name: value if has_value(value) else None for name, value in fields.items()}
+
+
+def _fields_text(fields: dict[str, Any]) -> str:
+    """What stands in the fields that a rule could not count."""
+    texts = []
+    for name, value in fields.items():
+        text = json.dumps(value, ensure_ascii=False)
+        is_long = len(text) > MOST_SHOWN
+        texts.append(f"{name} is {text[:MOST_SHOWN]}{'…' if is_long else ''}" if value is not None else f"no {name}")
+    return f" ({', '.join(texts)})" if texts else ""
 
 
 def as_explanation(explanation: dict[str, Any]) -> str:
@@ -277,6 +302,7 @@ def as_explanation(explanation: dict[str, Any]) -> str:
         text = json.dumps(found["document"], indent=2, ensure_ascii=False)
         rows.append(("document", text.replace("\n", "\n" + " " * 10)))
     rows += [("metric", f"{series} {does}") for series, does in found["series"].items()] or [("metric", "none")]
-    rows += [("not by", f"{rule}: {reason}") for rule, reason in found["rule_errors"].items()]
+    for rule, reason in found["rule_errors"].items():
+        rows.append(("not by", f"{rule}: {reason}{_fields_text(found['rule_error_fields'][rule])}"))
     text = "".join(f"{name:<10}{value}\n" for name, value in rows)
     return "".join(f"{printable(line)}\n" for line in text.split("\n")[:-1])

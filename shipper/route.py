@@ -165,6 +165,16 @@ class Router:
     def has_patterns(self) -> bool:
         return bool(self._patterns)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are no routes but those of patterns."""
+        return self._is_complete
+
+    @property
+    def written_down(self) -> frozenset[str]:
+        """The routes of patterns."""
+        return frozenset(self._patterns.routes)
+
     def is_written_down(self, found: str) -> bool:
         """Whether a route that was given is that of a pattern."""
         return found in self._patterns.routes

@@ -36,7 +36,6 @@ KEPT_LINES: Final = 10
 KEPT_SHARE: Final = 0.05
 """A name that has that share of the lines is a page of its own, not one of many."""
 MOST_SUGGESTIONS: Final = 20
-_NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,10 +48,10 @@ class Suggestion:
 
 
 class Seen(NamedTuple):
-    """A route in a label, and whether the line says that it was not found (404)."""
+    """A route in a label, and whether the line says that the request was refused (4xx)."""
 
     route: str
-    is_not_found: bool
+    is_refused: bool
 
 
 @dataclass(slots=True)
@@ -80,8 +79,8 @@ class _Node:
 def suggested(sample: Mapping[Seen, int]) -> list[Suggestion]:
     """The patterns that make few labels of many, of routes with their numbers of lines; those of most lines first."""
     root = _Node()
-    for (route, is_not_found), lines in sample.items():
-        if route.startswith("/") and not is_not_found:
+    for (route, is_refused), lines in sample.items():
+        if route.startswith("/") and not is_refused:
             root.add(route[1:].split("/"), lines)
     found = [(lines, suggestion) for lines, suggestion in _varied(root, "", 0, is_new=False) if _fits(suggestion.route)]
     found.sort(key=lambda one: (-one[0], one[1]))
@@ -124,9 +123,9 @@ def _many_alike(node: _Node) -> set[str]:
 
 
 def noise(sample: Mapping[Seen, int]) -> int:
-    """How many routes were never found and would each be a label: what scanners ask for. (`:unmatched` is one.)"""
-    found = {seen.route for seen in sample if not seen.is_not_found}
-    return len({seen.route for seen in sample if seen.is_not_found and seen.route.startswith("/")} - found)
+    """How many routes were only ever refused and would each be a label: scanners' wishes. (`:unmatched` is one.)"""
+    found = {seen.route for seen in sample if not seen.is_refused}
+    return len({seen.route for seen in sample if seen.is_refused and seen.route.startswith("/")} - found)
 
 
 def routes_of_sample(settings: Settings, files: Iterable[Found]) -> Counter[Seen]:
@@ -134,17 +133,26 @@ def routes_of_sample(settings: Settings, files: Iterable[Found]) -> Counter[Seen
     noted: list[Sequence[Seen]] = []
     functions = functions_of(settings)
     rules = rules_of(settings, functions={**functions, "route": _noting(functions["route"], noted)})
-    newest = sorted(files, key=lambda found: found.mtime_ns, reverse=True)
+    fields = frozenset[str]().union(*(rule.fields for rule in rules))
     found: Counter[Seen] = Counter()
+    for batch, wanted in batches_of_sample(settings, files, rules=rules, fields=fields):
+        lines: Counter[Seen] = Counter()
+        for rule in wanted:
+            lines |= _routes(rule, batch, noted)  # rules that ask for the same see the same lines
+        found.update(lines)
+    return found
+
+
+def batches_of_sample(
+    settings: Settings, files: Iterable[Found], *, rules: Iterable[Rule], fields: frozenset[str]
+) -> Iterator[tuple[Batch, Sequence[Rule]]]:
+    """The first lines of the newest files of each source that feeds rules, with these."""
+    newest = sorted(files, key=lambda found: found.mtime_ns, reverse=True)
     for source in settings.sources:
         wanted = [rule for rule in rules if source.metrics and (not rule.sources or source.name in rule.sources)]
         own = [file for file in newest if file.source.name == source.name][:SAMPLE_FILES]
-        for batch in _batches(settings, source, own, wanted) if wanted else ():
-            lines: Counter[Seen] = Counter()
-            for rule in wanted:
-                lines |= _routes(rule, batch, noted)  # rules that ask for the same see the same lines
-            found.update(lines)
-    return found
+        for batch in _batches(settings, source, own, fields) if wanted else ():
+            yield batch, wanted
 
 
 def _noting(route: Function, noted: list[Sequence[Seen]]) -> Function:
@@ -155,8 +163,8 @@ def _noting(route: Function, noted: list[Sequence[Seen]]) -> Function:
 
     def routes(urls: Sequence[Any], statuses: Sequence[Any] | None = None) -> Sequence[Any]:
         given: Sequence[Any] = column(urls, statuses)
-        missed = [False] * len(urls) if statuses is None else [number_of(status) == _NOT_FOUND for status in statuses]
-        noted.append([Seen(*one) for one in zip(given, missed, strict=True)])
+        refused = [False] * len(urls) if statuses is None else [400 <= number_of(one) < 500 for one in statuses]
+        noted.append([Seen(*one) for one in zip(given, refused, strict=True)])
         return given
 
     return replace(route, column=routes)
@@ -173,12 +181,12 @@ def _routes(rule: Rule, batch: Batch, noted: list[Sequence[Seen]]) -> Counter[Se
 
 
 def _batches(
-    settings: Settings, source: SourceSettings, files: Iterable[Found], rules: Iterable[Rule]
+    settings: Settings, source: SourceSettings, files: Iterable[Found], fields: frozenset[str]
 ) -> Iterator[Batch]:
     """The first lines of files, redacted as everywhere; of a file that cannot be read, as many as there are."""
     parser = Parser(
         line_format=source.format,
-        fields=frozenset().union(*(rule.fields for rule in rules)),
+        fields=fields,
         max_line_bytes=source.max_line_bytes,
         redact=redactor(settings).redact,
     )

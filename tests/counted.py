@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from exporter.births import Scraper
@@ -13,6 +14,7 @@ from exporter.rules import default_rules, parse_rules
 from exporter.series import Exporter
 from shipper.batch import MISSING, Batch, Columns
 from shipper.columns import FieldReader
+from shipper.expressions import FUNCTIONS, Function
 from shipper.parse import without_lone_surrogates
 
 ANN, BOB = Scraper("10.0.0.1", "Prometheus/3"), Scraper("10.0.0.2", "Prometheus/3")
@@ -54,9 +56,16 @@ def _line(columns: dict[str, Any], number: int) -> bytes:
 class Bench:
     """An exporter, its clock, and the state that it is committed to."""
 
-    def __init__(self, text: str = "", *, exemplar: str = "", shows_created: bool = False) -> None:
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        exemplar: str = "",
+        shows_created: bool = False,
+        functions: Mapping[str, Function] = FUNCTIONS,
+    ) -> None:
         self._options: Any = {"read_id": FieldReader(exemplar) if exemplar else None, "shows_created": shows_created}
-        self.rules = parse_rules(f"rules:\n{text}", file="r.yml") if text else default_rules()
+        self.rules = parse_rules(f"rules:\n{text}", file="r.yml", functions=functions) if text else default_rules()
         self.now = 1_000.0
         self.state: dict[bytes, bytes] = {}
         self.telemetry = Noted()

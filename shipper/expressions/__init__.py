@@ -3,8 +3,9 @@
 `syntax` reads the text, `functions` is the catalogue, `values` says what values mean, `emitter` writes the code.
 """
 
-from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value
+from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value, with_status
 from shipper.expressions.functions import FUNCTIONS, Function, functions_with
+from shipper.expressions.syntax import calls_of, field_text
 from shipper.expressions.values import Kind, has_value, label_text, number_of
 from shipper.route import UNMATCHED
 
@@ -15,10 +16,13 @@ __all__ = [
     "Kind",
     "Predicate",
     "Value",
+    "calls_of",
     "compile_predicate",
     "compile_value",
+    "field_text",
     "functions_with",
     "has_value",
     "label_text",
     "number_of",
+    "with_status",
 ]

@@ -46,10 +46,23 @@ class Value:
     """A value a line, MISSING where it is undefined. The column of a bare field is returned itself, not a copy.
 
     `field`: its name where the value is a bare field, else "".
-    `status`: where the value names what a client asked for, the HTTP status that says whether it is there.
+    `status`: where the value names what a client asked for, the HTTP status that says whether it is there;
+    `lacks_status`: such a value without one; `needs_status`: it had better have one. `known`: values that are there
+    whatever the status.
     """
 
-    __slots__ = ("_program", "canonical", "field", "fields", "kind", "status", "text")
+    __slots__ = (
+        "_program",
+        "canonical",
+        "field",
+        "fields",
+        "kind",
+        "known",
+        "lacks_status",
+        "needs_status",
+        "status",
+        "text",
+    )
 
     def __init__(
         self,
@@ -60,6 +73,9 @@ class Value:
         kind: Kind,
         program: Program,
         status: Value | None = None,
+        lacks_status: bool = False,
+        needs_status: bool = False,
+        known: frozenset[str] = frozenset(),
     ) -> None:
         self.text = text
         self.canonical = canonical
@@ -67,6 +83,9 @@ class Value:
         self.field = program.field
         self.kind = kind
         self.status = status
+        self.lacks_status = lacks_status
+        self.needs_status = needs_status
+        self.known = known
         self._program = program
 
     def __call__(self, columns: Columns, count: int) -> Sequence[Any]:
@@ -96,18 +115,50 @@ def _present(node: syntax.Node) -> frozenset[str]:
     return frozenset()
 
 
-def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS) -> Value:
-    """Compiles an expression that yields a value. Raises ExpressionError with the column of what is wrong."""
+def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS, status: str = "") -> Value:
+    """Compiles an expression that yields a value. Raises ExpressionError with the column of what is wrong.
+
+    `status`: the expression of an HTTP status, for calls that could be given one and are not.
+    """
     node, canonical = syntax.parse(text)
+    if status and _without_status(text, functions):
+        return compile_value(with_status(text, status, functions=functions), functions=functions)
     kind = kind_of(node)
     emitter = Emitter(functions)
     program = value_program(emitter, node)
-    fields = frozenset(emitter.fields)
-    status = _status_of(text, node, functions)
-    return Value(text=text, canonical=canonical, fields=fields, kind=kind, program=program, status=status)
+    statuses = [call.arguments[at] for at, call in _asked(text, functions) if at < len(call.arguments)]
+    return Value(
+        text=text,
+        canonical=canonical,
+        fields=frozenset(emitter.fields),
+        kind=kind,
+        program=program,
+        status=compile_value(statuses[0], functions=functions) if statuses else None,
+        lacks_status=bool(_without_status(text, functions)),
+        needs_status=bool(_without_status(text, {name: one for name, one in functions.items() if one.needs_status})),
+        known=frozenset().union(
+            *(one.known for name, one in functions.items() if one.known and syntax.calls_of(text, name))
+        ),
+    )
 
 
-def _status_of(text: str, node: syntax.Node, functions: Mapping[str, Function]) -> Value | None:
-    at = functions[node.name].status_at if isinstance(node, syntax.Call) else None
-    arguments = syntax.argument_texts(text) if at is not None else []
-    return compile_value(arguments[at], functions=functions) if at is not None and at < len(arguments) else None
+def _asked(text: str, functions: Mapping[str, Function]) -> list[tuple[int, syntax.Called]]:
+    """The calls that give what a client asked for, each with the number of the argument that would be the status."""
+    return [
+        (function.status_at, call)
+        for name, function in functions.items()
+        if function.status_at is not None
+        for call in syntax.calls_of(text, name)
+    ]
+
+
+def _without_status(text: str, functions: Mapping[str, Function]) -> list[int]:
+    """Where the closing brackets of those calls stand that are given no status."""
+    return [call.end for at, call in _asked(text, functions) if len(call.arguments) == at]
+
+
+def with_status(text: str, status: str, *, functions: Mapping[str, Function] = FUNCTIONS) -> str:
+    """The text of an expression in which the calls that could be given an HTTP status and are not have this one."""
+    for end in sorted(_without_status(text, functions), reverse=True):
+        text = f"{text[: end - 1]}, {status}{text[end - 1 :]}"
+    return text

@@ -6,6 +6,7 @@ none). `route` is the exception: it works on whole columns, because that is seve
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,15 @@ from shipper.expressions.values import NAN, Kind, Number, has_value, label_text,
 from shipper.route import UNMATCHED, Router
 
 _NOT_FOUND: Final = 404
+_UNITS: Final = {
+    "ns": (1, 1_000_000_000), "us": (1, 1_000_000), "µs": (1, 1_000_000), "μs": (1, 1_000_000), "ms": (1, 1_000),
+    "s": (1, 1), "m": (60, 1), "h": (3_600, 1), "d": (86_400, 1),
+}  # fmt: skip
+"""By what a number of each is multiplied, and divided, to have seconds."""
+_PART: Final = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(ns|us|µs|μs|ms|s|m|h|d)"
+_DURATION_PART: Final = re.compile(_PART)
+_DURATION: Final = re.compile(rf"(?P<minus>-?)(?:{_PART})+")
+_MAX_DURATION_CHARACTERS: Final = 100
 _STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
 
 
@@ -33,6 +43,8 @@ class Function:
     is_variadic: bool = False
     has_bounds: bool = False  # the last argument is a list of ascending numbers, given to `call` as a tuple
     status_at: int | None = None  # the argument whose HTTP status says whether there is such a value, or only a wish
+    needs_status: bool = True  # whether values would be made of wishes without it
+    known: frozenset[str] = frozenset()  # values that are there, whatever the status
     call: Callable[..., Any] | None = None
     column: Callable[..., Any] | None = None
 
@@ -91,6 +103,17 @@ def _routes(router: Router, urls: Sequence[Any], statuses: Sequence[Any] | None 
     ]
 
 
+def _seconds(value: Any) -> Number:
+    number = number_of(value)
+    if number == number or value.__class__ is not str or len(value) > _MAX_DURATION_CHARACTERS:
+        return number
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        return NAN
+    total = sum(float(part) * _UNITS[unit][0] / _UNITS[unit][1] for part, unit in _DURATION_PART.findall(value))
+    return -total if match["minus"] else total
+
+
 _ENTRIES: Final = (
     Function(
         name="exists",
@@ -113,9 +136,9 @@ _ENTRIES: Final = (
         name="route",
         signature="route(url, status)",
         help="The route of a URL: the one of metrics.routes or metrics.openapi that fits, else the path without query, "
-        "with :id for each segment that is an identifier (/api/patients/:id). The status may be left out. With it, a "
-        "404 that none of the configured routes fits is :unmatched; where none are configured, so are paths that were "
-        "only ever answered with 4xx, beyond the first hundred.",
+        "with :id for each segment that is an identifier (/api/patients/:id). With the status, a 404 that none of the "
+        "configured routes fits is :unmatched, and so are paths that were only ever answered with 4xx, beyond the "
+        "first hundred. It may be left out where a label of the same rule has it.",
         kind=Kind.STRING,
         parameters=(Kind.ANY, Kind.NUMBER),
         optional=1,
@@ -154,6 +177,15 @@ _ENTRIES: Final = (
         kind=Kind.STRING,
         parameters=(Kind.ANY,),
         call=_upper,
+    ),
+    Function(
+        name="seconds",
+        signature="seconds(text)",
+        help='The seconds of a duration with units, as Go and others write them ("13.2ms", "1m30s", "250 us"; '
+        "ns, us, ms, s, m, h, d); a number stays as it is.",
+        kind=Kind.NUMBER,
+        parameters=(Kind.ANY,),
+        call=_seconds,
     ),
     Function(
         name="length",
@@ -195,6 +227,10 @@ FUNCTIONS: Final[dict[str, Function]] = {entry.name: entry for entry in _ENTRIES
 
 def functions_with(router: Router) -> Mapping[str, Function]:
     """All functions, `route` with a router of its own. Routes that are written down need no status to be believed."""
-    route = FUNCTIONS["route"]
-    status_at = None if router.has_patterns else route.status_at
-    return {**FUNCTIONS, "route": replace(route, column=partial(_routes, router), status_at=status_at)}
+    own = replace(
+        FUNCTIONS["route"],
+        column=partial(_routes, router),
+        needs_status=not router.is_complete,
+        known=router.written_down,
+    )
+    return {**FUNCTIONS, "route": own}

@@ -129,27 +129,46 @@ def parse(text: str) -> tuple[Node, str]:
     return _Parser(tokens).parse(), canonical
 
 
-def argument_texts(text: str) -> list[str]:
-    """The texts of the arguments where a whole expression is one call, in one spelling; else none."""
+class Called(NamedTuple):
+    """A call in an expression: the texts of its arguments, in one spelling; the column of its closing bracket."""
+
+    arguments: list[str]
+    end: int
+
+
+def calls_of(text: str, name: str) -> list[Called]:
+    """The calls of a function, wherever they stand in an expression that can be parsed; inner ones come first."""
+    found = []
+    opened: list[tuple[bool, list[list[str]]]] = []
     tokens = tokenize(text)[:-1]
-    if [token.text for token in tokens[1:2]] != ["("]:
-        return []
-    found: list[list[str]] = [[]]
-    depth = 0
-    for token in tokens[2:-1]:
-        if depth < 0:  # the call is over, and something follows
-            return []
-        is_operator = token.kind == "operator"
-        depth += (is_operator and token.text in "([") - (is_operator and token.text in ")]")
-        if is_operator and token.text == "," and not depth:
-            found.append([])
-        else:
-            found[-1].append(_spelled(token))
-    return [" ".join(argument) for argument in found]
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        mark = token.text if token.kind == "operator" else ""
+        if mark in {")", "]"}:
+            is_call, arguments = opened.pop()
+            if is_call:
+                found.append(Called([" ".join(argument) for argument in arguments if argument], token.column))
+        for _, arguments in opened if mark != "," else opened[:-1]:
+            arguments[-1].append(_spelled(token))
+        if mark == "," and opened:
+            opened[-1][1].append([])
+        if mark in {"(", "["}:
+            opened.append((before is not None and (before.kind, before.text) == ("name", name), [[]]))
+    return found
+
+
+def field_text(name: str) -> str:
+    """The expression that is a field of this name."""
+    match = _TOKEN.fullmatch(name)
+    is_plain = match is not None and match.lastgroup == "name" and name not in _KEYWORDS
+    return name if is_plain else f"`{name}`"
 
 
 def _spelled(token: Token) -> str:
-    return f"`{token.text}`" if token.kind == "quoted" else token.text
+    """A token as every spelling of it is written."""
+    if token.kind == "string":
+        text = _unescape(token.text[1:-1]).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{text}"'
+    return field_text(token.text) if token.kind == "quoted" else token.text
 
 
 def tokenize(text: str) -> list[Token]:

@@ -90,7 +90,7 @@ class DayWriter:
                 file.write(
                     head_lines(name.removesuffix("_total"), rule.type.value, rule.help, rule.unit, Format.OPENMETRICS)
                 )
-            form = _Form(rule, [*labels, *self._labels.values()], [*rule.label_names, *self._labels])
+            form = _Form(rule, [*labels, *self._labels.values()], [*sorted(rule.label_names), *self._labels])
             for at, values in self._samples(one, *steps):
                 file.write(form.sample(values, at))
                 self.samples += 1

@@ -18,6 +18,16 @@ REQUEST = (
 )
 
 
+def test_explain_says_what_of_labels_it_cannot_know(tmp_path: Path) -> None:
+    """Once, behind the lines; not of lines that have no labels, and not to programs."""
+    refused = '{"method":"GET","url":"/wp-login.php","statusCode":404}\n'
+    done = run_to_end("explain", directory=tmp_path, standard_input=2 * refused)
+    assert done.stdout.count("beyond 100 such it is :unmatched") == 2
+    assert done.stdout.count("past a budget (max_values, max_series) values become __other__") == 1
+    assert "__other__" not in run_to_end("explain", directory=tmp_path, standard_input="{}\n").stdout
+    assert "__other__" not in run_to_end("explain", "--json", directory=tmp_path, standard_input=refused).stdout
+
+
 def test_explain_says_what_becomes_of_a_line(tmp_path: Path) -> None:
     """Time, tags with their expressions, index, id, document and series."""
     done = run_to_end("explain", "--json", directory=tmp_path, standard_input=REQUEST + "\n")

@@ -105,6 +105,15 @@ def test_a_rule_of_a_bad_file_leaves_all_as_it_was(reloading: Reloading, tmp_pat
     reloading.wait("changed_total", 2)
 
 
+def test_a_rule_file_that_is_being_written_resets_nothing(reloading: Reloading, tmp_path: Path) -> None:
+    """Whoever saves it empties it first; a reload in that moment leaves the rules that were."""
+    (tmp_path / "rules.yml").write_text("")
+    reloading.shipper.signal(signal.SIGHUP)
+    reloading.shipper.wait_for(lambda: "rules.yml:1: is empty" in reloading.shipper.log, "the refusal")
+    reloading.rules(KEPT)
+    reloading.wait("kept_total", 2)
+
+
 def test_routes_take_effect_with_a_reload(reloading: Reloading, tmp_path: Path) -> None:
     """Lines from then on have the routes that are written down; what was counted stays where it is."""
     rule = '  - {name: pages_total, type: counter, labels: {path: "route(url, status)"}}\n'

@@ -196,6 +196,32 @@ def test_values_are_those_of_the_reference(tree: Tree, rows: list[dict[str, Any]
     assert all(map(_same, found, expected)), (spell(tree), list(found), expected)
 
 
+@given(st.one_of(calculations, texts, conditions), lines)
+def test_what_is_written_otherwise_is_the_same(tree: Tree, rows: list[dict[str, Any]]) -> None:
+    """The one spelling of an expression is an expression with the same values, and its own spelling; so it is with a
+    status that routes are given, where none are written down."""
+    value = compile_value(spell(tree))
+    found = value(_columns(rows), len(rows))
+    same, told = compile_value(value.canonical), compile_value(value.text, status='coalesce(a, "x,(")')
+    assert same.canonical == value.canonical
+    assert not told.lacks_status
+    for other in (same, told):
+        assert all(map(_same, found, other(_columns(rows), len(rows)))), other.text
+
+
+@given(st.text("\"'\\\n,()[]a1 ", max_size=6), st.sampled_from("\"'"))
+def test_quotes_are_spelling(text: str, quote: str) -> None:
+    """A text is the same however it is quoted, and what looks like a call within it is none."""
+    escaped = text.replace("\\", "\\\\").replace(quote, f"\\{quote}")
+    value = compile_value(f"coalesce(a, {quote}{escaped}{quote}, route(b))")
+    columns = Columns([("a", [MISSING]), ("b", ["/x"])])
+    assert list(value(columns, 1)) == [text]
+    assert list(compile_value(value.canonical)(columns, 1)) == [text]
+    given = compile_value(value.text, status="c")
+    assert given.status is not None
+    assert given.status.canonical == "c"
+
+
 @given(values)
 def test_every_value_has_a_label_that_can_be_encoded(value: Any) -> None:
     """Labels are text that UTF-8 can hold, without NUL."""

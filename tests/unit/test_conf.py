@@ -8,6 +8,7 @@ import yaml
 from documented_lines import Shown, documented, samples_of
 
 from exporter.rules import catalogue, default_rules, load_rules
+from exporter.statuses import status_advice
 from shipper import config
 from shipper.config import CommandLine
 from shipper.settings import DEFAULT_TAGS
@@ -50,6 +51,7 @@ def test_a_rule_file_loads_alone(name: str) -> None:
     rules = load_rules([CONF / "rules" / name])
     helps = {rule.name: "" for rule in rules} | {rule.name: rule.help for rule in rules if rule.help}
     assert [name for name, text in helps.items() if not text] == []
+    assert status_advice(rules) == [], "scanners would take the places of routes"
 
 
 def test_the_configuration_names_rules_that_load() -> None:

@@ -43,6 +43,16 @@ def test_promtool_has_no_complaint_about_the_rules() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_rules_mean_the_same_to_prometheus_2_and_3(rule: PrometheusRule) -> None:
+    """They use no function that 3 has under another name, and no range of less than four scrapes: 3 leaves out what
+    lies at its left end."""
+    assert not re.search(r"\b(holt_winters|double_exponential_smoothing)\b", rule.text)
+    minutes = {"m": 1, "h": 60, "d": 1440, "w": 10080}
+    ranges = [int(number) * minutes[unit] for number, unit in re.findall(r"\[([0-9]+)([mhdw])\]", rule.text)]
+    assert all(minutes >= 1 for minutes in ranges), "four scrapes of 15 s"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> None:
     """No alert is without both; of one with several windows, each fires in some case."""

@@ -156,6 +156,20 @@ VALUES = [
     ("bucket(a, [10, 100.5])", {"a": "x"}, MISSING),
     ("length(a)", {"a": [1, 2]}, 2),
     ("length(a)", {"a": 1}, MISSING),
+    ("seconds(a)", {"a": "13.2ms"}, 0.0132),
+    ("seconds(a)", {"a": "1h2m3.5s"}, 3723.5),
+    ("seconds(a)", {"a": "250µs"}, 0.00025),
+    ("seconds(a)", {"a": "145 ms"}, 0.145),
+    ("seconds(a)", {"a": "-.5s"}, -0.5),
+    ("seconds(a) * 2", {"a": "1d"}, 172_800.0),
+    ("seconds(a)", {"a": 7}, 7),
+    ("seconds(a)", {"a": "7.5"}, 7.5),
+    ("seconds(a)", {"a": "soon"}, MISSING),
+    ("seconds(a)", {"a": "ms"}, MISSING),
+    ("seconds(a)", {"a": "1ms2"}, MISSING),
+    ("seconds(a)", {"a": "1" * 1_000_000 + "ms"}, MISSING),
+    ("seconds(a)", {"a": True}, MISSING),
+    ("seconds(a)", {}, MISSING),
     ("a > 1", {"a": 2}, True),
     ("a > 1", {}, False),
     ('"text"', {}, "text"),
@@ -332,15 +346,31 @@ def test_not_found_pages_that_no_pattern_fits_are_one_route() -> None:
     assert list(compile_value("route(url, status)")(columns, 6)) == without
 
 
-def test_a_route_has_a_status_unless_routes_are_written_down() -> None:
-    """By which one may judge whether there is such a route; spelled as the same expression elsewhere."""
-    value = compile_value('route(coalesce(url, "a,b"),coalesce(status , `x,y`))')
+def test_a_route_has_a_status_by_which_it_is_believed() -> None:
+    """Wherever the call stands; spelled as the same expression elsewhere. Routes that are written down are believed."""
+    value = compile_value('lower(route(coalesce(url, "a,b"),coalesce(status , `x,y`)))')
     assert value.status is not None
     assert value.status.canonical == compile_value("coalesce(status, `x,y`)").canonical
-    written = functions_with(Router(patterns=RoutePatterns(["/a"])))
-    assert compile_value("route(url, status)", functions=written).status is None
-    assert compile_value("route(url)").status is None
+    assert not value.known
+    assert not value.lacks_status
     assert compile_value("lower(url)").status is None
+    written = functions_with(Router(patterns=RoutePatterns(["/a", "/b/{id}"])))
+    value = compile_value("route(url, status)", functions=written)
+    assert value.status is not None
+    assert value.known == {"/a", "/b/:id"}
+
+
+def test_a_route_without_a_status_can_be_given_one() -> None:
+    """As if it had been written; what has one keeps its own, and what has no route needs none."""
+    value = compile_value('coalesce(route(url), route(path, code), "(")')
+    assert value.lacks_status
+    given = compile_value(value.text, status="a + 1")
+    assert given.canonical == compile_value('coalesce(route(url, a + 1), route(path, code), "(")').canonical
+    assert not given.lacks_status
+    assert not compile_value("lower(url)").lacks_status
+    complete = functions_with(Router(patterns=RoutePatterns(["/a"]), is_complete=True))
+    assert not compile_value("route(url)", functions=complete).needs_status
+    assert compile_value("route(url)").needs_status
 
 
 def test_matching_takes_linear_time() -> None:

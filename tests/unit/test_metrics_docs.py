@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -15,7 +16,7 @@ from exporter import exemplars, sampling, windows
 from exporter.births import BIRTH_SECONDS, KEPT_SECONDS
 from exporter.counting import MAX_LABEL_CHARACTERS
 from exporter.rule import BUDGETS, DEFAULT_EXPIRE_SECONDS, DEFAULT_WINDOW_SECONDS, RuleType
-from exporter.rules import default_rules
+from exporter.rules import default_rules, load_rules
 from shipper import suggest
 from shipper.cli import main
 from shipper.telemetry import RULE_ERRORS
@@ -50,11 +51,12 @@ def test_the_recipe_works_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "shipper.yml").write_text(config)
     (tmp_path / "labels.log").write_text(line + "\n")
     said = re.findall(r"^ +(metric +label.*)$", recipe, re.MULTILINE)
+    assert len(said) == 2
     arguments = ["explain", "-c", str(tmp_path / "shipper.yml"), str(tmp_path / "labels.log")]
     shown = CliRunner().invoke(main, arguments).output
     assert [row for row in shown.splitlines() if row.startswith("metric")] == said
     (tmp_path / "labels.log").write_text(line.replace('"pages":3,', "") + "\n")
-    (without,) = re.findall(r"`(not by +label_\w+: missing)`", recipe)
+    (without,) = re.findall(r"`(not by +label_\w+: missing \(no pages\))`", recipe)
     assert without in CliRunner().invoke(main, arguments).output
 
 
@@ -79,6 +81,26 @@ def test_the_numbers_of_suggestions_are_those_of_the_program() -> None:
 def test_every_type_has_its_row() -> None:
     """In the order in which messages name them."""
     assert re.findall(r"^\| `(\w+)` \|", _part("Types"), re.MULTILINE) == [kind.value for kind in RuleType]
+
+
+def test_there_is_a_rule_of_each_type(tmp_path: Path) -> None:
+    """Each counts some of the lines above them, and none cannot count one that it is about."""
+    part = _part("Types").partition("### One of each")[2]
+    (rules,) = re.findall(r"^```yaml\n(.*?)```", part, re.DOTALL | re.MULTILINE)
+    (tmp_path / "rules.yml").write_text(rules)
+    (tmp_path / "shipper.yml").write_text("sources: [{name: p, paths: [p.log]}]\nmetrics: {rules: [rules.yml]}\n")
+    lines = re.findall(r"^    (\{.*\})$", part, re.MULTILINE)
+    arguments = ["explain", "--json", "-c", str(tmp_path / "shipper.yml"), "-"]
+    shown = CliRunner().invoke(main, arguments, input="".join(f"{line}\n" for line in lines)).output
+    explained = [json.loads(row) for row in shown.splitlines()]
+    assert len(explained) == len(lines) == 3
+    assert [line["time"] is None for line in explained] == [False] * 3
+    found = load_rules([tmp_path / "rules.yml"])
+    assert {rule.type for rule in found} == set(RuleType)
+    assert {series.partition("{")[0] for line in explained for series in line["series"]} == {
+        rule.name for rule in found
+    }
+    assert [line["rule_errors"] for line in explained] == [{}] * 3
 
 
 def test_every_reason_is_explained() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,9 @@ MISTAKES = [
     (f"{COUNTER}, when: a >", "when: column 4: expected"),
     (f"{COUNTER}, when: duration + 1", "when: column 1: a condition is needed"),
     (f"{COUNTER}, value: a > 1", "must be a number, this is a boolean"),
+    ("name: a, type: ratio, value: b / c", "must be a condition, whose share of the lines is shown; this is a number"),
+    ("name: a, type: ratio, value: lower(b)", "compare it with something, or show it as it is by type gauge"),
+    ("name: a, type: ratio, value: b >", "value: column 4: expected"),
     (f"{COUNTER}, buckets: [1]", "is for histogram only"),
     ("name: a_seconds, type: histogram", "value: is missing"),
     (f"{HISTOGRAM}, buckets: [2, 1]", "must be ascending"),
@@ -164,6 +168,8 @@ def test_a_mistake_is_named_with_its_line(lines: str, part: str) -> None:
 
 FILES = [
     ("rules: 5", "rules must be a list"),
+    ("", "r.yml:1: is empty; `rules: []` says that there are none"),
+    ("# rules:\n", "is empty"),
     ("a: 1\nrules: []", "unknown key 'a'"),
     ("- a", "must be a mapping with the key rules"),
     ("rules:\n  - 5", "r.yml:2: a rule must be a mapping"),
@@ -226,6 +232,24 @@ def test_rules_of_one_name_must_agree(lines: str, part: str) -> None:
     assert part in problem
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a_total, type: counter", "a_created_total, type: counter"),
+        ("a_total, type: counter", "a_total_total, type: counter"),
+        ("a_seconds, type: histogram, value: v", "a_seconds_count_total, type: counter"),
+        ("a_seconds, type: histogram, value: v", "a_seconds_bucket_total, type: counter"),
+    ],
+)
+def test_no_metric_is_called_as_a_sample_of_another(first: str, second: str) -> None:
+    """OpenMetrics leaves `_total` out of a metric's name, and its readers refuse the whole scrape then."""
+    for one, other in ((first, second), (second, first)):
+        (problem,) = _problems(f"rules:\n  - {{name: {one}}}\n  - {{name: {other}}}\n")
+        name = second.partition(",")[0]
+        assert problem.startswith(f"r.yml:{2 if one == second else 3}: rule {name}: OpenMetrics calls it")
+        assert problem.endswith(f"in r.yml:{3 if one == second else 2}")
+
+
 def test_windows_of_one_name_must_be_equal() -> None:
     """As the buckets of a histogram."""
     rule = "  - {name: a, type: max, value: v, window: %s}\n"
@@ -257,6 +281,10 @@ def test_meaning_is_what_is_counted_and_nothing_else() -> None:
     meaning = _one(f"{COUNTER}, when: a>1").meaning
     assert _one(f"{COUNTER}, when: a > 1, help: x").meaning == meaning
     assert _one(f"{COUNTER}, when: a > 2").meaning != meaning
+    texts = [r"""a == "x\"'\d\\" """, r"""a == 'x"\'\\d\\'""", r"""`a`=='x\"\'\d\\' """]
+    found = {_one(f"{COUNTER}, when: {json.dumps(text)}").meaning for text in texts}
+    assert len(found) == 1, "quotes are spelling, around texts and fields"
+    assert _one(f"{COUNTER}, when: '`a b` == 1'").meaning != _one(f"{COUNTER}, when: '`ab` == 1'").meaning
 
 
 def test_the_catalogue_names_samples_and_labels() -> None:

@@ -259,6 +259,20 @@ def test_a_restart_goes_on_where_the_state_was() -> None:
     assert bench.see()["a_seconds", "a"] == (2, 0, 0, pytest.approx(0.3))
 
 
+def test_the_order_of_labels_means_nothing() -> None:
+    """Whoever writes them in another order loses no value, and none comes under another label."""
+    bench = Bench("  - {name: a_total, type: counter, labels: {y: y, x: x, z: z}}\n")
+    bench.observe(x=["1", "1"], y=["2", "3"], z=["0", "0"])
+    bench.commit()
+    bench.rules = Bench("  - {name: a_total, type: counter, labels: {z: z, x: x, y: y}}\n").rules
+    bench.restart()
+    assert bench.see() == {("a_total", "0", "1", "2"): 1, ("a_total", "0", "1", "3"): 1}
+    bench.observe(x=["1"], y=["2"], z=["0"])
+    bench.commit()
+    bench.restart()
+    assert bench.see() == {("a_total", "0", "1", "2"): 2, ("a_total", "0", "1", "3"): 1}
+
+
 def test_a_rule_that_means_something_else_starts_anew() -> None:
     """Values under another condition are not mixed; their rows are deleted, and other rules keep theirs."""
     bench = Bench(COUNTER + HISTOGRAM)
@@ -319,6 +333,14 @@ def test_label_sets_of_init_are_there_at_zero() -> None:
     bench.restart()
     assert bench.see() == {("a_total", "up"): 1, ("a_total", "down"): 0}
     assert not bench.exporter.has_changes
+
+
+def test_label_sets_of_init_are_those_that_lines_make() -> None:
+    """Cut and cleaned as these, so that the line counts where the 0 stands."""
+    bench = Bench('  - {name: a_total, type: counter, labels: {x: x}, init: [{x: "%s"}, {x: "\\0"}]}\n' % ("y" * 300))
+    bench.observe(x=["y" * 300, "\0"])
+    bench.commit()
+    assert bench.see() == {("a_total", "y" * 200): 1, ("a_total", "\ufffd"): 1}
 
 
 def test_a_new_series_is_zero_once_for_each_scraper() -> None:

@@ -61,7 +61,7 @@ CASES = [
 @pytest.mark.parametrize(("routes", "expected"), CASES)
 def test_many_names_in_one_place_are_one_route(routes: dict[str, int], expected: list[Suggestion]) -> None:
     """Where they are too many to be pages; those of most lines first."""
-    assert expected == suggested({Seen(route, is_not_found=False): lines for route, lines in routes.items()})
+    assert expected == suggested({Seen(route, is_refused=False): lines for route, lines in routes.items()})
 
 
 CONFIG = "sources: [{name: a, paths: ['*.log', '*.gz']}]\n"
@@ -101,15 +101,23 @@ def test_the_sample_is_what_the_rules_would_count(tmp_path: Path) -> None:
     assert suggested_by_check(tmp_path) == [Suggestion("/u/:id", 20), Suggestion("/u/login", 0)]
 
 
-def test_paths_that_scanners_ask_for_are_warned_of(tmp_path: Path) -> None:
-    """A hundred that were never found take the places of labels; once routes are written down they are one."""
+@pytest.mark.parametrize("status", [404, 401])
+def test_paths_that_scanners_ask_for_are_warned_of(tmp_path: Path, status: int) -> None:
+    """A hundred that were only ever refused take the places of labels, and none is a route to write down."""
     (tmp_path / "a.log").write_text(
-        requests(below(WORDS, "/{}.php"), statusCode=404)
-        + requests(["/patients/17", "/aa.php"], statusCode=404)
+        requests(below(WORDS, "/{}.php"), statusCode=status)
+        + requests(["/patients/17", "/aa.php"], statusCode=status)
         + requests(["/patients/18"])
     )
-    (warning,) = checked(tmp_path).warnings
-    assert warning.startswith("100 paths were not found (404): a tenth of a label's max_values may be such, ")
+    report = checked(tmp_path)
+    (warning,) = report.warnings
+    assert warning.startswith("100 paths were only ever refused (4xx): a tenth of a label's max_values may be such, ")
+    assert report.routes == []
+
+
+def test_what_was_not_found_beside_written_routes_is_one_label(tmp_path: Path) -> None:
+    """And few paths are no noise."""
+    (tmp_path / "a.log").write_text(requests(below(WORDS, "/{}.php"), statusCode=404))
     assert checked(tmp_path, CONFIG + "metrics: {routes: [/patients/:id]}\n").warnings == []
     (tmp_path / "a.log").write_text(requests(below(WORDS[1:], "/{}.php"), statusCode=404))
     assert checked(tmp_path).warnings == []
