@@ -19,11 +19,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from exporter.admission import REFUSALS, Admission
 from exporter.connection import READ_BYTES, Connection, Wait, encrypted
 from exporter.doorkeeper import Doorkeeper
-from exporter.guard import REFUSALS, Admission, Guard
 from exporter.listen import bind, parse_listen
 from exporter.messages import (
     MAX_HEAD_BYTES,
@@ -35,6 +35,9 @@ from exporter.messages import (
     parse_head,
 )
 from exporter.site import ServerHooks, Site
+
+if TYPE_CHECKING:
+    from exporter.guard import Guard
 
 TOLD_SECONDS: Final = 60.0
 MAX_TOLD: Final = 256

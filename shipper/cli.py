@@ -168,7 +168,7 @@ def check_command(
     Exit codes: 0 usable; 2 not.
     """
     from shipper.check import as_text, check, ping
-    from shipper.config import render
+    from shipper.config.render import render
 
     try:
         loaded = _loader(config_file, paths=paths, output=output, state=state, listen=listen)()

@@ -19,7 +19,6 @@ from exporter.rule import Rule
 from exporter.series import fields_of
 from shipper.batch import Batch, Frame
 from shipper.discover import Found, scan
-from shipper.engine import host_name
 from shipper.enrich import Enricher
 from shipper.errors import ConfigError
 from shipper.escaping import printable
@@ -30,7 +29,7 @@ from shipper.moments import Moments
 from shipper.parse import FRAMINGS, Parser
 from shipper.redact.stage import redactor
 from shipper.routing import functions_of
-from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
+from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings, host_name
 from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 

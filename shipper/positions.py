@@ -9,15 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.control import NoAnswerError, ask
 from shipper.copied import copied
-from shipper.engine import Engine
 from shipper.escaping import printable
-from shipper.followed import Followed
 from shipper.state import FileRecord
+
+if TYPE_CHECKING:
+    from shipper.engine import Engine
+    from shipper.followed import Followed
 
 QUESTION = "files"
 _AT_ONCE = 256

@@ -13,13 +13,12 @@ from typing import NamedTuple, Self
 
 from shipper.batch import Batch, Content, Frame
 from shipper.discover import Found
-from shipper.engine import host_name
 from shipper.enrich import Choice, Enriched, Enricher
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
 from shipper.routing import functions_of
-from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
+from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings, host_name
 from shipper.tail import CHUNK_BYTES, ByteReader, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 

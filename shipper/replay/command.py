@@ -15,7 +15,7 @@ from shipper.errors import ConfigError, InUseError, OutputError, ShipperError
 
 if TYPE_CHECKING:
     from shipper.config import Loaded
-    from shipper.replay.backfill import MetricsWish
+    from shipper.replay.job import MetricsWish
 
 _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
 
@@ -172,7 +172,7 @@ def replay(
 
 def _metrics_wish(metrics: str | None, blocks: str | None, *, step: float, labels: Sequence[str]) -> MetricsWish | None:
     """Raises ConfigError."""
-    from shipper.replay.backfill import MetricsWish
+    from shipper.replay.job import MetricsWish
 
     if metrics is None and blocks is None:
         if labels:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -15,13 +15,24 @@ import msgspec
 
 from shipper.elastic.bulk import check_index_pattern
 from shipper.errors import ConfigError
-from shipper.replay.backfill import MetricsWish
 from shipper.replay.entries import STANDARD_INPUT
 from shipper.replay.plan import WHOLE, Shard, shard_of
 from shipper.replay.streams import Limits
 from shipper.settings import OutputSettings, Secret, Settings
 
 _ALWAYS = "1 == 1"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsWish:
+    """What history is asked for."""
+
+    directory: Path | None
+    """Where the day files go; None: into the replay's own state, because only blocks are wanted."""
+    blocks: Path | None = None
+    """Where promtool puts blocks, if it is to make them."""
+    step_seconds: float = 15.0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from shipper.attach import is_json_object
 from shipper.batch import Mark
-from shipper.contents import content_agrees
+from shipper.contents import content_agrees, is_json_object
 from shipper.identity import MARK_BYTES, Trail, mark_of
 from shipper.parse import Parser
 from shipper.replay.entries import STANDARD_INPUT, Entry, Opener, identity_in

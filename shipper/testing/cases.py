@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET
 
+from shipper.config.compose import compose
 from shipper.config.decode import Check, Decoder, Section
-from shipper.config.document import MAX_TEXT_BYTES, Items, Node, Problems, Table, compose, printable
+from shipper.config.document import MAX_TEXT_BYTES, Items, Node, Problems, Table, printable
 from shipper.errors import ConfigError
 from shipper.settings import Config, Field, Kind, Name
 from shipper.testing.samples import ABSENT, parse_sample

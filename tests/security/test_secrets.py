@@ -18,7 +18,8 @@ from command import Running, run_to_end
 from harness.sink import Fault, Sink
 
 from shipper.cli import main
-from shipper.config import CommandLine, load, render
+from shipper.config import CommandLine, load
+from shipper.config.render import render
 from shipper.elastic.credentials import SecretSource
 from shipper.elastic.transport import Cluster
 from shipper.errors import ConfigError, OutputError
