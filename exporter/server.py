@@ -17,9 +17,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from exporter.admission import REFUSALS, Admission
 from exporter.connection import READ_BYTES, Connection, Wait, encrypted
@@ -44,8 +45,7 @@ MAX_TOLD: Final = 256
 log: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may take of us. Times are seconds."""
 
     connections: int = 128

@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
 from shipper.contents import content_agrees, digest_before, end_of_lines, is_json_object, key_of, reaches
@@ -43,8 +44,7 @@ class Outcome(Enum):
     """It cannot be said, because the file that is followed has been replaced."""
 
 
-@dataclass(slots=True)
-class Attachment:
+class Attachment(msgspec.Struct):
     """What became of a found file."""
 
     outcome: Outcome
@@ -60,8 +60,7 @@ class Attachment:
     """It was cut: so many bytes were never read."""
 
 
-@dataclass(slots=True, frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What is known of a found file beside what it holds."""
 
     first_size: int | None = None

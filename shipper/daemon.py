@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -54,8 +53,7 @@ BEAT_SECONDS = 30.0
 TICK_SECONDS = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What was asked for on the command line."""
 
     load: Callable[[], Loaded]

@@ -10,9 +10,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from exporter.effects import effects_of
 from exporter.rule import Rule
@@ -36,8 +37,7 @@ from shipper.times import IndexPattern
 _FRAME = Frame(b'{"index":"', b'","id":"', b'","document":', b"}\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where the lines come from."""
 
     source: SourceSettings
@@ -95,8 +95,7 @@ def chunks_in(stream: BinaryIO) -> Iterator[Chunk]:
         position += len(line)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bytes:
+class _Bytes(msgspec.Struct, frozen=True):
     """A chunk's bytes, to read its first line as a file's is read."""
 
     data: bytes

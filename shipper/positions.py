@@ -6,7 +6,6 @@ The daemon's side gives what is followed and what is remembered; the asking side
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,8 +52,7 @@ class _Answer(msgspec.Struct):
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Positions:
+class Positions(msgspec.Struct, frozen=True):
     """What is known of all files."""
 
     is_running: bool

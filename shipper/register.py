@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from shipper.contents import Key
 from shipper.followed import Followed
@@ -18,12 +19,11 @@ from shipper.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Changed:
+class Changed(msgspec.Struct):
     """What is to be made durable."""
 
-    records: list[FileRecord] = field(default_factory=list)
-    forgotten: list[int] = field(default_factory=list)
+    records: list[FileRecord] = msgspec.field(default_factory=list)
+    forgotten: list[int] = msgspec.field(default_factory=list)
 
 
 class Register:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, Self
+
+import msgspec
 
 from shipper.batch import Batch, Content, Frame
 from shipper.discover import Found
@@ -36,8 +37,7 @@ class Line(NamedTuple):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """Some lines of a file, and what became of them."""
 
     lines: list[Line]

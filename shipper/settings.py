@@ -7,7 +7,6 @@ its line in docs/configuration.md. Secrets are `Secret`, so that no `repr`, trac
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -113,8 +112,7 @@ class Kind(Enum):
     JSON = "JSON value"
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(msgspec.Struct, frozen=True):
     """The bounds of a number, both allowed."""
 
     low: float

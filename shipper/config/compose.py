@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import yaml
 
 from shipper.config.document import MAX_TEXT_BYTES, Items, Node, Problems, Scalar, Table
@@ -55,14 +55,13 @@ def _events(text: str, problems: Problems) -> Iterator[Any]:
         raise problems.fail(mark.line + 1 if mark else 1, words) from None
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(msgspec.Struct):
     """A list or mapping whose end has not come yet; a mapping's keys and values take turns in `children`."""
 
     line: int
     is_table: bool
     anchor: str | None
-    children: list[Node] = field(default_factory=list)
+    children: list[Node] = msgspec.field(default_factory=list)
 
 
 class _Composer:

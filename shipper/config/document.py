@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shipper.errors import ConfigError
 
 MAX_TEXT_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(msgspec.Struct, frozen=True):
     """A single value as it is written; what it means is up to the field that it is for."""
 
     line: int
@@ -25,8 +25,7 @@ class Scalar:
     weight: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(msgspec.Struct, frozen=True):
     """A list."""
 
     line: int
@@ -34,8 +33,7 @@ class Items:
     weight: int
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A mapping, its keys once each and in their order."""
 
     line: int

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
+
+import msgspec
 
 from shipper.batch import MISSING
 from shipper.expressions.values import NAN, Kind, Number, has_value, label_text, number_of
@@ -20,8 +21,7 @@ _NOT_FOUND: Final = 404
 _STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Function:
+class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One entry; `parameters` are kinds, of which the last repeats if the function is variadic."""
 
     name: str
@@ -197,4 +197,4 @@ def functions_with(router: Router) -> Mapping[str, Function]:
     """All functions, `route` with a router of its own. Routes that are written down need no status to be believed."""
     route = FUNCTIONS["route"]
     status_at = None if router.has_patterns else route.status_at
-    return {**FUNCTIONS, "route": replace(route, column=partial(_routes, router), status_at=status_at)}
+    return {**FUNCTIONS, "route": msgspec.structs.replace(route, column=partial(_routes, router), status_at=status_at)}

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ from shipper.settings import OutputSettings, Secret, Settings
 _ALWAYS = "1 == 1"
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsWish:
+class MetricsWish(msgspec.Struct, frozen=True):
     """What history is asked for."""
 
     directory: Path | None
@@ -32,11 +30,10 @@ class MetricsWish:
     blocks: Path | None = None
     """Where promtool puts blocks, if it is to make them."""
     step_seconds: float = 15.0
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What was typed."""
 
     settings: Settings
@@ -60,11 +57,10 @@ class Request:
     metrics: MetricsWish | None = None
     ships: bool = True
     is_dry: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A request that was checked: one piece of work that can be interrupted, and goes on under the same name."""
 
     name: str
