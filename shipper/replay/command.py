@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -16,6 +17,8 @@ from shipper.errors import ConfigError, InUseError, OutputError, ShipperError
 if TYPE_CHECKING:
     from shipper.config import Loaded
     from shipper.replay.job import MetricsWish
+
+log = logging.getLogger(__name__)
 
 _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
 
@@ -141,11 +144,14 @@ def replay(
     except BadValue as error:
         _end(_USAGE, f"--max-size: {error}")
     try:
+        loaded = _loaded(config_file, paths=paths, output=output, state=state)
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
         request = Request(
-            settings=_loaded(config_file, paths=paths, output=output, state=state).settings,
+            settings=loaded.settings,
             paths=paths,
             directory=Path.cwd(),
-            arguments=("shipper", *sys.argv[1:]),
+            arguments=("shipper", *map(values.as_shown, sys.argv[1:])),
             source=source,
             stem=stem,
             since=since,
