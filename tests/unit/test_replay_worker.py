@@ -164,6 +164,23 @@ def test_a_file_that_is_written_anew_is_left_there(tmp_path: Path) -> None:
     assert bench.numbers() == list(range(record.lines))
 
 
+@pytest.mark.parametrize("share", [0, 0.97], ids=["emptied", "cut behind what was read"])
+def test_a_file_that_is_cut_is_not_taken_for_whole(tmp_path: Path, share: float) -> None:
+    """Its end comes earlier than when it was opened: what is missing may have been lines."""
+    bench = Bench(tmp_path)
+    path = write(tmp_path / "app.log", 8_000)
+    bench.give(path)
+    bench.steps(3)
+    with path.open("r+b") as file:
+        file.truncate(int(path.stat().st_size * share))
+
+    record = bench.finish()
+
+    assert record.problem == CHANGED
+    assert not record.is_done
+    assert 0 < record.lines < 8_000
+
+
 def test_a_file_that_grows_is_read_to_where_it_ended(tmp_path: Path) -> None:
     """A live file: what is appended meanwhile is the daemon's, and a last line that is not whole is left."""
     bench = Bench(tmp_path)
