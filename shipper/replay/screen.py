@@ -55,7 +55,7 @@ class Screen:
         self._started = self._moved_at = monotonic()
         self._moved = (0, 0)
         self._said_at = 0.0
-        self._detail = ""
+        self.detail = ""
         self._lines_before = self._lines()
 
     def _lines(self) -> int:
@@ -65,8 +65,8 @@ class Screen:
         now = self._monotonic()
         if now - self._said_at > 0.2:
             self._said_at = now
-            self._detail = self._text(now, self._progress.done + count)
-        self._progress.advance(count, self._detail)
+            self.detail = self._text(now, self._progress.done + count)
+        self._progress.advance(count, self.detail)
 
     def _text(self, now: float, done: int) -> str:
         totals = dict.fromkeys(RESULTS, 0)
@@ -80,9 +80,11 @@ class Screen:
         aside = totals["dead_letter"] + totals["reduced"]
         counts = f"{totals['created']:,} new, {totals['duplicate']:,} already there, {aside:,} set aside"
         if now - self._moved_at > STILL_SECONDS:
-            return f"{counts}, nothing has moved for {_clock(now - self._moved_at)}"
-        left = (self._total - done) * seconds / done if done else 0.0
-        return f"{counts}, {lines / seconds:,.0f} lines/s, {_clock(left)} left"
+            return f"nothing has moved for {_clock(now - self._moved_at)}, {counts}"
+        if not done:
+            return counts
+        left = (self._total - done) * seconds / done
+        return f"{_clock(left)} left, {lines / seconds:,.0f} lines/s, {counts}"
 
     def clear(self) -> None:
         self._progress.clear()
