@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.3
 _WAIT_SECONDS = 0.02
+_NOTING_SECONDS = 30.0
+"""All is acknowledged then, but an output's own threads may have to note it yet: on a busy machine that takes a while."""
 CHANGED = "was emptied or written anew while it was read; run the same command again for what it has now"
 
 
@@ -161,7 +163,7 @@ class Worker:
         self._report()
         if self._current is None and not self._begin():
             if not self._has_more and not self._files:
-                self._close(self._monotonic())
+                self._close(self._monotonic() + _NOTING_SECONDS)
                 return 0.0
             if not self._has_more:  # else company may come with the next file
                 self._output.flush()
