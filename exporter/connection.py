@@ -11,8 +11,9 @@ import selectors
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
+
+import msgspec
 
 Result = TypeVar("Result")
 READ_BYTES: Final = 64 << 10
@@ -31,15 +32,14 @@ class Wait(Exception):  # noqa: N818 - no error: there is nothing to do until th
         self.events = events
 
 
-@dataclass(slots=True, eq=False)
-class Connection:
+class Connection(msgspec.Struct, eq=False):
     """One client. It shakes hands if it speaks TLS, reads, waits for its answer, writes; never two at a time."""
 
     socket: socket.socket
     address: str
     deadline: float
     is_shaking: bool = False
-    received: bytearray = field(default_factory=bytearray)
+    received: bytearray = msgspec.field(default_factory=bytearray)
     response: memoryview | None = None
     is_waiting: bool = False
     is_kept_alive: bool = True

@@ -12,12 +12,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from exporter.messages import Request, Response
+from exporter.admission import Admission
+from exporter.messages import Request
 from exporter.tls import files_of, is_allowed, open_to_all, server_context
 from exporter.users import Login, Passwords, login_of, require_bcrypt
 from exporter.webconfig import RateLimit, WebConfig, parse_web_config
@@ -29,30 +28,6 @@ PROBES: Final = frozenset({"/healthz", "/readyz"})
 MAX_FILE_BYTES: Final = 1 << 20
 LOOK_SECONDS: Final = 1.0
 """The file is looked at once in this time at most."""
-
-
-class Admission(Enum):
-    """What is to be done with a request."""
-
-    ADMITTED = auto()
-    PROBE = auto()
-    """Answered without its reason: nobody has logged in."""
-    TO_CHECK = auto()
-    """Its password must be hashed first, which takes time."""
-    REFUSED = auto()
-    LIMITED = auto()
-
-
-REFUSALS: Final[Mapping[Admission, Response]] = {
-    Admission.REFUSED: Response(
-        status=HTTPStatus.UNAUTHORIZED,
-        body=b"user and password, please\n",
-        headers={"WWW-Authenticate": 'Basic realm="shipper", charset="UTF-8"', "Cache-Control": "no-store"},
-    ),
-    Admission.LIMITED: Response(
-        status=HTTPStatus.TOO_MANY_REQUESTS, body=b"too many requests\n", headers={"Retry-After": "1"}
-    ),
-}
 
 
 class Bucket:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
+
+import msgspec
 
 from shipper.expressions import Predicate, Value
 
@@ -39,8 +40,7 @@ class RuleType(Enum):
         return "gauge" if self.is_timed else self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """How far a metric may grow: distinct values of one label, and label sets in all."""
 
     max_values: int
@@ -58,8 +58,7 @@ BUDGETS: Final = {
 """What a rule may have that says nothing else; the less, the more a series of its type takes."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One checked rule. `labels` are in the order of the metric; `init` has the values of label sets in that order."""
 
     name: str

@@ -6,10 +6,10 @@ Nesting is counted before PyYAML composes, because its composer recurses in C.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
+import msgspec
 import yaml
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -20,22 +20,19 @@ Problem = Callable[[int, str], None]
 """Takes a line and what is wrong there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """A scalar as it is written, without its quotes."""
 
     line: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(msgspec.Struct, frozen=True):
     line: int
     items: tuple[Tree, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     line: int
     entries: dict[str, Tree]
     lines: dict[str, int]

@@ -6,10 +6,11 @@ Several rules may feed one metric (one name) if they agree on its type, labels a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from exporter.rule import Rule, RuleType
 from exporter.rulefile import Items, Table, read_tree
@@ -171,7 +172,7 @@ def _clashes(rules: Sequence[Rule]) -> list[str]:
 
 def _reordered(rule: Rule, names: Sequence[str]) -> Rule:
     order = [rule.label_names.index(name) for name in names]
-    return replace(
+    return msgspec.structs.replace(
         rule,
         labels=tuple(rule.labels[position] for position in order),
         init=tuple(tuple(values[position] for position in order) for values in rule.init),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+
+import msgspec
 
 from exporter.births import Scraper
 from exporter.exposition import EOF_LINE, Format, accepts_gzip, family_text, gzipped, negotiate
@@ -20,8 +21,7 @@ _MAX_AGENT_CHARACTERS: Final = 200
 _MIN_GZIP_BYTES: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScrapeRequest:
+class ScrapeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request to `/metrics` asks for. `scraper` is None for those that are no scraper, and for HEAD."""
 
     form: Format = Format.TEXT

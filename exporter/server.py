@@ -17,13 +17,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from exporter.admission import REFUSALS, Admission
 from exporter.connection import READ_BYTES, Connection, Wait, encrypted
 from exporter.doorkeeper import Doorkeeper
-from exporter.guard import REFUSALS, Admission, Guard
 from exporter.listen import bind, parse_listen
 from exporter.messages import (
     MAX_HEAD_BYTES,
@@ -36,13 +37,15 @@ from exporter.messages import (
 )
 from exporter.site import ServerHooks, Site
 
+if TYPE_CHECKING:
+    from exporter.guard import Guard
+
 TOLD_SECONDS: Final = 60.0
 MAX_TOLD: Final = 256
 log: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may take of us. Times are seconds."""
 
     connections: int = 128

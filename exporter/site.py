@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,8 +22,7 @@ METHODS: Final = ("GET", "HEAD")
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerHooks:
+class ServerHooks(msgspec.Struct, frozen=True, kw_only=True):
     """What the server asks of the daemon, from several threads at once."""
 
     metrics: Callable[[ScrapeRequest], Response]
@@ -65,7 +63,7 @@ class Site:
     def probe(self, request: Request) -> Response:
         """The response to a probe of one who has not logged in: good or not, without the reason."""
         answer = self.answer(request)
-        return replace(answer, body=b"ok\n" if answer.status is HTTPStatus.OK else b"not ok\n")
+        return msgspec.structs.replace(answer, body=b"ok\n" if answer.status is HTTPStatus.OK else b"not ok\n")
 
     def _metrics(self, request: Request) -> Response:
         if not self._hooks.committed_recently():

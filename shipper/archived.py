@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from shipper.discover import Found
 from shipper.replay.entries import Entry, Opener, entries_of
@@ -17,8 +18,7 @@ from shipper.settings import Settings
 from shipper.tail import ByteReader, Damaged, PlainReader, reader_for
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(msgspec.Struct, frozen=True):
     """A file, or one within an archive."""
 
     found: Found

@@ -8,8 +8,9 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from shipper.contents import Key
 from shipper.discover import Found
@@ -35,8 +36,7 @@ class Why(Enum):
     """A copy of a file that is followed."""
 
 
-@dataclass(slots=True, eq=False)
-class Aside:
+class Aside(msgspec.Struct, eq=False):
     """One of them. Times are monotonic."""
 
     found: Found

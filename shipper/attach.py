@@ -9,19 +9,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-import orjson
+import msgspec
 
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
-from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, key_of, reaches
+from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, is_json_object, key_of, reaches
 from shipper.discover import Found
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
 from shipper.kinship import Kinship, kinship_of, shared_bytes
-from shipper.parse import BOM
 from shipper.records import Records
 from shipper.settings import MetricsStart, SourceSettings, Start
 from shipper.state import FileRecord
@@ -53,8 +51,7 @@ class Outcome(Enum):
     """It cannot be said, because the file that is followed has been replaced."""
 
 
-@dataclass(slots=True)
-class Attachment:
+class Attachment(msgspec.Struct):
     """What became of a found file."""
 
     outcome: Outcome
@@ -70,8 +67,7 @@ class Attachment:
     """It was cut: so many bytes were never read."""
 
 
-@dataclass(slots=True, frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What is known of a found file beside what it holds."""
 
     first_size: int | None = None
@@ -349,14 +345,6 @@ def _evidence(answer: Attachment) -> tuple[int, bool, bool]:
     """By how much an answer goes before another: by how much is known to be equal, then a copy before a longer file."""
     known = answer.original.farthest if answer.original is not None else 0
     return known, answer.is_settled, answer.outcome is Outcome.TWIN
-
-
-def is_json_object(line: bytes) -> bool:
-    """Whether an unterminated line can be taken as whole: it is a JSON object that is closed."""
-    try:
-        return isinstance(orjson.loads(line.lstrip(b"\0").removeprefix(BOM)), dict)
-    except orjson.JSONDecodeError:
-        return False
 
 
 def unread(record: FileRecord, source: SourceSettings) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -39,8 +38,7 @@ class _Spooled(msgspec.Struct, rename={"id": "_id"}):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeptAside:
+class KeptAside(msgspec.Struct, frozen=True):
     """The ids that are not in the output although the daemon is done with them."""
 
     set_aside: IdSet
@@ -77,8 +75,7 @@ def _spooled(directory: Path) -> Iterator[bytes]:
             continue
 
 
-@dataclass(slots=True)
-class _Judge:
+class _Judge(msgspec.Struct):
     """Says of one file what it means that a line of it is absent."""
 
     report: FileReport
@@ -110,8 +107,7 @@ class _Judge:
         return self.is_coming or is_compressed or offset < position.size
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(msgspec.Struct):
     """A line that the output is still to be asked for."""
 
     line: Line
@@ -220,8 +216,7 @@ class Auditor:
         return held.judge.absent(held.line, has_index=has_index)
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(msgspec.Struct, frozen=True):
     """A file as a local output's ledger asks for it (batch.Content)."""
 
     identity: str

@@ -16,20 +16,18 @@ from typing import Any
 
 import msgspec
 
-from exporter.guard import Guard
 from exporter.rules import catalogue, label_warnings
 from exporter.statuses import status_advice
 from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.discover import Listing, scan
 from shipper.elastic.transport import Cluster, NotAnsweredError
-from shipper.engine import own_directories
 from shipper.errors import ConfigError, OutputError, ShipperError
 from shipper.escaping import printable
 from shipper.expressions import UNMATCHED
-from shipper.referred import rules_of
+from shipper.referred import guard_of, rules_of
 from shipper.sampled import tried_on_sample
-from shipper.settings import ElasticsearchSettings, Settings
+from shipper.settings import ElasticsearchSettings, Settings, own_directories
 from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
 
 MOST_FILES = 20
@@ -78,7 +76,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
         report.warnings += [*label_warnings(rules), *status_advice(rules)]
     except ConfigError as error:
         report.problems += error.problems
-    _check_web_config(settings.metrics.web_config, report)
+    _check_web_config(settings, report)
     _check_directory("state", settings.state, report)
     if settings.output.elasticsearch is not None:
         _check_server(settings.output.elasticsearch, report, ping)
@@ -129,9 +127,10 @@ def _check_sources(settings: Settings, listing: Listing, report: Report) -> None
     ]
 
 
-def _check_web_config(path: str, report: Report) -> None:
+def _check_web_config(settings: Settings, report: Report) -> None:
     try:
-        report.warnings += Guard(path=Path(path)).warnings() if path else []
+        guard = guard_of(settings)
+        report.warnings += guard.warnings() if guard is not None else []
     except ConfigError as error:
         report.problems += error.problems
 

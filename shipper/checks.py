@@ -6,8 +6,9 @@ The answers move the cursors where that is needed. `pipeline` and `roster` ask, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
+
+import msgspec
 
 from shipper.batch import Mark
 from shipper.contents import digest_before, end_of_lines
@@ -29,8 +30,7 @@ def is_intact(followed: Followed) -> bool:
     return True
 
 
-@dataclass(slots=True, frozen=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """What is left of a content whose file was cut."""
 
     sure: int

@@ -109,6 +109,7 @@ def run(
     Exit codes: 0 ended by a signal, or (--once) all delivered; 1 (--once) not finished;
     2 usage or configuration; 3 (--once) done, with dead letters.
     """
+    from shipper.config.values import as_shown
     from shipper.daemon import CANNOT_BEGIN, Request
     from shipper.daemon import run as run_daemon
 
@@ -116,20 +117,13 @@ def run(
         load=_loader(config_file, paths=paths, output=output, state=state, listen=listen, drain=drain),
         reads_once=once,
         listens=not once or bool(listen),
-        arguments=("shipper", *map(_as_shown, sys.argv[1:])),
+        arguments=("shipper", *map(as_shown, sys.argv[1:])),
     )
     try:
         code = run_daemon(request)
     except CANNOT_BEGIN as error:
         _fail(error)
     sys.exit(int(code))
-
-
-def _as_shown(argument: str) -> str:
-    """An argument as it may be repeated: a URL without its password."""
-    from shipper.config.values import without_credentials
-
-    return without_credentials(argument) if "://" in argument else argument
 
 
 @main.command("check")
@@ -168,7 +162,7 @@ def check_command(
     Exit codes: 0 usable; 2 not.
     """
     from shipper.check import as_text, check, ping
-    from shipper.config import render
+    from shipper.config.render import render
 
     try:
         loaded = _loader(config_file, paths=paths, output=output, state=state, listen=listen)()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from shipper.settings import SourceSettings
 
@@ -18,8 +19,7 @@ class OutsideError(OSError):
     """An open file lies where its source's files may not: a link or directory was swapped after it was looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Confinement:
+class Confinement(msgspec.Struct, frozen=True):
     """Of one source, as its directories are at the time of a scan."""
 
     roots: tuple[str, ...]

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import orjson
+
 from shipper.batch import Mark
 from shipper.identity import MARK_BYTES, agrees, mark_of
+from shipper.parse import BOM
 from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before
 
 WINDOW_BYTES = 64 << 10
@@ -119,3 +122,11 @@ def end_of(reader: ByteReader, position: int) -> int:
     except Damaged:
         return end
     return end
+
+
+def is_json_object(line: bytes) -> bool:
+    """Whether an unterminated line can be taken as whole: it is a JSON object that is closed."""
+    try:
+        return isinstance(orjson.loads(line.lstrip(b"\0").removeprefix(BOM)), dict)
+    except orjson.JSONDecodeError:
+        return False

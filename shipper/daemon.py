@@ -13,8 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +20,6 @@ from typing import Any
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from exporter.guard import Guard
 from exporter.rule import Rule
 from exporter.rules import label_warnings
 from exporter.scrape import Scrapes
@@ -30,9 +27,9 @@ from exporter.selfmetrics import self_metrics
 from exporter.server import Server
 from exporter.site import ServerHooks
 from shipper import __version__
-from shipper.batch import OutputStatus
 from shipper.config import Loaded, check_files
 from shipper.control import ControlServer
+from shipper.endings import Exit, cannot_deliver
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
@@ -41,7 +38,7 @@ from shipper.interpreter import tune
 from shipper.positions import positions_of
 from shipper.progress import Progress
 from shipper.recent import Recent
-from shipper.referred import rules_of, web_config_problems
+from shipper.referred import guard_of, rules_of, web_config_problems
 from shipper.sdnotify import Notifier
 from shipper.settings import OutputSettings, Settings
 from shipper.state import State, open_state
@@ -52,25 +49,13 @@ log = logging.getLogger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 5.0
 TOLD_UNREAD = 10
-STUCK_SECONDS = 300.0
-REFUSED_SECONDS = 15.0
 BEAT_SECONDS = 30.0
 TICK_SECONDS = 0.25
 FORMER_AGAIN_SECONDS = 2.0
 """A former configuration that cannot go on at once, for its output cannot be opened, is tried again so often."""
 
 
-class Exit(IntEnum):
-    """What the process ends with."""
-
-    DONE = 0
-    UNFINISHED = 1
-    USAGE = 2
-    DEAD_LETTERS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What was asked for on the command line."""
 
     load: Callable[[], Loaded]
@@ -85,8 +70,7 @@ class Request:
     """Called before a stop."""
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(msgspec.Struct):
     """What is to run as soon as it can: between the end of an engine and the start of the next."""
 
     settings: Settings
@@ -379,8 +363,7 @@ class Daemon:
             status=self._status,
             committed_recently=lambda: not self._require_engine().committer.is_late(),
         )
-        web_config = settings.metrics.web_config
-        guard = Guard(path=Path(web_config)) if web_config else None
+        guard = guard_of(settings)
         for warning in guard.warnings() if guard is not None else ():
             log.warning("%s", warning)
         server = Server(listen=settings.metrics.listen, hooks=hooks, guard=guard)
@@ -428,16 +411,6 @@ class Daemon:
         if not engine.committer.commits:
             return False, engine.committer.error or "the state has not been committed yet"
         return True, "ready"
-
-
-def cannot_deliver(status: OutputStatus, *, now: float, started: float) -> str:
-    """Why a run that is to end gives up; '' while it need not. Times are monotonic seconds."""
-    if status.refused_since is not None and now - status.refused_since >= REFUSED_SECONDS:
-        return f"{status.name} refuses: {status.error or 'not authorized'}"
-    idle = now - max(status.progress_at, started)
-    if status.pending and idle >= STUCK_SECONDS:
-        return f"{status.name} accepted nothing for {STUCK_SECONDS / 60:.0f} minutes: {status.error or 'no answer'}"
-    return ""
 
 
 def check_same(old: Settings, new: Settings) -> None:

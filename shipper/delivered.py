@@ -7,11 +7,14 @@ state says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from shipper.batch import Output
 from shipper.contents import end_of_lines
-from shipper.followed import Followed
 from shipper.tail import ByteReader, Damaged
+
+if TYPE_CHECKING:
+    from shipper.followed import Followed
 
 Ranges = Sequence[tuple[int, int]]
 

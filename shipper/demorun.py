@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shipper.config import CommandLine, Loaded, zero_config
-from shipper.daemon import Daemon, Exit, Request
+from shipper.daemon import Daemon, Request
 from shipper.demo import Generator, GeneratorStats
+from shipper.endings import Exit
 from shipper.sdnotify import Notifier
 from shipper.settings import DEFAULT_LISTEN
 from shipper.status import RESULTS, status_of

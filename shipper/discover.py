@@ -11,9 +11,10 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from shipper.confinement import Confinement, confinement_of
 from shipper.settings import SourceSettings
@@ -48,16 +49,15 @@ class Found(NamedTuple):
     """To be held against the file once it is open; None where it was typed or is open already."""
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(msgspec.Struct):
     """What a scan saw."""
 
-    files: list[Found] = field(default_factory=list)
-    directories: set[str] = field(default_factory=set)
+    files: list[Found] = msgspec.field(default_factory=list)
+    directories: set[str] = msgspec.field(default_factory=set)
     """Where files can appear: to be watched."""
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = msgspec.field(default_factory=dict)
     """By path: what could not be looked at."""
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = msgspec.field(default_factory=dict)
     """By path: what was matched and is not followed, and why."""
 
 

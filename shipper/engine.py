@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import resource
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +24,6 @@ from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
 from shipper.failpoints import failpoint
-from shipper.local import LocalOutput
 from shipper.moments import Moments
 from shipper.openfiles import OpenFiles
 from shipper.parse import Parser
@@ -33,7 +31,15 @@ from shipper.pipeline import Pipeline, Stages
 from shipper.redact.stage import redactor
 from shipper.roster import Roster
 from shipper.routing import functions_of
-from shipper.settings import DEFAULT_INDEX, ElasticsearchSettings, LocalSettings, MetricsStart, Settings
+from shipper.settings import (
+    DEFAULT_INDEX,
+    ElasticsearchSettings,
+    LocalSettings,
+    MetricsStart,
+    Settings,
+    host_name,
+    own_directories,
+)
 from shipper.state import State
 from shipper.telemetry import RuleCounts, Telemetry
 from shipper.times import IndexPattern
@@ -115,6 +121,8 @@ class Engine:
         settings = self.settings.output
         if settings.elasticsearch is not None:
             return self._make_elasticsearch(settings.elasticsearch)
+        from shipper.local import LocalOutput  # what a server does without
+
         local = settings.local or LocalSettings()
         return LocalOutput(
             settings=local,
@@ -287,16 +295,6 @@ class Engine:
     def _directory_changed(self) -> None:
         self.pipeline.roster.notice()
         self.pipeline.wake()
-
-
-def host_name(settings: Settings) -> str:
-    return socket.gethostname() if settings.host == "auto" else settings.host
-
-
-def own_directories(settings: Settings) -> list[str]:
-    """Directories whose files are never read, whatever the patterns say."""
-    local = settings.output.local
-    return [settings.state, *([local.directory] if local is not None else [])]
 
 
 def open_limit() -> int:

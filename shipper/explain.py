@@ -10,16 +10,16 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from exporter.effects import effects_of, fields_behind
 from exporter.rule import Rule
 from exporter.series import fields_of
 from shipper.batch import Batch, Frame
 from shipper.discover import Found, scan
-from shipper.engine import host_name
 from shipper.enrich import Enricher
 from shipper.errors import ConfigError
 from shipper.escaping import printable
@@ -30,7 +30,7 @@ from shipper.moments import Moments
 from shipper.parse import FRAMINGS, Parser
 from shipper.redact.stage import redactor
 from shipper.routing import functions_of
-from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
+from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings, host_name
 from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 
@@ -44,8 +44,7 @@ MOST_SHOWN = 80
 _FRAME = Frame(b'{"index":"', b'","id":"', b'","document":', b"}\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where the lines come from."""
 
     source: SourceSettings
@@ -103,8 +102,7 @@ def chunks_in(stream: BinaryIO) -> Iterator[Chunk]:
         position += len(line)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bytes:
+class _Bytes(msgspec.Struct, frozen=True):
     """A chunk's bytes, to read its first line as a file's is read."""
 
     data: bytes

@@ -14,9 +14,9 @@ from enum import Enum
 from functools import partial
 from typing import Any, Protocol
 
-from shipper.attach import is_json_object
 from shipper.batch import Batch, Columns, Documents, Output
 from shipper.checks import tail_was_continued
+from shipper.contents import is_json_object
 from shipper.delivered import ask_again
 from shipper.enrich import Enricher
 from shipper.followed import Cursor, Followed, UnderWay

@@ -7,8 +7,9 @@ for long, and logs that rotate on, that must end somewhere. `pipeline` looks and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from shipper.followed import Followed
 
@@ -18,8 +19,7 @@ BLOCK_BYTES = 512
 Name = TypeVar("Name")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """What one of them costs."""
 
     disk_bytes: int

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,8 +44,7 @@ class Letter(msgspec.Struct, rename={"id": "_id", "index": "_index"}, frozen=Tru
 _decoder = msgspec.json.Decoder(Letter)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """Which records a command is about; what is empty says nothing."""
 
     reason: str = ""
@@ -116,8 +114,7 @@ def count_of(directory: Path) -> int:
 GROUPS = ("reason", "index", "source")
 
 
-@dataclass(slots=True)
-class FileCount:
+class FileCount(msgspec.Struct):
     """What a file holds."""
 
     path: Path
@@ -127,16 +124,15 @@ class FileCount:
     last: str = ""
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(msgspec.Struct):
     """What the records are, counted."""
 
     directory: Path
     records: int = 0
     reduced: int = 0
     unreadable: int = 0
-    by: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in GROUPS})
-    files: list[FileCount] = field(default_factory=list)
+    by: dict[str, Counter[str]] = msgspec.field(default_factory=lambda: {name: Counter() for name in GROUPS})
+    files: list[FileCount] = msgspec.field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
         """For programs."""

@@ -126,9 +126,9 @@ def audit(
     """
     from shipper.audit import audit as run_audit
     from shipper.audit import bytes_to_read
-    from shipper.engine import own_directories
     from shipper.progress import Progress
     from shipper.replay.job import indexed
+    from shipper.settings import own_directories
     from shipper.targets import targets
 
     try:

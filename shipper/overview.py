@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from shipper.control import asked
 from shipper.errors import StateError
@@ -23,8 +24,7 @@ _MOST_FILES = 20
 _STATE = "state.db"
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(msgspec.Struct, frozen=True):
     """How it goes. `data` is for programs."""
 
     is_running: bool

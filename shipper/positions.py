@@ -6,18 +6,20 @@ The daemon's side gives what is followed and what is remembered; the asking side
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.control import NoAnswerError, ask
 from shipper.copied import copied
-from shipper.engine import Engine
 from shipper.escaping import printable
-from shipper.followed import Followed
 from shipper.state import FileRecord
+
+if TYPE_CHECKING:
+    from shipper.engine import Engine
+    from shipper.followed import Followed
 
 QUESTION = "files"
 _AT_ONCE = 256
@@ -50,8 +52,7 @@ class _Answer(msgspec.Struct):
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Positions:
+class Positions(msgspec.Struct, frozen=True):
     """What is known of all files."""
 
     is_running: bool

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TextIO
 
 _BAR = 30
+_SHORT_BAR = 5
+_COLUMNS = 80
 _LINE_SECONDS = 10.0
 _BAR_SECONDS = 0.2
 
@@ -22,13 +25,16 @@ class Progress:
         stream: TextIO,
         is_shown: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
+        columns: Callable[[], int] | None = None,
     ) -> None:
+        """`columns`: how wide the terminal is, now."""
         self._what = what
         self._total = total
         self._stream = stream
         self._is_shown = is_shown
         self._has_terminal = stream.isatty()
         self._monotonic = monotonic
+        self._columns = columns or self._columns_of_stream
         self._every = _BAR_SECONDS if self._has_terminal else _LINE_SECONDS
         self._next = monotonic() + self._every
         self._has_bar = False
@@ -41,8 +47,7 @@ class Progress:
             return
         share = min(1.0, self.done / self._total) if self._total else 1.0
         if self._has_terminal:
-            bar = "#" * round(share * _BAR)
-            self._write(f"{self._what} [{bar:<{_BAR}}] {share:4.0%} {detail}")
+            self._write(f"{self._what} {self._bar(share, detail)}{share:4.0%} {detail}")
         else:
             self._write(f"{self._what}: {share:.0%} {detail}".rstrip())
 
@@ -58,7 +63,20 @@ class Progress:
         self._next = now + self._every
         return True
 
+    def _bar(self, share: float, detail: str) -> str:
+        """As long as there is room for it beside the rest; none where that is short."""
+        length = min(_BAR, self._columns() - len(f"{self._what} [] 100% {detail}") - 1)
+        return f"[{'#' * round(share * length):<{length}}] " if length >= _SHORT_BAR else ""
+
+    def _columns_of_stream(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
+        except OSError:
+            return _COLUMNS
+
     def _write(self, text: str) -> None:
+        if self._has_terminal:
+            text = text[: self._columns() - 1]  # what the terminal breaks could not be taken away
         self._stream.write(f"\r\x1b[K{text}" if self._has_terminal else f"{text}\n")
         self._has_bar = self._has_terminal
         self._stream.flush()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -26,8 +25,7 @@ _FIRST_WITH_FLATTENED_OBJECTS = (8, 14)
 _HEADERS = {"content-type": "application/json"}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One thing on the server, and what is to be done: `state` is create, update, unchanged, kept or foreign."""
 
     what: str

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporter.guard import Guard
 from exporter.rule import Rule
 from exporter.rules import default_rules, load_rules
 from shipper.config import check_files, rule_files
@@ -16,6 +16,9 @@ from shipper.errors import ConfigError
 from shipper.expressions import FUNCTIONS, Function
 from shipper.routing import functions_of
 from shipper.settings import Settings
+
+if TYPE_CHECKING:
+    from exporter.guard import Guard
 
 
 def rules_of(
@@ -43,12 +46,19 @@ def file_problems(settings: Settings, *, is_whole: bool = True) -> list[str]:
     return [*check_files(settings), *problems, *web_config_problems(settings)]
 
 
+def guard_of(settings: Settings) -> Guard | None:
+    """What `metrics.web_config` asks for; None where there is none. Raises ConfigError."""
+    if not settings.metrics.web_config:
+        return None
+    from exporter.guard import Guard  # TLS and logins, which most do without
+
+    return Guard(path=Path(settings.metrics.web_config))
+
+
 def web_config_problems(settings: Settings) -> list[str]:
     """What is wrong with `metrics.web_config`."""
-    path = settings.metrics.web_config
     try:
-        if path:
-            Guard(path=Path(path))
+        guard_of(settings)
     except ConfigError as error:
         return error.problems
     return []

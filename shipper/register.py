@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
+
+import msgspec
 
 from shipper.contents import Key
 from shipper.followed import Followed
@@ -21,12 +22,11 @@ log = logging.getLogger(__name__)
 _Key = TypeVar("_Key", str, int)
 
 
-@dataclass(slots=True)
-class Changed:
+class Changed(msgspec.Struct):
     """What is to be made durable."""
 
-    records: list[FileRecord] = field(default_factory=list)
-    forgotten: list[int] = field(default_factory=list)
+    records: list[FileRecord] = msgspec.field(default_factory=list)
+    forgotten: list[int] = msgspec.field(default_factory=list)
 
 
 class Register:

@@ -8,18 +8,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, Self
+
+import msgspec
 
 from shipper.batch import Batch, Content, Frame
 from shipper.discover import Found
-from shipper.engine import host_name
 from shipper.enrich import Choice, Enriched, Enricher
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
 from shipper.routing import functions_of
-from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings
+from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings, host_name
 from shipper.tail import CHUNK_BYTES, ByteReader, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 
@@ -37,8 +37,7 @@ class Line(NamedTuple):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """Some lines of a file, and what became of them."""
 
     lines: list[Line]

@@ -92,8 +92,9 @@ class Roster:
         self._scan_not_before = 0.0
 
     def start(self) -> None:
-        """Begins to watch directories."""
-        self._watcher.start()
+        """Begins to watch directories, where a later look could change anything."""
+        if not self._reads_once:
+            self._watcher.start()
 
     # Scanning
 

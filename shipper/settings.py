@@ -6,7 +6,7 @@ its line in docs/configuration.md. Secrets are `Secret`, so that no `repr`, trac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import socket
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -112,8 +112,7 @@ class Kind(Enum):
     JSON = "JSON value"
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(msgspec.Struct, frozen=True):
     """The bounds of a number, both allowed."""
 
     low: float
@@ -269,3 +268,14 @@ class Settings(Config, frozen=True, kw_only=True):
     held_deleted_bytes: Annotated[int, Kind.SIZE, Within(0, (1 << 63) - 1)] = 1 << 30
     # how long a stop goes on delivering (`--drain`)
     drain_seconds: Annotated[float, Kind.DURATION, Within(0, 86400)] = 5.0
+
+
+def host_name(settings: Settings) -> str:
+    """`host.name` of the documents."""
+    return socket.gethostname() if settings.host == "auto" else settings.host
+
+
+def own_directories(settings: Settings) -> list[str]:
+    """Directories whose files are never read, whatever the patterns say."""
+    local = settings.output.local
+    return [settings.state, *([local.directory] if local is not None else [])]

@@ -15,9 +15,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from shipper.batch import Mark
 from shipper.errors import InUseError, StateError
@@ -59,8 +60,7 @@ _HEADER_BYTES = 100
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class FileRecord:
+class FileRecord(msgspec.Struct):
     """One content of one file. Offsets are decompressed bytes; `size` is the file's own, as last seen."""
 
     id: int
@@ -97,17 +97,15 @@ class FileRecord:
         return self.device, self.inode
 
 
-@dataclass(slots=True)
-class Commit:
+class Commit(msgspec.Struct):
     """What changed since the last one; values are absolute, so that a commit can be repeated."""
 
-    files: list[FileRecord] = field(default_factory=list)
-    forgotten: list[int] = field(default_factory=list)
+    files: list[FileRecord] = msgspec.field(default_factory=list)
+    forgotten: list[int] = msgspec.field(default_factory=list)
     series: Sequence[tuple[bytes, bytes | None]] = ()
 
 
-@dataclass(slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct):
     """What the last process left."""
 
     files: list[FileRecord]

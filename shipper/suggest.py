@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from exporter.rule import Rule
 from shipper.batch import Batch
@@ -167,7 +169,7 @@ def _noting(route: Function, noted: list[Sequence[Seen]]) -> Function:
         noted.append([Seen(*one) for one in zip(given, refused, strict=True)])
         return given
 
-    return replace(route, column=routes)
+    return msgspec.structs.replace(route, column=routes)
 
 
 def _routes(rule: Rule, batch: Batch, noted: list[Sequence[Seen]]) -> Counter[Seen]:

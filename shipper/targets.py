@@ -7,8 +7,9 @@ pattern's base name matches, else to the one that is named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from shipper.config.decode import absolute_glob
 from shipper.discover import ARCHIVES, Found, Listing, directory_matcher, has_wildcard, name_matcher, scan
@@ -19,16 +20,15 @@ from shipper.settings import Settings, SourceSettings
 Key = tuple[int, int]
 
 
-@dataclass(slots=True)
-class Targets:
+class Targets(msgspec.Struct):
     """What was found."""
 
-    files: list[Found] = field(default_factory=list)
-    followed: set[Key] = field(default_factory=set)
+    files: list[Found] = msgspec.field(default_factory=list)
+    followed: set[Key] = msgspec.field(default_factory=set)
     """Device and inode of those that the configuration follows."""
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = msgspec.field(default_factory=dict)
     """By path: what is not followed, and why."""
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = msgspec.field(default_factory=dict)
     """By path: what could not be looked at."""
 
 

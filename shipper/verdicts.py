@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from shipper.escaping import printable
 from shipper.reread import Line
@@ -48,15 +49,14 @@ _NOTES = (
 )
 
 
-@dataclass(slots=True)
-class FileReport:
+class FileReport(msgspec.Struct):
     """One file."""
 
     path: str
     source: str
     identity: str = ""
-    counts: dict[Place, int] = field(default_factory=lambda: dict.fromkeys(Place, 0))
-    first_missing: list[Line] = field(default_factory=list)
+    counts: dict[Place, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Place, 0))
+    first_missing: list[Line] = msgspec.field(default_factory=list)
     problem: str = ""
     """Why it could not be read, or not to its end."""
     is_unread: bool = False
@@ -95,16 +95,15 @@ def _as_data(counts: dict[Place, int]) -> dict[str, int]:
     return {"lines": sum(counts.values()), **named, "present": counts[Place.PRESENT] + counts[Place.REDUCED]}
 
 
-@dataclass(slots=True)
-class Report:
+class Report(msgspec.Struct):
     """All files."""
 
     output: str
     is_running: bool
     """Whether a daemon is at work, so that what waits will come."""
-    files: list[FileReport] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
+    files: list[FileReport] = msgspec.field(default_factory=list)
+    left_out: dict[str, str] = msgspec.field(default_factory=dict)
+    problems: dict[str, str] = msgspec.field(default_factory=dict)
     repeated: int = 0
     """Documents that a directory has twice."""
 

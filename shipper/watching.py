@@ -10,19 +10,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver, ObservedWatch
+if TYPE_CHECKING:
+    from watchdog.observers.api import ObservedWatch
+
+    from shipper.events import Events
 
 RACY_NS = 50_000_000
 """A directory that changed this shortly before it was listed may change again without a new modification time."""
@@ -30,15 +23,6 @@ FUTURE_NS = 1_000_000_000
 """Times later than this are of a file server's clock; waiting for them to pass would mean to scan all the time."""
 MOST_WATCHED = 32
 """Watching costs two threads a directory; those beyond are looked at every second, as all are where no events come."""
-
-_KINDS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-]
 
 log = logging.getLogger(__name__)
 
@@ -51,30 +35,26 @@ class Watcher:
     """Tells that something has changed. `wake` is called from watchdog's thread."""
 
     def __init__(self, *, wake: Callable[[], None]) -> None:
-        self._handler = _Handler(self._notice)
         self._wake = wake
         self._changed = threading.Event()
-        self._observer: BaseObserver | None = None
+        self._events: Events | None = None
         self._watched: dict[str, tuple[ObservedWatch, int]] = {}  # with the inode that it had then
         self._refused: set[str] = set()
         self._states: dict[str, State] = {}
 
     def start(self) -> None:
         """Begins to receive events, where the system gives any."""
+        from shipper.events import Events  # what a run that ends by itself does without
+
         try:
-            observer = Observer()  # takes an inotify instance, of which a user has 128
-            observer.name = "watcher"
-            observer.start()
+            self._events = Events(notice=self._notice)
         except OSError as error:
             log.warning("no events for directories (%s); they are looked at every second instead", error)
-            return
-        self._observer = observer
 
     def close(self) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join()
-            self._observer = None
+        if self._events is not None:
+            self._events.close()
+            self._events = None
             self._watched = {}
 
     def watch(self, directories: Iterable[str], *, scanned_ns: int) -> None:
@@ -84,28 +64,28 @@ class Watcher:
         self._states = {
             directory: settled(state, scanned_ns=scanned_ns, now_ns=now_ns) for directory, state in states.items()
         }
-        if self._observer is None:
+        if self._events is None:
             return
         for directory, (watch, inode) in list(self._watched.items()):
             if directory not in states or states[directory][0] != inode:
-                self._unschedule(self._observer, directory, watch)
+                self._unschedule(self._events, directory, watch)
         self._refused &= states.keys()
         for directory in sorted(states.keys() - self._watched.keys() - self._refused):
             if len(self._watched) >= MOST_WATCHED:
                 break
-            self._schedule(self._observer, directory, states[directory][0])
+            self._schedule(self._events, directory, states[directory][0])
 
-    def _schedule(self, observer: BaseObserver, directory: str, inode: int) -> None:
+    def _schedule(self, events: Events, directory: str, inode: int) -> None:
         try:
-            self._watched[directory] = observer.schedule(self._handler, directory, event_filter=_KINDS), inode
+            self._watched[directory] = events.ask(directory), inode
         except OSError as error:
             self._refused.add(directory)
             log.info("no events for %r (%s); it is looked at every second instead", directory, error.strerror or error)
 
-    def _unschedule(self, observer: BaseObserver, directory: str, watch: ObservedWatch) -> None:
+    def _unschedule(self, events: Events, directory: str, watch: ObservedWatch) -> None:
         del self._watched[directory]
         try:
-            observer.unschedule(watch)
+            events.forget(watch)
         except (KeyError, OSError):
             log.debug("the watch of %r had ended already", directory)
 
@@ -119,14 +99,6 @@ class Watcher:
             self._changed.clear()
             return True
         return any(state_of(directory) != known for directory, known in self._states.items())
-
-
-class _Handler(FileSystemEventHandler):
-    def __init__(self, notice: Callable[[], None]) -> None:
-        self._notice = notice
-
-    def on_any_event(self, _event: FileSystemEvent) -> None:
-        self._notice()
 
 
 def state_of(directory: str) -> State:

@@ -1,6 +1,6 @@
 """Configuration: a YAML file, the environment and the command line become one `Settings`, or one ConfigError.
 
-`document` reads YAML strictly, `decode` types it by the structs of `settings`, `checks` looks between the fields,
+`compose` reads YAML strictly, `decode` types it by the structs of `settings`, `checks` looks between the fields,
 `command_line` puts what was typed on top, `render` writes it back for people. The daemon comes next.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +17,7 @@ import msgspec
 from shipper.config.checks import checks, warnings
 from shipper.config.command_line import CommandLine, apply_command_line, secret_warnings
 from shipper.config.decode import Decoder, absolute
-from shipper.config.document import MAX_TEXT_BYTES, Problems, compose, printable
-from shipper.config.render import render
+from shipper.config.document import MAX_TEXT_BYTES, Problems, printable
 from shipper.config.values import parse_listen
 from shipper.errors import ConfigError
 from shipper.redact.key import read_key
@@ -32,7 +30,6 @@ __all__ = [
     "check_files",
     "load",
     "parse_listen",
-    "render",
     "rule_files",
     "zero_config",
 ]
@@ -40,8 +37,7 @@ __all__ = [
 ZERO_CONFIG_SOURCE: Final = "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that are complete and checked, and what is odd about them. All paths are absolute."""
 
     settings: Settings
@@ -62,6 +58,8 @@ def load(
     `file` is from `command_line.directory` if it is relative. Raises ConfigError with all problems, each with its line.
     `also`: what else is wrong where there are problems, of the settings as far as they could be read.
     """
+    from shipper.config.compose import compose  # YAML, which a command without a file does without
+
     path = Path(absolute(str(file), command_line.directory))
     problems = Problems(file=str(file))
     node = compose(_read(path, str(file)), problems=problems)

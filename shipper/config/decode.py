@@ -11,7 +11,6 @@ import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar
@@ -42,15 +41,14 @@ class FieldType(NamedTuple):
     bounds: Within | None
 
 
-@dataclass(slots=True)
-class Section:
+class Section(msgspec.Struct):
     """What was read of one struct, for the checks between its fields; they may replace values."""
 
     type: type[Config]
     where: str
     table: Table
     problems: Problems
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def is_given(self, key: str) -> bool:
         return key in self.table.entries

@@ -175,6 +175,11 @@ def without_credentials(text: str) -> str:
     return re.sub(r"//.*@", "//***@", text) if "//" in text else re.sub(r".*:.*@", "***@", text)
 
 
+def as_shown(argument: str) -> str:
+    """What was typed, as it may be repeated: a URL without its password."""
+    return without_credentials(argument) if "://" in argument else argument
+
+
 def secret(text: str) -> Secret | None:
     """None where there is none, as where an optional variable is not set."""
     return Secret(text) if text else None

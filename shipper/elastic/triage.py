@@ -6,8 +6,9 @@ Decisions only. `elastic` does them for what comes from the files, and for what 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from shipper.batch import DeadLetter
 from shipper.elastic.bulk import FAILURE_STORE, ItemError, Outcome, Results, Verdict, judge_item
@@ -18,8 +19,7 @@ SERVER_CHARS = 500
 MALFORMED = "malformed"
 
 
-@dataclass(slots=True)
-class Delivered:
+class Delivered(msgspec.Struct):
     """A document that needs no more sending; `result` is the label of the metric."""
 
     item: Item
@@ -27,14 +27,13 @@ class Delivered:
     letter: DeadLetter | None = None
 
 
-@dataclass(slots=True)
-class Round:
+class Round(msgspec.Struct):
     """What became of the items of one round."""
 
-    delivered: list[Delivered] = field(default_factory=list)
-    waiting: list[tuple[Item, Verdict]] = field(default_factory=list)
-    reduced: list[Item] = field(default_factory=list)
-    apart: list[Item] = field(default_factory=list)
+    delivered: list[Delivered] = msgspec.field(default_factory=list)
+    waiting: list[tuple[Item, Verdict]] = msgspec.field(default_factory=list)
+    reduced: list[Item] = msgspec.field(default_factory=list)
+    apart: list[Item] = msgspec.field(default_factory=list)
     """As they were, but not all at once."""
 
 

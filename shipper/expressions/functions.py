@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
+
+import msgspec
 
 from shipper.batch import MISSING
 from shipper.expressions.values import NAN, Kind, Number, has_value, label_text, number_of
@@ -30,8 +31,7 @@ _MAX_DURATION_CHARACTERS: Final = 100
 _STATUS_CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Function:
+class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One entry; `parameters` are kinds, of which the last repeats if the function is variadic."""
 
     name: str
@@ -227,7 +227,7 @@ FUNCTIONS: Final[dict[str, Function]] = {entry.name: entry for entry in _ENTRIES
 
 def functions_with(router: Router) -> Mapping[str, Function]:
     """All functions, `route` with a router of its own. Routes that are written down need no status to be believed."""
-    own = replace(
+    own = msgspec.structs.replace(
         FUNCTIONS["route"],
         column=partial(_routes, router),
         needs_status=not router.is_complete,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from shipper.batch import MISSING, Columns
 from shipper.expressions.functions import Function
@@ -14,8 +15,7 @@ _NUMERIC_FAILURES: Final = (ZeroDivisionError, OverflowError)
 Run = Callable[..., list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """One column that the comprehension runs over: a field, as it is or as numbers, or what a column function made."""
 
     field: str = ""
@@ -34,8 +34,7 @@ class Input:
         return numbers(column, columns.types(self.field)) if self.is_number else column
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """Compiled code and the columns that it runs over."""
 
     inputs: tuple[Input, ...]

@@ -9,8 +9,9 @@ primary := number | string | true | false | field | name "(" arguments ")" | "("
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, NoReturn
+
+import msgspec
 
 from shipper.errors import ExpressionError
 
@@ -47,76 +48,76 @@ class Token(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True, eq=False):
     """A piece of the expression; two are equal if they mean the same, wherever they stand."""
 
-    column: int = field(compare=False, repr=False)
+    column: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and type(self) is type(other) and self._meaning() == other._meaning()
+
+    def __hash__(self) -> int:
+        return hash(self._meaning())
+
+    def _meaning(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__struct_fields__ if name != "column")
 
 
-@dataclass(frozen=True)
-class Field(Node):
+class Field(Node, frozen=True, eq=False):
     name: str
 
 
-@dataclass(frozen=True)
-class Literal(Node):
+class Literal(Node, frozen=True, eq=False):
     value: str | int | float | bool
-    type: str = field(init=False)  # keeps 1 and true apart, which are equal in Python
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "type", type(self.value).__name__)
+    @property
+    def type(self) -> str:
+        return type(self.value).__name__
+
+    def _meaning(self) -> tuple[object, ...]:
+        return self.type, self.value  # keeps 1 and true apart, which are equal in Python
 
 
-@dataclass(frozen=True)
-class Constants(Node):
+class Constants(Node, frozen=True, eq=False):
     items: tuple[Literal, ...]
 
 
-@dataclass(frozen=True)
-class Call(Node):
+class Call(Node, frozen=True, eq=False):
     name: str
     arguments: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
-class Arithmetic(Node):
+class Arithmetic(Node, frozen=True, eq=False):
     operator: str
     left: Node
     right: Node
 
 
-@dataclass(frozen=True)
-class Compare(Node):
+class Compare(Node, frozen=True, eq=False):
     operator: str
     left: Node
     right: Node
 
 
-@dataclass(frozen=True)
-class In(Node):
+class In(Node, frozen=True, eq=False):
     value: Node
     items: Constants
 
 
-@dataclass(frozen=True)
-class Matches(Node):
+class Matches(Node, frozen=True, eq=False):
     value: Node
     pattern: Literal
 
 
-@dataclass(frozen=True)
-class All(Node):
+class All(Node, frozen=True, eq=False):
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
-class Some(Node):
+class Some(Node, frozen=True, eq=False):
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
-class Not(Node):
+class Not(Node, frozen=True, eq=False):
     item: Node
 
 

@@ -7,8 +7,9 @@ again with an equal first line), and only marks say which of them a file is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from shipper.batch import Content, Mark
 
@@ -48,8 +49,7 @@ def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(result)
 
 
-@dataclass(slots=True, eq=False)
-class Record:
+class Record(msgspec.Struct, eq=False):
     """One content that the ledger has, or will have once `coverage` is `committed`."""
 
     key: int

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from shipper.batch import DeadLetter, Documents
 from shipper.failpoints import failpoint
@@ -30,8 +31,7 @@ class DeadLetters(Protocol):
         """Returns once they are durable. Raises OSError."""
 
 
-@dataclass(slots=True)
-class Submitted:
+class Submitted(msgspec.Struct):
     """Documents that wait for a commit."""
 
     documents: Documents
@@ -42,17 +42,16 @@ class Submitted:
     """What the ledger has to say of the content once these are committed, and all that came before them."""
 
 
-@dataclass(slots=True)
-class Group:
+class Group(msgspec.Struct):
     """What one commit covers; stays as it is until that has happened."""
 
     submitted: list[Submitted]
-    parts: dict[str, list[Part]] = field(default_factory=dict)
+    parts: dict[str, list[Part]] = msgspec.field(default_factory=dict)
     """What to append, by index name."""
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    results: Counter[tuple[str, str]] = field(default_factory=Counter)
+    dead_letters: list[DeadLetter] = msgspec.field(default_factory=list)
+    results: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     """Documents by source and what becomes of them."""
-    rows: list[FileRow] = field(default_factory=list)
+    rows: list[FileRow] = msgspec.field(default_factory=list)
     """Of the day files, as the last write left them."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from shipper.settings import Pack
@@ -135,7 +136,11 @@ class Names:
 
     def __init__(self, packs: Sequence[Pack]) -> None:
         self.names = [name for pack in packs for name in NAMES[pack]]
-        self._wanted = [(re.compile(_spread(f"(?:{n.before})(?:{n.core}){n.after}").encode()), n) for n in self.names]
+
+    @cached_property
+    def _wanted(self) -> list[tuple[re.Pattern[bytes], Name]]:
+        """Made when a name is first asked for: a run whose lines hold nothing to redact asks for none."""
+        return [(re.compile(_spread(f"(?:{n.before})(?:{n.core}){n.after}").encode()), n) for n in self.names]
 
     def find(self, name: bytes) -> Name | None:
         """What kind of secret `name` says it is, None if none.

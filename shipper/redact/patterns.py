@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shipper.redact.actions import MASK, digits_of
 
@@ -28,8 +29,7 @@ START: Final = r"(?:^|[^A-Za-z0-9]|\\[bfnrt]|\\u[0-9a-f]{4})"
 """The same where `_` is no part of a word; takes what stands before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     """One thing to look for. The last group of `find` is what gets replaced, or all of it if it has none.
 
     Expressions are RE2's, without regard to case but in `(?-i:...)`, over bytes, each bounded in what it looks ahead,

@@ -21,23 +21,12 @@ from shipper.replay.blocks import make_blocks, promtool
 from shipper.replay.entries import STANDARD_INPUT
 from shipper.replay.grid import Grid
 from shipper.replay.history import Historian, countable
+from shipper.replay.job import MetricsWish
 from shipper.replay.messages import Wish
 from shipper.replay.openmetrics import DayWriter
 from shipper.replay.plan import Plan
 from shipper.replay.tallies import Tallies
 from shipper.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsWish:
-    """What history is asked for."""
-
-    directory: Path | None
-    """Where the day files go; None: into the replay's own state, because only blocks are wanted."""
-    blocks: Path | None = None
-    """Where promtool puts blocks, if it is to make them."""
-    step_seconds: float = 15.0
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

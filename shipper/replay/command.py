@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -15,9 +16,12 @@ from shipper.errors import ConfigError, InUseError, OutputError, ShipperError
 
 if TYPE_CHECKING:
     from shipper.config import Loaded
-    from shipper.replay.backfill import MetricsWish
+    from shipper.replay.job import MetricsWish
+
+log = logging.getLogger(__name__)
 
 _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
+_STEP_SECONDS = 15.0
 
 
 @click.command()
@@ -57,11 +61,9 @@ _UNFINISHED, _USAGE, _DEAD_LETTERS = 1, 2, 3
 @click.option("--blocks", metavar="TSDB_DIR", help="Also make TSDB blocks of such files with promtool.")
 @click.option(
     "--step",
-    default=15.0,
-    show_default=True,
     type=click.FloatRange(1, 3600),
     metavar="SECONDS",
-    help=("Time between samples of history: the scrape interval."),
+    help="Time between samples of history: the scrape interval.  [default: 15]",
 )
 @click.option(
     "--label",
@@ -95,7 +97,7 @@ def replay(
     max_size: str,
     metrics: str | None,
     blocks: str | None,
-    step: float,
+    step: float | None,
     labels: tuple[str, ...],
     no_ship: bool,
     dry_run: bool,
@@ -141,11 +143,14 @@ def replay(
     except BadValue as error:
         _end(_USAGE, f"--max-size: {error}")
     try:
+        loaded = _loaded(config_file, paths=paths, output=output, state=state)
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
         request = Request(
-            settings=_loaded(config_file, paths=paths, output=output, state=state).settings,
+            settings=loaded.settings,
             paths=paths,
             directory=Path.cwd(),
-            arguments=("shipper", *sys.argv[1:]),
+            arguments=("shipper", *map(values.as_shown, sys.argv[1:])),
             source=source,
             stem=stem,
             since=since,
@@ -157,7 +162,7 @@ def replay(
             workers=workers or 0,
             shard=shard,
             lines_per_second=rate or 0.0,
-            metrics=_metrics_wish(metrics, blocks, step=step, labels=labels),
+            metrics=_metrics_wish(metrics, blocks, step=step, labels=labels, ships=not no_ship),
             ships=not no_ship,
             is_dry=dry_run,
             limits=Limits(ratio=max_ratio, size_bytes=size_bytes),
@@ -170,13 +175,19 @@ def replay(
     sys.exit(int(code))
 
 
-def _metrics_wish(metrics: str | None, blocks: str | None, *, step: float, labels: Sequence[str]) -> MetricsWish | None:
+def _metrics_wish(
+    metrics: str | None, blocks: str | None, *, step: float | None, labels: Sequence[str], ships: bool
+) -> MetricsWish | None:
     """Raises ConfigError."""
-    from shipper.replay.backfill import MetricsWish
+    from shipper.replay.job import MetricsWish
 
     if metrics is None and blocks is None:
-        if labels:
-            raise ConfigError(["--label: is for --metrics and --blocks"])
+        in_vain = {"--label": bool(labels), "--step": step is not None}
+        problems = [f"{option}: is for --metrics and --blocks" for option, is_typed in in_vain.items() if is_typed]
+        if not ships:
+            problems.append("--no-ship: leaves nothing to do; give --metrics or --blocks")
+        if problems:
+            raise ConfigError(problems)
         return None
     pairs = [re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", label, re.DOTALL) for label in labels]
     bad = [label for label, pair in zip(labels, pairs, strict=True) if pair is None]
@@ -185,7 +196,7 @@ def _metrics_wish(metrics: str | None, blocks: str | None, *, step: float, label
     return MetricsWish(
         directory=Path.cwd() / metrics if metrics is not None else None,
         blocks=Path.cwd() / blocks if blocks is not None else None,
-        step_seconds=step,
+        step_seconds=step or _STEP_SECONDS,
         labels={pair[1]: pair[2] for pair in pairs if pair is not None},
     )
 

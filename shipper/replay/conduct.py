@@ -15,15 +15,13 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shipper.daemon import Exit
-from shipper.engine import own_directories
+from shipper.endings import Exit
 from shipper.errors import ConfigError, UndeliveredError
 from shipper.progress import Progress
-from shipper.replay.backfill import Backfill
 from shipper.replay.book import Bookkeeper
 from shipper.replay.choice import choice_of, end_of, moment
 from shipper.replay.crew import Crew
@@ -36,8 +34,11 @@ from shipper.replay.outputs import spools_in
 from shipper.replay.plan import WHOLE, Plan, Planner, tasks_of
 from shipper.replay.records import FileRecord
 from shipper.replay.screen import Memory, Records, Screen
-from shipper.settings import Settings
+from shipper.settings import Settings, own_directories
 from shipper.targets import Targets, targets
+
+if TYPE_CHECKING:
+    from shipper.replay.backfill import Backfill
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ class Replay:
         metrics = self._request.metrics
         if metrics is None or self._request.is_dry:
             return None
+        from shipper.replay.backfill import Backfill  # rules and YAML, which shipping does without
+
         return Backfill(settings=self._job.settings, wish=wish, metrics=metrics, state=self._job.directory)
 
     def _wish(self, now: datetime) -> Wish:

@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from typing import Protocol
 
 from shipper.batch import OutputStatus
-from shipper.daemon import cannot_deliver
+from shipper.endings import cannot_deliver
 from shipper.replay.hands import Hand, ProcessHand
 from shipper.replay.messages import Closed, Message, NoMore, Report, Standing, Stop, Task, Wants
 from shipper.replay.records import FileRecord

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Self
+
+import msgspec
 
 from shipper.discover import ARCHIVES, Found, directory_matcher
 from shipper.errors import ConfigError
@@ -26,8 +27,7 @@ _TAR_BYTES = 512
 _TAR_MAGIC = slice(257, 262)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One log. `file` is what lies on disk: the log itself, or the archive that has it at `start`."""
 
     source: SourceSettings
@@ -179,7 +179,7 @@ def entries_of(found: Found, settings: Settings, opener: Opener, left_out: dict[
         elif member.name.startswith("errors-") and not source.errors_too and os.path.dirname(member.path) in repeated:  # noqa: PTH120
             left_out[member.path] = "repeats the combined-* beside it (errors_too: true takes it as well)"
         else:
-            yield replace(member, source=source)
+            yield msgspec.structs.replace(member, source=source)
     if problem:
         raise Damaged(problem)
 

@@ -5,9 +5,10 @@ A sample says what was counted up to its time, so an event belongs to the first 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+
+import msgspec
 
 DAY_MS = 86_400_000
 _SECOND = len("2024-01-15T10:30:45")
@@ -30,8 +31,7 @@ def day_of(moment_ms: int) -> str:
     return f"{datetime.fromtimestamp(moment_ms // 1000, UTC):%Y-%m-%d}"
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(msgspec.Struct, frozen=True):
     """Steps are numbered from 1970 on."""
 
     step_ms: int

@@ -16,10 +16,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from shipper.batch import Output
 from shipper.errors import ShipperError, UndeliveredError
@@ -33,8 +34,7 @@ from shipper.settings import Settings
 _CRASHED = 70
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
+class Orders(msgspec.Struct, frozen=True):
     """What every worker of a replay is started with."""
 
     settings: Settings
@@ -207,8 +207,7 @@ def hands_of(orders: Orders, *, count: int, is_alone: bool) -> Sequence[Hand]:
     return hands
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What a worker's process logs; its parent writes it where its own messages go."""
 
     logger: str

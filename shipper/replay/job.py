@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import msgspec
 
 from shipper.elastic.bulk import check_index_pattern
 from shipper.errors import ConfigError
-from shipper.replay.backfill import MetricsWish
 from shipper.replay.entries import STANDARD_INPUT
 from shipper.replay.plan import WHOLE, Shard, shard_of
 from shipper.replay.streams import Limits
@@ -24,8 +22,18 @@ from shipper.settings import OutputSettings, Secret, Settings
 _ALWAYS = "1 == 1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class MetricsWish(msgspec.Struct, frozen=True):
+    """What history is asked for."""
+
+    directory: Path | None
+    """Where the day files go; None: into the replay's own state, because only blocks are wanted."""
+    blocks: Path | None = None
+    """Where promtool puts blocks, if it is to make them."""
+    step_seconds: float = 15.0
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What was typed."""
 
     settings: Settings
@@ -49,11 +57,10 @@ class Request:
     metrics: MetricsWish | None = None
     ships: bool = True
     is_dry: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A request that was checked: one piece of work that can be interrupted, and goes on under the same name."""
 
     name: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from shipper.batch import OutputStatus
 from shipper.replay.entries import Entry
@@ -11,8 +12,7 @@ from shipper.replay.records import FileRecord
 from shipper.replay.streams import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A file to be replayed."""
 
     number: int
@@ -21,39 +21,34 @@ class Task:
     """What earlier runs left of contents that it may be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True):
     """What is to be sent, and how."""
 
     since: str = ""
     until: str = ""
     where: str = ""
     stem: str = ""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Reads no more, delivers until `deadline` (monotonic seconds), ends."""
 
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class NoMore:
+class NoMore(msgspec.Struct, frozen=True):
     """There are no tasks left: deliver, and end."""
 
 
 Command = Task | Stop | NoMore
 
 
-@dataclass(frozen=True, slots=True)
-class Wants:
+class Wants(msgspec.Struct, frozen=True):
     """Ready for another task."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """How far a file is; `is_ended`: nothing more will come of it."""
 
     number: int
@@ -62,15 +57,13 @@ class Report:
     is_ended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """How the output does."""
 
     status: OutputStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(msgspec.Struct, frozen=True):
     """The last message. `is_delivered`: whether all that was read is delivered."""
 
     is_delivered: bool

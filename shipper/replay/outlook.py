@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import quote
@@ -24,8 +23,7 @@ _AGE = re.compile(r"(\d+)(d|h|m|s|ms)")
 _DAY = re.compile(r"(\d{4})[.-]?(\d{2})[.-]?(\d{2})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
+class Fate(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an index that would be written to."""
 
     index: str

@@ -11,9 +11,7 @@ from prometheus_client import CollectorRegistry
 from shipper.batch import Content, Documents, Frame, Output, OutputStatus
 from shipper.deadletter import DeadLetterWriter
 from shipper.elastic.bulk import FRAME
-from shipper.engine import host_name
-from shipper.local import LocalOutput
-from shipper.settings import LocalSettings, Settings
+from shipper.settings import LocalSettings, Settings, host_name
 from shipper.telemetry import Telemetry
 
 SPOOL = "spool"
@@ -59,6 +57,8 @@ def make_output(settings: Settings, *, directory: Path, number: int, on_crash: C
     dead_letters = DeadLetterWriter(directory=directory / "dead-letter")
     server = settings.output.elasticsearch
     if server is None:
+        from shipper.local import LocalOutput  # what a server does without
+
         local = settings.output.local or LocalSettings()
         return LocalOutput(settings=local, telemetry=telemetry, dead_letters=dead_letters, on_crash=on_crash)
     from shipper.elastic.output import ElasticsearchOutput  # 10 MB of memory that a local output does without

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from shipper.discover import Found
 from shipper.errors import ConfigError
@@ -24,8 +25,7 @@ from shipper.times import first_times
 _SHARD = re.compile(r"(\d{1,6})/(\d{1,6})")
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(msgspec.Struct, frozen=True):
     """One of `count` parts, from 0."""
 
     number: int
@@ -50,8 +50,7 @@ def shard_of(text: str) -> Shard:
     return Shard(int(match[1]), int(match[2]))
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """A log that is to be read."""
 
     entry: Entry
@@ -60,14 +59,13 @@ class Planned:
     """Of its first line that has one near its beginning; '' if none has."""
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     """The logs in order, the oldest first by event time."""
 
-    files: list[Planned] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    files: list[Planned] = msgspec.field(default_factory=list)
+    left_out: dict[str, str] = msgspec.field(default_factory=dict)
     """By path: why it is not read."""
-    broken: list[FileRecord] = field(default_factory=list)
+    broken: list[FileRecord] = msgspec.field(default_factory=list)
     """What cannot be read from its beginning."""
 
     @property

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from shipper.attach import is_json_object
 from shipper.batch import Mark
-from shipper.contents import content_agrees
+from shipper.contents import content_agrees, is_json_object
 from shipper.identity import MARK_BYTES, Trail, mark_of
 from shipper.parse import Parser
 from shipper.replay.entries import STANDARD_INPUT, Entry, Opener, identity_in
@@ -112,10 +111,9 @@ class Reading:
         Raises OSError, Damaged and ChangedError; the position is then where it was.
         """
         read = next(self._batches, None)
-        if read is None:
-            return None
         self._verify()
-        if read.is_tail and not (self.opened.reader.is_complete or is_json_object(read.chunk.data)):
+        if read is None or self._is_open(read):
+            self._verify_end()
             return None
         chunk, self.mark_before = read.chunk, self.mark
         if chunk.is_cut or chunk.leading_nuls:
@@ -131,6 +129,15 @@ class Reading:
         expected = self._trail.tail if self._trail.position else self._head
         start = self._trail.position - len(expected) if self._trail.position else 0
         if self.opened.reader.read(start, len(expected)) != expected:
+            raise ChangedError
+
+    def _is_open(self, read: Read) -> bool:
+        return read.is_tail and not (self.opened.reader.is_complete or is_json_object(read.chunk.data))
+
+    def _verify_end(self) -> None:
+        """Asked where nothing more comes: of a file that was cut, lines may be missing."""
+        end = self.opened.end
+        if end and not self.opened.reader.read(end - 1, 1):
             raise ChangedError
 
     # Content

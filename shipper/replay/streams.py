@@ -10,7 +10,8 @@ import io
 import os
 import select
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from shipper.compression import Codec
 from shipper.tail import ByteReader, CompressedReader, Damaged, PlainReader
@@ -22,8 +23,7 @@ _KEPT_BEFORE_BYTES = 64 << 10
 _WAIT_SECONDS = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What a compressed file may unfold to; 0: without limit."""
 
     ratio: int = 250

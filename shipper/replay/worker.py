@@ -12,8 +12,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from shipper.batch import Documents, Output
 from shipper.delivered import whole_lines
@@ -47,35 +48,34 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.3
 _WAIT_SECONDS = 0.02
+_NOTING_SECONDS = 30.0
+"""All is acknowledged then, but an output's own threads may have to note it yet: that can take, on a busy machine."""
 CHANGED = "was emptied or written anew while it was read; run the same command again for what it has now"
 
 
-@dataclass(slots=True)
-class _Stages:
+class _Stages(msgspec.Struct):
     """One source's own."""
 
     parser: Parser
     enricher: Enricher
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
+class _Flight(msgspec.Struct, eq=False):
     """A batch that was handed to the output, in one part an index."""
 
     passed: Passed
-    parts: list[Documents] = field(default_factory=list)
+    parts: list[Documents] = msgspec.field(default_factory=list)
     left: int = 0
     """Parts that are not acknowledged."""
 
 
-@dataclass(slots=True, eq=False)
-class _File:
+class _File(msgspec.Struct, eq=False):
     """A file that is being read, or of which something is still under way."""
 
     task: Task
     record: FileRecord
     reading: Reading | None = None
-    flights: deque[_Flight] = field(default_factory=deque)
+    flights: deque[_Flight] = msgspec.field(default_factory=deque)
     last_time: str = ""
     covered: Sequence[tuple[int, int]] = ()
     known_powers: int = -1
@@ -163,7 +163,7 @@ class Worker:
         self._report()
         if self._current is None and not self._begin():
             if not self._has_more and not self._files:
-                self._close(self._monotonic())
+                self._close(self._monotonic() + _NOTING_SECONDS)
                 return 0.0
             if not self._has_more:  # else company may come with the next file
                 self._output.flush()

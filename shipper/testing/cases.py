@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from msgspec import UNSET
 
+from shipper.config.compose import compose
 from shipper.config.decode import Check, Decoder, Section
-from shipper.config.document import MAX_TEXT_BYTES, Items, Node, Problems, Table, compose, printable
+from shipper.config.document import MAX_TEXT_BYTES, Items, Node, Problems, Table, printable
 from shipper.errors import ConfigError
 from shipper.settings import Config, Field, Kind, Name
 from shipper.testing.samples import ABSENT, parse_sample
@@ -58,8 +59,7 @@ class FileSettings(Config, frozen=True, kw_only=True):
     tests: tuple[CaseSettings, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """A case and where its parts stand."""
 
     file: str
@@ -124,7 +124,7 @@ def _with_lists(tree: Node) -> Node:
     if not isinstance(tree, Table) or not isinstance(tests, Items):
         return tree
     items = tuple(_with_lists_in(item) for item in tests.items)
-    return replace(tree, entries={**tree.entries, "tests": replace(tests, items=items)})
+    return msgspec.structs.replace(tree, entries={**tree.entries, "tests": msgspec.structs.replace(tests, items=items)})
 
 
 def _with_lists_in(case: Node) -> Node:
@@ -138,8 +138,7 @@ def _with_lists_in(case: Node) -> Node:
     return _Single(case.line, {**case.entries, **single}, case.key_lines, case.weight, frozenset(single))
 
 
-@dataclass(frozen=True, slots=True)
-class _Single(Table):
+class _Single(Table, frozen=True):
     """A case of which some keys had no list."""
 
     single: frozenset[str] = frozenset()

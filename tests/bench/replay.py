@@ -2,23 +2,41 @@
 
 The workers have two cores, which they share with the sink; the CPU seconds are those of all processes of the replay.
 How many cores were at work, with the sink's, says whether workers wait for one another (fewer than one each), or others
-had the cores. One worker compresses and sends in threads of its own, so it keeps more than one core busy.
+had the cores. One worker compresses and sends in threads of its own, so it keeps more than one core busy; the last
+lines say what that leaves for a second one.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import os
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.sink import Sink
 
 from bench.lines import write_lines
-from bench.measure import COMMAND, Cost, cost_of, cpu_seconds
+from bench.measure import COMMAND, cost_of, cpu_seconds
 
 FILES = 8
+
+
+class Run(NamedTuple):
+    """One replay: CPU seconds and peak of its processes, CPU seconds of the sink."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    sink_seconds: float
+
+    @property
+    def cores(self) -> float:
+        """How many were at work, with the sink's."""
+        return (self.cpu_seconds + self.sink_seconds) / self.wall_seconds
 
 
 def main() -> None:
@@ -46,21 +64,37 @@ def main() -> None:
             "cores",
         )
         print("  ".join(titles))
-        wall = {}
-        for workers in (1, 2):
-            runs_of = [replay_once(archive, lines=count, workers=workers) for _ in range(runs)]
-            costs = [cost for cost, _ in runs_of]
-            beside = statistics.median(sink for _, sink in runs_of)
-            wall[workers] = statistics.median(cost.wall_seconds for cost in costs)
-            cpu = statistics.median(cost.cpu_seconds for cost in costs)
-            peak = max(cost.peak_mb for cost in costs)
-            rate = count / wall[workers]
+        runs_of: dict[int, list[Run]] = {1: [], 2: []}
+        for _ in range(runs):  # by turns, so that what else the machine does falls on both
+            for workers, done in runs_of.items():
+                done.append(replay_once(archive, lines=count, workers=workers))
+        medians = {workers: median_of(done) for workers, done in runs_of.items()}
+        for workers, one in medians.items():
             print(
-                f"{workers:7}  {wall[workers]:6.2f}  {rate:7,.0f}  {cpu:5.2f}  {count / cpu:15,.0f}  {peak:17.0f}  "
-                f"{beside:10.2f}  {(cpu + beside) / wall[workers]:5.2f}",
+                f"{workers:7}  {one.wall_seconds:6.2f}  {count / one.wall_seconds:7,.0f}  {one.cpu_seconds:5.2f}  "
+                f"{count / one.cpu_seconds:15,.0f}  {one.peak_mb:17.0f}  {one.sink_seconds:10.2f}  {one.cores:5.2f}",
                 flush=True,
             )
-        print(f"two workers are {wall[1] / wall[2]:.2f} times as fast as one")
+        print("\n".join(verdict(medians[1], medians[2], cores=len(os.sched_getaffinity(0)))))
+
+
+def median_of(runs: Sequence[Run]) -> Run:
+    """The median of each figure, and the highest peak."""
+    wall, cpu, _, sink = (statistics.median(column) for column in zip(*runs, strict=True))
+    return Run(wall, cpu, max(run.peak_mb for run in runs), sink)
+
+
+def verdict(one: Run, two: Run, *, cores: int) -> list[str]:
+    """How two workers do beside one, and how they could do at most where one keeps more than one core busy."""
+    lines = [f"two workers are {one.wall_seconds / two.wall_seconds:.2f} times as fast as one"]
+    lines.append(f"they take {two.cpu_seconds / one.cpu_seconds:.2f} times its CPU seconds")
+    if one.cores > 1:
+        most = cores * one.wall_seconds / (two.cpu_seconds + two.sink_seconds)
+        lines.append(
+            f"one, with the sink, keeps {one.cores:.2f} cores busy: with these CPU seconds, {cores} cores that never "
+            f"idle would make two {most:.2f} times as fast"
+        )
+    return lines
 
 
 def write_archive(directory: Path, count: int) -> None:
@@ -72,8 +106,8 @@ def write_archive(directory: Path, count: int) -> None:
         plain.unlink()
 
 
-def replay_once(archive: Path, *, lines: int, workers: int) -> tuple[Cost, float]:
-    """One replay into a sink that only counts, with a fresh state, and the CPU seconds of the sink."""
+def replay_once(archive: Path, *, lines: int, workers: int) -> Run:
+    """One replay into a sink that only counts, with a fresh state."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name, Sink(discard=True) as sink:
         command = [*COMMAND, "replay", str(archive), "--output", sink.url, "--workers", str(workers)]
         before = cpu_seconds(sink.pid)
@@ -82,7 +116,7 @@ def replay_once(archive: Path, *, lines: int, workers: int) -> tuple[Cost, float
         accepted = sink.stats()["documents"]
         if accepted != lines:
             raise RuntimeError(f"the sink got {accepted} documents of {lines}")
-        return cost, beside
+        return Run(cost.wall_seconds, cost.cpu_seconds, cost.peak_mb, beside)
 
 
 if __name__ == "__main__":

@@ -574,6 +574,9 @@ USAGE = {
     "a bad index": (["logs", "--index", "UPPER"], "--index"),
     "a taken tag": (["logs", "--tag", "slow_request"], "--tag"),
     "no source": (["logs", "--source", "other"], "--source"),
+    "nothing to do": (["logs", "--no-ship"], "--no-ship"),
+    "steps of no metrics": (["logs", "--step", "60"], "--step"),
+    "labels of no metrics": (["logs", "--label", "job=a"], "--label"),
     "no ledger": (["--summary", "logs"], "no ledger"),
 }
 

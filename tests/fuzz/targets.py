@@ -27,8 +27,9 @@ from exporter.webconfig import parse_web_config
 from shipper.batch import MISSING, Columns
 from shipper.config import CommandLine
 from shipper.config.checks import checks
+from shipper.config.compose import compose
 from shipper.config.decode import Decoder
-from shipper.config.document import Problems, compose
+from shipper.config.document import Problems
 from shipper.errors import ConfigError, ExpressionError
 from shipper.explain import Explainer, Origin
 from shipper.expressions import compile_predicate, compile_value

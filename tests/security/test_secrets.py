@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import logging
 import shlex
@@ -18,7 +19,8 @@ from command import Running, run_to_end
 from harness.sink import Fault, Sink
 
 from shipper.cli import main
-from shipper.config import CommandLine, load, render
+from shipper.config import CommandLine, load
+from shipper.config.render import render
 from shipper.elastic.credentials import SecretSource
 from shipper.elastic.transport import Cluster
 from shipper.errors import ConfigError, OutputError
@@ -156,6 +158,19 @@ def test_a_password_on_the_command_line_is_warned_about_and_not_repeated(
     assert "--output holds a password, which every user of this machine can read" in said
     assert f"shipper run app.log --once {shlex.join(part.format(shown) for part in option)}" in said
     assert PASSWORD not in said
+
+
+def test_a_replay_that_is_not_finished_says_how_to_go_on_without_the_password(tmp_path: Path, sink: Sink) -> None:
+    """Nor does its ledger hold it; the command with the password goes on all the same."""
+    (tmp_path / "app.log.gz").write_bytes(gzip.compress(LINE.encode() * 1000)[:-9])
+    url = sink.url.replace("://", f"://shipper:{PASSWORD}@")
+    done = run_to_end("replay", "app.log.gz", "--output", url, directory=tmp_path)
+
+    assert done.returncode == 1
+    assert "--output holds a password, which every user of this machine can read" in done.stderr
+    assert f"shipper replay app.log.gz --output {shlex.quote(sink.url.replace('://', '://***@'))}" in done.stderr
+    (ledger,) = tmp_path.glob("**/ledger.json")
+    assert PASSWORD not in done.stderr + done.stdout + ledger.read_text()
 
 
 def test_secrets_of_systemd_are_read_by_their_directory(

@@ -6,6 +6,7 @@ import pytest
 from bench.gate import recorded, worse
 from bench.latency import delays_of
 from bench.measure import Cost
+from bench.replay import Run, verdict
 from bench.report import DOCUMENT, as_markdown, as_text, between
 from bench.throughput import BASE, CASES, QUICK, Result, Table, reached
 
@@ -89,3 +90,28 @@ def test_a_table_is_the_same_in_both_forms() -> None:
 
     assert "      seconds\ngzip     5.25\nnone        4" == as_text(head, rows)
     assert "|  | seconds |\n| --- | --- |\n| gzip | 5.25 |\n| none | 4 |" == as_markdown(head, rows)
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (
+            Run(5.0, 6.0, 70, 1.0),
+            [
+                "two workers are 1.25 times as fast as one",
+                "they take 0.83 times its CPU seconds",
+                (
+                    "one, with the sink, keeps 1.40 cores busy: with these CPU seconds, 2 cores that never idle "
+                    "would make two 1.67 times as fast"
+                ),
+            ],
+        ),
+        (
+            Run(8.0, 5.0, 70, 1.0),
+            ["two workers are 2.00 times as fast as one", "they take 1.00 times its CPU seconds"],
+        ),
+    ],
+    ids=["busy", "idle"],
+)
+def test_two_workers_are_judged_by_what_one_leaves_of_the_cores(one: Run, expected: list[str]) -> None:
+    assert expected == verdict(one, Run(4.0, 5.0, 60, 1.0), cores=2)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shipper import config
 from shipper.config import CommandLine, Loaded
+from shipper.config.render import render
 from shipper.errors import ConfigError
 from shipper.settings import (
     Coercion,
@@ -507,7 +508,7 @@ def test_render_hides_secrets(tmp_path: Path) -> None:
         "    username: u\n    password: hunter2\n    headers: {X-Key: hunter2}\n"
         "    proxy: http://u:hunter2@proxy:3128\n"
     )
-    shown = config.render(load(tmp_path, SERVER + text).settings)
+    shown = render(load(tmp_path, SERVER + text).settings)
     assert "hunter2" not in shown
     parsed = yaml.safe_load(shown)
     assert list(parsed) == [field.name for field in msgspec.structs.fields(Settings)]
@@ -544,7 +545,7 @@ def test_what_render_prints_reads_back(tmp_path: Path, value: Any, host: str) ->
         state="/state",
         output=OutputSettings(local=LocalSettings(directory="/out")),
     )
-    assert before == load(tmp_path, config.render(before)).settings
+    assert before == load(tmp_path, render(before)).settings
 
 
 KEYS = st.sampled_from(

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from shipper.config.document import MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES, Items, Problems, Scalar, Table, compose
+from shipper.config.compose import MAX_DEPTH, MAX_NODES, compose
+from shipper.config.document import MAX_TEXT_BYTES, Items, Problems, Scalar, Table
 from shipper.errors import ConfigError
 
 

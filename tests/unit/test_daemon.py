@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from shipper.batch import OutputStatus
-from shipper.daemon import REFUSED_SECONDS, STUCK_SECONDS, cannot_deliver, check_same
+from shipper.daemon import check_same
+from shipper.endings import REFUSED_SECONDS, STUCK_SECONDS, cannot_deliver
 from shipper.errors import ConfigError
 from shipper.settings import MetricsSettings, Settings, SourceSettings
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from shipper.progress import Progress
 
 
@@ -63,6 +65,24 @@ def test_a_bar_is_taken_away_at_the_end() -> None:
     progress.clear()
 
     assert stream.getvalue() == "\r\x1b[Konce: read 7 lines\r\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (60, "replay [###                           ]  10% so many lines"),
+        (40, "replay [##               ]  10% so many"),
+        (24, "replay  10% so many lin"),
+    ],
+)
+def test_a_bar_stays_on_one_row(columns: int, expected: str) -> None:
+    """Of one that the terminal breaks the next one would take away only the last row."""
+    stream, clock = Terminal(), Clock()
+    progress = Progress(what="replay", total=200, stream=stream, monotonic=clock, columns=lambda: columns)
+    clock.now += 1.0
+    progress.advance(20, "so many lines" if columns != 40 else "so many")
+
+    assert stream.getvalue() == f"\r\x1b[K{expected}"
 
 
 def test_what_is_soon_over_says_nothing() -> None:

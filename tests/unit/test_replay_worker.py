@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from harness.receiver import MemoryReceiver
+from harness.sink import Sink
 from replays import BEGIN, lines_of
 
 from shipper.batch import Batch, Documents
+from shipper.elastic.gather import Queue
+from shipper.elastic.items import Pending
 from shipper.replay.crew import shared_out
 from shipper.replay.entries import Entry
 from shipper.replay.ledger import Ledger, as_text, summaries
 from shipper.replay.messages import Closed, Message, NoMore, Report, Stop, Task, Wish
+from shipper.replay.outputs import make_output
 from shipper.replay.pacing import Pace
 from shipper.replay.parts import split
 from shipper.replay.plan import Plan, Planned, Shard, shard_of, tasks_of
 from shipper.replay.records import FileRecord
 from shipper.replay.worker import CHANGED, Worker
-from shipper.settings import Settings, SourceSettings
+from shipper.settings import ElasticsearchSettings, OutputSettings, Settings, SourceSettings
 
 SOURCE = SourceSettings(name="app", paths=("/logs/*.log*",))
 
@@ -162,6 +168,64 @@ def test_a_file_that_is_written_anew_is_left_there(tmp_path: Path) -> None:
     assert not record.is_done
     assert 0 < record.lines < 8_000
     assert bench.numbers() == list(range(record.lines))
+
+
+def test_an_output_that_notes_late_what_is_delivered_has_delivered_it(
+    tmp_path: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between what a worker is told and what the output's own thread notes it may be that the worker closes."""
+    closing = threading.Event()
+    forget, close = Queue.forget, Queue.close
+
+    def forget_late(queue: Queue, pendings: Iterable[Pending]) -> None:
+        closing.wait(10)
+        forget(queue, pendings)
+
+    def close_first(queue: Queue) -> None:
+        close(queue)
+        closing.set()
+
+    monkeypatch.setattr(Queue, "forget", forget_late)
+    monkeypatch.setattr(Queue, "close", close_first)
+    server = ElasticsearchSettings(hosts=(sink.url,))
+    settings = Settings(sources=(SOURCE,), output=OutputSettings(elasticsearch=server))
+    output = make_output(settings, directory=tmp_path / "state", number=0, on_crash=lambda: None)
+    output.start()
+    bench = Bench(tmp_path)
+    bench.worker = Worker(
+        settings=settings,
+        wish=Wish(),
+        output=output,
+        pace=Pace(lines_per_second=0, clock=None),
+        send=bench.messages.append,
+    )
+    bench.give(write(tmp_path / "app.log", 10))
+    bench.worker.take(NoMore())
+    until = time.monotonic() + 30
+    while not bench.worker.is_closed and time.monotonic() < until:
+        if pause := bench.worker.step():
+            bench.worker.wait(pause)
+
+    assert isinstance(bench.messages[-1], Closed)
+    assert bench.messages[-1].is_delivered
+    assert (bench.record().is_done, bench.record().lines) == (True, 10)
+
+
+@pytest.mark.parametrize("share", [0, 0.97], ids=["emptied", "cut behind what was read"])
+def test_a_file_that_is_cut_is_not_taken_for_whole(tmp_path: Path, share: float) -> None:
+    """Its end comes earlier than when it was opened: what is missing may have been lines."""
+    bench = Bench(tmp_path)
+    path = write(tmp_path / "app.log", 8_000)
+    bench.give(path)
+    bench.steps(3)
+    with path.open("r+b") as file:
+        file.truncate(int(path.stat().st_size * share))
+
+    record = bench.finish()
+
+    assert record.problem == CHANGED
+    assert not record.is_done
+    assert 0 < record.lines < 8_000
 
 
 def test_a_file_that_grows_is_read_to_where_it_ended(tmp_path: Path) -> None:

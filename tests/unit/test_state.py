@@ -11,10 +11,10 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shipper.batch import Mark
 from shipper.errors import InUseError, StateError
@@ -379,7 +379,7 @@ def test_a_killed_migration_is_whole_or_not_there(tmp_path: Path) -> None:
 # Whole or not at all
 
 COMMITS = """
-    import sys; from dataclasses import replace; from pathlib import Path
+    import sys; from msgspec.structs import replace; from pathlib import Path
     sys.path.insert(0, sys.argv[2])
     from test_state import RECORD
     from shipper.errors import StateError
@@ -447,7 +447,7 @@ def test_a_commit_that_failed_can_be_repeated(tmp_path: Path, monkeypatch: pytes
 def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     """A real limit on the size of files: the commit fails, and succeeds when there is room again."""
     code = """
-        import resource, sys; from dataclasses import replace; from pathlib import Path
+        import resource, sys; from msgspec.structs import replace; from pathlib import Path
         sys.path.insert(0, sys.argv[2])
         from test_state import RECORD
         from shipper.errors import StateError
