@@ -25,15 +25,18 @@ class Columns(dict[str, Column]):
     Remembers which types of values each has: several stages ask, and looking costs 20 ns a value.
     """
 
-    __slots__ = ("_types",)
+    __slots__ = ("_types", "derived")
 
     def __init__(self, columns: Mapping[str, Column] | Iterable[tuple[str, Column]] = ()) -> None:
         super().__init__(columns)
         self._types: dict[str, frozenset[type]] = {}
+        self.derived: dict[str, Column] = {}
+        """What was made of columns and may be wanted again, by a name that tells how."""
 
     def __setitem__(self, name: str, column: Column) -> None:
         super().__setitem__(name, column)
         self._types.pop(name, None)
+        self.derived.clear()
 
     def types(self, name: str) -> frozenset[type]:
         """The types of a column's values; that of MISSING alone where there is no such column."""

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from itertools import accumulate
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from shipper.joining import CRI, DOCKER, Framing, Group, Part, join
 from shipper.settings import Format
 from shipper.tail import Chunk
 
+T = TypeVar("T")
 MAX_DEPTH: Final = 100
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -119,12 +120,8 @@ class Parser:
         `is_cut`: there is one line, and it is the prefix of a longer one.
         """
         batch.lines = list(texts)
-        rows = [self.fields.nothing] * len(texts)
-        usual = [] if is_cut else _those_that_may_be_decoded(texts)
-        decoded = self._decoded_some(texts, usual)
-        for i, row in decoded.items():
-            rows[i] = row
-        for i in [i for i in range(len(texts)) if i not in decoded]:
+        rows, odd = ([self.fields.nothing], [0]) if is_cut else self._usual(texts)
+        for i in odd:
             rows[i], batch.lines[i], problems = self._one(texts[i], is_cut=is_cut)
             # An empty object is in order, but nothing of ours could follow its brace after a comma.
             if problems or not batch.lines[i][1:-1].strip():
@@ -134,6 +131,22 @@ class Parser:
         if batch.raw_lines is None and texts != batch.lines:
             batch.raw_lines = texts
         return rows
+
+    def _usual(self, texts: Sequence[bytes]) -> tuple[list[Row], list[int]]:
+        """The rows of lines that are ordinary objects, nothing in place of the others; and which these are."""
+        odd = _odd(texts)
+        lines = _without(texts, odd)
+        joined = b"\n".join(lines)
+        if not joined.isascii():
+            odd = sorted({*odd, *(i for i, text in enumerate(texts) if not _is_utf8(text))})
+            lines = _without(texts, odd)
+            joined = b"\n".join(lines)
+        rows = self._decoded(joined, lines) if lines else []
+        if rows is not None:
+            return _with(rows, odd, self.fields.nothing), odd
+        decoded = self._decoded_some(texts, _without(range(len(texts)), odd))
+        rows = [decoded.get(i, self.fields.nothing) for i in range(len(texts))]
+        return rows, [i for i in range(len(texts)) if i not in decoded]
 
     def _decoded_some(self, texts: Sequence[bytes], numbers: Sequence[int]) -> dict[int, Row]:
         """The rows of those of these lines that are ordinary objects: all at once, else by halves."""
@@ -240,18 +253,43 @@ def _offsets(lines: Sequence[bytes], start: int) -> list[int]:
     return offsets
 
 
-def _those_that_may_be_decoded(texts: Sequence[bytes]) -> list[int]:
-    """Which lines look like an object with a field, as `look_like_objects` says of many, and are UTF-8."""
+def _odd(texts: Sequence[bytes]) -> list[int]:
+    """Which lines do not look like an object with a field, as `look_like_objects` says of many."""
     return [
         i
         for i, text in enumerate(texts)
-        if text.endswith(b"}")
-        and (text.startswith(b'{"') or (text.startswith(b"{ ") and text[1:-1].strip()))
-        and (text.isascii() or _is_utf8(text))
+        if not (
+            text.endswith(b"}") and (text.startswith(b'{"') or (text.startswith(b"{ ") and text[1:-1].strip() != b""))
+        )
     ]
 
 
+def _without(items: Sequence[T], positions: Sequence[int]) -> list[T]:
+    """The items but those at these positions, which ascend."""
+    kept: list[T] = []
+    start = 0
+    for position in positions:
+        kept += items[start:position]
+        start = position + 1
+    kept += items[start:]
+    return kept
+
+
+def _with(items: Sequence[T], positions: Sequence[int], item: T) -> list[T]:
+    """The items and, so that it stands at these positions, which ascend, another one."""
+    found: list[T] = []
+    start = 0
+    for before, position in enumerate(positions):
+        found += items[start : position - before]
+        start = position - before
+        found.append(item)
+    found += items[start:]
+    return found
+
+
 def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
     try:
         text.decode()
     except UnicodeDecodeError:
@@ -281,12 +319,21 @@ def without_lone_surrogates(text: bytes) -> bytes:
     return _ESCAPES.sub(lambda match: b"\\ufffd" if match["lone"] else match[0], text)
 
 
-_JSON_BEGINNINGS = frozenset(b"%c" % byte for byte in b'{["-0123456789tfn')
+_JSON_SPACE = b" \t\r\n"
+_JSON_WORDS = frozenset({b"true", b"false", b"null"})
+_JSON_NUMBERS = b"-0123456789"
+_IN_NUMBERS = b"+-.0123456789Ee"
 
 
 def _is_json(text: bytes) -> bool:
-    if text.lstrip()[:1] not in _JSON_BEGINNINGS:
-        return False
+    """Whether a line is JSON of any kind. Most that are asked about are texts, which the decoder is not needed for."""
+    text = text.strip(_JSON_SPACE)
+    first = text[:1]
+    if first in _JSON_NUMBERS:
+        if text.translate(None, _IN_NUMBERS):
+            return False
+    elif first not in b'{["':
+        return text in _JSON_WORDS
     try:
         msgspec.json.decode(text)
     except DECODE_ERRORS:

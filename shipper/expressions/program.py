@@ -31,7 +31,12 @@ class Input(msgspec.Struct, frozen=True):
         column = columns.get(self.field)
         if column is None:
             return [NAN if self.is_number else MISSING] * count
-        return numbers(column, columns.types(self.field)) if self.is_number else column
+        if not self.is_number:
+            return column
+        found = columns.derived.get(self.key)
+        if found is None:
+            found = columns.derived[self.key] = numbers(column, columns.types(self.field))
+        return found
 
 
 class Program(msgspec.Struct, frozen=True):
