@@ -25,7 +25,7 @@ from shipper.identity import checksums
 from shipper.parse import BAD_ENCODING, TAGS
 from shipper.settings import DropSettings, Placement, SourceSettings
 from shipper.splice import COPIES_MOVED, FIELDS_MOVED, NO_TIME, WHERE_MOVED, Filling, Splicer
-from shipper.times import IndexPattern, first_times, usual_times
+from shipper.times import IndexPattern, first_times, given_times, usual_times
 
 FUTURE_SECONDS: Final = 86_400
 TIME_FAILURE: Final = "time_failure"
@@ -187,6 +187,8 @@ class Enricher:
             columns.append(batch.runtime_times)
         if columns and (usual := usual_times(columns[0])) is not None:
             return columns[0], *usual
+        if columns and (given := given_times(columns)) is not None:
+            return self._inherited(columns[0], *given, last_time, marks)
         times = first_times(columns, batch.count)
         if "" in times:
             failure = self._tags.bit(TIME_FAILURE)
@@ -197,6 +199,23 @@ class Enricher:
                     times[i] = last_time
                     marks[i] |= failure
         return times, "\n".join(times).encode().split(b"\n"), sorted({text[:10] for text in times})
+
+    def _inherited(
+        self, column: Column, given: Iterable[bytes], days: Iterable[str], last_time: str, marks: list[int]
+    ) -> tuple[Sequence[str], Sequence[bytes], list[str]]:
+        """As `_times`, of a column in which only `given` are times, and need no conversion."""
+        failure = self._tags.bit(TIME_FAILURE)
+        times, stamps = [], []
+        found = {*days, last_time[:10]} if column[0] is MISSING else set(days)
+        last_stamp, following = last_time.encode(), iter(given)
+        for i, text in enumerate(column):
+            if text is MISSING:
+                marks[i] |= failure
+            else:
+                last_time, last_stamp = text, next(following)
+            times.append(last_time)
+            stamps.append(last_stamp)
+        return times, stamps, sorted(found)
 
     def _find_own_fields(self, batch: Batch, lines: _Lines) -> None:
         """Finds the lines that carry fields called like ours, and decides how each is made a document.

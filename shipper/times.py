@@ -144,6 +144,14 @@ def usual_times(column: Column) -> tuple[list[bytes], list[str]] | None:
     return joined.split(b"\n"), sorted({prefix[:10] for prefix in prefixes})
 
 
+def given_times(columns: Sequence[Column]) -> tuple[list[bytes], list[str]] | None:
+    """What `usual_times` says of the values in the first column; None also where it has none, or another one has."""
+    given = [value for value in columns[0] if value is not MISSING]
+    if not given or any(column.count(MISSING) < len(column) for column in columns[1:]):
+        return None
+    return usual_times(given)
+
+
 @lru_cache(maxsize=4096)
 def _begins_time(prefix: str) -> bool:
     """Whether `2024-01-15T10:30:4` begins a real time of 2000-2099."""

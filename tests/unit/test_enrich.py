@@ -229,6 +229,22 @@ def test_a_line_without_time_has_that_of_the_line_before() -> None:
     assert ("logs-2024.01.14", "2024-01-14T00:00:00.000Z") == (record["i"], record["d"]["@timestamp"])
 
 
+@pytest.mark.parametrize("last_time", ["", "2024-01-13T23:59:59.999Z"])
+def test_lines_without_a_time_among_usual_ones_inherit_it(last_time: str) -> None:
+    """Just as among times that need conversion; each is marked, and goes into the day of the line before it."""
+    times = ["", "2024-01-15T10:30:45.123Z", "", "", "2024-01-14T10:30:45.123Z", ""]
+    usual = [b'{"timestamp":"%s"}' % time.encode() if time else b"text" for time in times]
+    converted = [line.replace(b"Z", b"+00:00") for line in usual]
+    results = [Stage().enrich(*lines, last_time=last_time) for lines in (usual, converted)]
+    expected = [last_time, times[1], times[1], times[1], times[4], times[4]]
+    for result in results:
+        found = records(result)
+        assert expected == [record["d"].get("@timestamp", "") for record in found]
+        assert [time[:10].replace("-", ".") or "undated" for time in expected] == [record["i"][5:] for record in found]
+        assert [not time for time in times] == ["time_failure" in record["d"].get("tags", ()) for record in found]
+        assert result.last_time == times[4]
+
+
 def test_the_first_usable_time_field_counts() -> None:
     """In the order of the configuration, line by line."""
     stage = Stage(time=("a", "b.c"))
