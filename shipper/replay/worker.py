@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 REPORT_SECONDS = 0.3
 _WAIT_SECONDS = 0.02
 _NOTING_SECONDS = 30.0
-"""All is acknowledged then, but an output's own threads may have to note it yet: that can take, on a busy machine."""
+"""All is acknowledged then; the output's own threads may have to note it yet, which a busy machine lets wait."""
 CHANGED = "was emptied or written anew while it was read; run the same command again for what it has now"
 
 

@@ -23,6 +23,7 @@ from harness.nodes import prepared
 from harness.process import Counterpart, DiedError, Process, free_port, scratch, wait_until
 
 _READY_SECONDS = 120
+_NO_SHARD_YET = 503
 _TERMINATED = 143  # what a JVM exits with after SIGTERM, its hooks done
 _FLAGS = (
     "-XX:+UseSerialGC",
@@ -105,8 +106,11 @@ class Remote(Counterpart):
 
     def count(self, index: str) -> int:
         """Return how many documents the indices that match have, after a refresh; 0 if there are none."""
+        path = f"/{index}/_count?ignore_unavailable=true"
         self.refresh(index)
-        return int(self.ask("GET", f"/{index}/_count?ignore_unavailable=true")["count"])
+        what = f"shards of {index}"  # those of an index that was made just now answer 503
+        wait_until(lambda: self.request("GET", path)[0] != _NO_SHARD_YET, what=what, timeout_seconds=30)
+        return int(self.ask("GET", path)["count"])
 
     def search_all(self, index: str) -> list[dict[str, Any]]:
         """Return every document of the indices that match, after a refresh: `{"_index", "_id", "_source"}`, sorted."""
