@@ -20,8 +20,7 @@ from shipper.discover import COMPRESSED, NEVER_READ, NOT_READ_LIVE, Found
 from shipper.enrich import Choice
 from shipper.idset import IdSet
 from shipper.letters import Wanted, letters_in
-from shipper.local.presence import DirectoryShelf
-from shipper.local.standing import day_files
+from shipper.local.presence import DirectoryShelf, readable_files
 from shipper.positions import FilePosition, Positions, by_identity, positions_at
 from shipper.presence import AT_ONCE, Presence, Ranges, Shelf
 from shipper.reread import Line, Piece, Reread, Rereader
@@ -310,7 +309,9 @@ def bytes_to_read(settings: Settings, targets: Targets) -> int:
     """What `advance` is told in all, about."""
     own = sum(found.size for found in targets.files)
     local = settings.output.local
-    return own + (sum(path.stat().st_size for path in day_files(Path(local.directory))) if local is not None else 0)
+    return own + (
+        sum(path.stat().st_size for path in readable_files(Path(local.directory))) if local is not None else 0
+    )
 
 
 def _is_left_out(found: Found, left_out: dict[str, str], *, archived: bool) -> bool:

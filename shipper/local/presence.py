@@ -5,10 +5,12 @@ Only reads, beside a running daemon too. `output` writes the day files, `ledger`
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import msgspec
 
@@ -25,6 +27,7 @@ from shipper.settings import LocalSettings
 
 _START = re.compile(rb'\{"_index":"([^"\\]+)","_id":"([^"\\]+)","_source":')
 _START_BYTES = 1024
+PACKED = ".gz"
 _AT_ONCE = 4096
 _RANGES = msgspec.json.Decoder(Covered)
 
@@ -37,6 +40,10 @@ class DirectoryShelf:
         self._directory = Path(settings.directory)
         self._deletes = bool(settings.keep_days or settings.max_bytes)
         self._ids = IdSet(directory=scratch)
+        packed = scratch / "packed"
+        packed.mkdir()
+        self._packed_ids = IdSet(directory=packed)
+        """Of files that were compressed; they may stand beside what they were made of."""
         self._indices: set[str] = set()
         self._records: dict[str, list[Record]] = {}
         self.problems: dict[str, str] = {}
@@ -51,20 +58,23 @@ class DirectoryShelf:
 
         Raises OutputError and StateError.
         """
-        for path in day_files(self._directory):
+        for path in readable_files(self._directory):
             try:
                 self._read(path, identities, advance)
-            except OSError as error:
-                raise OutputError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+            except (OSError, EOFError, zlib.error) as error:
+                raise OutputError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', '') or error}") from None
         self.repeated = self._ids.freeze()
+        self._packed_ids.freeze()
         self._records = _recorded(self._directory / ".shipper" / "ledger.db", identities)
 
     def _read(self, path: Path, identities: frozenset[str], advance: Callable[[int], None]) -> None:
         keys: list[bytes] = []
         read = 0
-        with path.open("rb") as file:
+        is_packed = path.suffix == PACKED
+        known = self._packed_ids if is_packed else self._ids
+        with _opened(path) as file:
             for start, size in _starts_of_lines(file):
-                read += size
+                read += 0 if is_packed else size
                 found = _START.match(start)
                 if found is None:
                     continue
@@ -72,16 +82,18 @@ class DirectoryShelf:
                 if found[2][:12].decode("ascii", "replace") in identities:
                     keys.append(_key(found[1], found[2]))
                 if len(keys) == _AT_ONCE:
-                    self._ids.add(keys)
+                    known.add(keys)
                     keys.clear()
                     advance(read)
                     read = 0
-        self._ids.add(keys)
-        advance(read)
+        known.add(keys)
+        advance(path.stat().st_size if is_packed else read)
 
     def look_up(self, index: str, ids: Sequence[str]) -> list[Presence]:
         name = index.encode()
-        return [Presence.THERE if _key(name, one.encode()) in self._ids else Presence.ABSENT for one in ids]
+        keys = [_key(name, one.encode()) for one in ids]
+        is_there = [key in self._ids or key in self._packed_ids for key in keys]
+        return [Presence.THERE if there else Presence.ABSENT for there in is_there]
 
     def has_index(self, index: str) -> bool:
         return index in self._indices
@@ -94,7 +106,18 @@ class DirectoryShelf:
         return Contents(load=lambda _: records, new=_never).covered(content)
 
 
-def _starts_of_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def readable_files(directory: Path) -> list[Path]:
+    """Day files, also those that somebody has compressed to keep them."""
+    packed = (path for path in directory.glob(f"*.ndjson{PACKED}") if path.is_file() and not path.is_symlink())
+    return sorted([*day_files(directory), *packed])
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Raises OSError; reading what was compressed also EOFError and zlib.error."""
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == PACKED else path.open("rb")
+
+
+def _starts_of_lines(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
     """The beginning of each line that is whole, and its size."""
     while start := file.readline(_START_BYTES):
         size, end = len(start), start

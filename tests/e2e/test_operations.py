@@ -301,6 +301,23 @@ def test_audit_of_a_local_output(tmp_path: Path) -> None:
     assert {"lines": 100, "present": 100, "repeated": 1} == audited("logs", directory=tmp_path, expects=1)
 
 
+def test_audit_reads_day_files_that_were_compressed(tmp_path: Path) -> None:
+    """As a cron job does to those of the days before; one that is damaged is said."""
+    write(tmp_path / "logs/app.log", *map(line, range(10)))
+    run_to_end("run", "logs", "--once", directory=tmp_path)
+    day = tmp_path / "shipped/logs-2024.01.15.ndjson"
+    packed = gzip.compress(day.read_bytes())
+    archive = day.with_name(f"{day.name}.gz")
+    archive.write_bytes(packed)
+    assert {"lines": 10, "present": 10} == audited("logs", directory=tmp_path, expects=0)  # both are there for a moment
+    day.unlink()
+    assert {"lines": 10, "present": 10} == audited("logs", directory=tmp_path, expects=0)
+    archive.write_bytes(packed[:-20])
+    done = run_to_end("audit", "logs", directory=tmp_path)
+    assert done.returncode == 1
+    assert f"{archive.name}' cannot be read" in done.stderr
+
+
 def test_audit_takes_a_link_to_a_day_file_for_no_second_one(tmp_path: Path) -> None:
     """People have a `latest` beside them."""
     write(tmp_path / "logs/app.log", *map(line, range(10)))
