@@ -264,7 +264,7 @@ class Feeder:
                 followed.observe.jump(chunk.end, cursor.before)
         if choice.ships:
             self._ship(followed, batch, cursor)
-        if tail_start is not None and followed.is_joined and followed.nearest > tail_start:
+        if tail_start is not None and not chunk.is_tail and followed.is_joined and followed.nearest > tail_start:
             followed.tail_start = None
 
     def _count(self, batch: Batch, size: int) -> None:

@@ -183,3 +183,26 @@ def test_a_file_that_has_nothing_but_a_header_is_no_part_of_the_next_one() -> No
         state.move_away(which=2)
         state.compress(members=1, seconds=3.0, steps=2, which=3)
         state.write_in_pieces(pieces=[43, 15, 3, 21], seconds=3.0)
+
+
+def test_a_short_file_that_is_cut_is_read_on() -> None:
+    """Its first bytes were remembered beyond the cut, so it was taken for another one, again and again."""
+    with following() as state:
+        state.begin(has_ledger=False, before=3, has_header=False, starts_now=False, open_limit=100)
+        state.write_without_newline()
+        state.cut(is_torn=False, kept=3)
+        state.cut(is_torn=False, kept=2)
+        state.write_without_newline()
+
+
+def test_a_last_line_that_was_counted_is_shipped_until_it_is_acknowledged() -> None:
+    """Handed over by a second process, which ended before the answer, it was taken for delivered by the third."""
+    with following() as state:
+        state.begin(has_ledger=True, open_limit=100, has_header=True, before=1, starts_now=True)
+        state.write_without_newline()
+        state.disturb(has_place=True, is_answering=False)
+        state.rename_in_cascade()
+        state.compress(members=1, seconds=3.0, steps=3, which=1)
+        state.reload()
+        state.run(seconds=1.0)
+        state.reload()
