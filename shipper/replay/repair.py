@@ -7,6 +7,7 @@ server is asked which are, and those go again with `index`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ import msgspec
 
 from shipper.batch import Documents
 from shipper.carrier import Fate, Rebuilt
-from shipper.elastic.asking import Asking
+from shipper.elastic.asking import Asking, NotServedError
 from shipper.elastic.reduce import CONFLICT_TAG, SIZE_TAG
 from shipper.elastic.resend import ServerCarrier
 from shipper.errors import OutputError, UndeliveredError
@@ -67,6 +68,7 @@ class Repairer:
         """Raises OutputError where the settings can never work."""
         self._asking = Asking(settings, purpose="repair")
         self._carrier = ServerCarrier(asking=self._asking, settings=settings)
+        self._refreshed: set[str] = set()
 
     def close(self) -> None:
         self._asking.close()
@@ -102,6 +104,10 @@ class Repairer:
                 "bool": {"filter": [{"ids": {"values": ids}}, {"bool": {"should": marks, "minimum_should_match": 1}}]}
             },
         }
+        if index not in self._refreshed:  # else what came in the last second is not found; who may not, does without
+            self._refreshed.add(index)
+            with suppress(NotServedError):
+                self._asking.ask("POST", f"/{quote(index, safe='')}/_refresh")
         target = f"/{quote(index, safe='')}/_search?filter_path=hits.hits._id,hits.hits._source"
         answer = self._asking.ask("POST", target, msgspec.json.encode(query))
         if answer.status == _NO_INDEX:
