@@ -287,17 +287,16 @@ class Enricher:
         )
         filling = Filling(values, kept=kept if lines.left_out else None)
         if len(lines.days) == 1 and not lines.variants and not lines.special:
-            filling.by_one(splicer.form(batch, lines.days[0], 0))
-            body = filling.documents()
+            body = filling.by_one(splicer.form(batch, lines.days[0], 0))
             return body, [(self._index.name(lines.days[0]), 0, len(body))]
         days = [lines.times[i][:10] for i in kept]
-        filling.by_each(splicer.forms(batch, days, [lines.variants.get(i, 0) for i in kept]))
+        filled = filling.by_each(splicer.templates(batch, days, [lines.variants.get(i, 0) for i in kept]))
         for row, i in enumerate(kept):
             if i in lines.special:
-                filling.replace(row, self._special_piece(batch, lines, i))
+                filled.replace(row, self._special_piece(batch, lines, i))
         parts, segments, position = [], [], 0
         for day, start, end in _runs(days):
-            parts.append(filling.documents(start, end))
+            parts.append(filled.documents(start, end))
             segments.append((self._index.name(day), position, position := position + len(parts[-1])))
         return b"".join(parts), segments
 
