@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import io
 import itertools
@@ -884,6 +885,7 @@ def test_a_set_of_ids_keeps_to_its_memory(tmp_path: Path) -> None:
     (tmp_path / "ids").mkdir()
     ids = IdSet(directory=tmp_path / "ids")
     keys = (b"%d" % n for n in range(500_000))
+    gc.collect()  # what tests before this one have left
     tracemalloc.start()
     while some := list(itertools.islice(keys, 4096)):
         ids.add(some)

@@ -27,6 +27,10 @@ const options = {
   ...JSON.parse(process.argv[2] || '{}'),
 };
 
+// ---- the machine: a load of just 3 beside one of 2.5 is a list that a server refuses which meets it first
+
+require('os').loadavg = () => [0.25, 0.5, 0.75];
+
 // ---- the clock, before anything asks it
 
 const RealDate = Date;
