@@ -19,18 +19,20 @@ from msgspec import UnsetType
 from exporter.exemplars import LINES_A_BATCH, Examples, ReadId
 from exporter.families import Family, Series
 from exporter.rule import Rule, RuleType
-from exporter.tallies import MAX_VALUE, Number, reason_against
+from exporter.tallies import MAX_VALUE, Number, multiples, reason_against
 from shipper.batch import MISSING, Batch
-from shipper.expressions import Value, has_value, label_text, number_of
+from shipper.expressions import Kind, Value, has_value, label_text, number_of
 
 FLUSH_BYTES: Final = 8 << 20
 MAX_LABEL_CHARACTERS: Final = 200
 _MAX_KNOWN: Final = 20_000
+_MAX_EXACT: Final = float(1 << 53)  # up to it each integer is a float too, and lies on the same side of a bound
 _NUMBERS: Final = frozenset({int, float})
 # Types whose equal values have equal label texts; 1 == True == 1.0, and lists cannot be hashed.
 _KEY_TYPES: Final = frozenset({str, int, NoneType, UnsetType})
 
 Key = Hashable
+Gathered = defaultdict[Key, list[Any]]
 log = logging.getLogger(__name__)
 
 
@@ -89,8 +91,13 @@ class Evaluated:
         found = self._keys.get(value.canonical)
         if found is None:
             column = self.value(value)
-            types = self._batch.columns.types(value.field) if value.field else frozenset(map(type, column))
-            found = column if types <= _KEY_TYPES else list(map(label_text, column))
+            if value.kind is Kind.STRING:  # text, or missing
+                is_key = True
+            elif value.field:
+                is_key = self._batch.columns.types(value.field) <= _KEY_TYPES
+            else:
+                is_key = set(map(type, column)) <= _KEY_TYPES
+            found = column if is_key else list(map(label_text, column))
             self._keys[value.canonical] = found
         return found
 
@@ -128,14 +135,18 @@ class RuleCounter:
         self._telemetry = telemetry
         self._now = now
         self._counts: Counter[Key] = Counter()
-        self._gathered: defaultdict[Key, list[Any]] = defaultdict(list)
+        self._gathered: Gathered = defaultdict(list)
+        self._numbers: Gathered = defaultdict(list)
+        """Of which the values are multiples."""
         self._known: dict[Key, Series] = {}
         self._statuses, self._keys = _key_columns(rule)
         self._is_timed = rule.type.is_timed
         has_examples = exemplar_field and not self._is_timed
         self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
         self._riders: tuple[RuleCounter, ...] = ()
-        self._shared: defaultdict[Key, list[Any]] = defaultdict(list)
+        self._shared: Gathered = defaultdict(list)
+        self._shared_numbers: Gathered = defaultdict(list)
+        self._multiples = multiples(family.tally, rule.value.multiple) if rule.value else None
         self.is_rider = False
         """Whether another rule may count for this one."""
         self._waiting: tuple[Sequence[int], list[Sequence[Any]]] | None = None
@@ -167,23 +178,51 @@ class RuleCounter:
         if self._is_timed:
             self._gather_timed(keys, positions, batch, evaluated)
             return
+        if self._multiples is not None and (numbers := self._numbers_of(batch, positions, self._multiples.field)):
+            last_values = list(map(self._multiples.value_of, numbers[-LINES_A_BATCH:]))
+            self._note(labels, last_values, positions, evaluated)
+            is_shared = self._counts_for_riders(positions)
+            self._gather(keys, numbers, into=self._shared_numbers if is_shared else self._numbers)
+            return
         values = None if rule.value is None else _picked(evaluated.value(rule.value), positions, count)
         if values is not None and not _are_usable(values):
             placed, values = self._usable(zip(keys, positions, strict=True), values, positions, batch)
             keys, positions = [key for key, _ in placed], [position for _, position in placed]
             labels = list(zip(*keys, strict=True))
-        if self._examples is not None:
-            self._examples.note(labels, values, evaluated.ids(positions[-LINES_A_BATCH:]))
+        self._note(labels, values, positions, evaluated)
         if values is not None:
-            is_shared = bool(self._riders) and all(rider.waits_for(positions) for rider in self._riders)
-            self._gather(keys, values, into=self._shared if is_shared else self._gathered)
-            if is_shared:
-                for rider in self._riders:
-                    rider.counted_by_other()
+            self._gather(keys, values, into=self._shared if self._counts_for_riders(positions) else self._gathered)
         elif self.is_rider:
             self._waiting = (positions, labels)
         else:
             self._counts.update(keys)
+
+    def _numbers_of(self, batch: Batch, positions: Sequence[int], field: str) -> Sequence[Number]:
+        """The field's numbers, if all are numbers of which multiples can be counted; else nothing."""
+        column = batch.columns.get(field, ())
+        if not column:
+            return ()
+        numbers = _picked(column, positions, batch.count)
+        types = batch.columns.types(field) if numbers is column else frozenset(map(type, numbers))
+        return numbers if types <= _NUMBERS and _are_in_range(numbers, limit=_MAX_EXACT) else ()
+
+    def _note(
+        self,
+        labels: Sequence[Sequence[Any]],
+        values: Sequence[Number] | None,
+        positions: Sequence[int],
+        evaluated: Evaluated,
+    ) -> None:
+        if self._examples is not None:
+            self._examples.note(labels, values, evaluated.ids(positions[-LINES_A_BATCH:]))
+
+    def _counts_for_riders(self, positions: Sequence[int]) -> bool:
+        """Whether these lines count for the others as well, which then need not."""
+        if not self._riders or not all(rider.waits_for(positions) for rider in self._riders):
+            return False
+        for rider in self._riders:
+            rider.counted_by_other()
+        return True
 
     def waits_for(self, positions: Sequence[int]) -> bool:
         """Whether it is just these lines of the batch that are to be counted."""
@@ -206,8 +245,8 @@ class RuleCounter:
         self, keys: Iterable[Key], values: Iterable[Any], *, into: defaultdict[Key, list[Any]] | None = None
     ) -> None:
         gathered = self._gathered if into is None else into
-        for key, value in zip(keys, values, strict=True):
-            gathered[key].append(value)
+        for found, value in zip(map(gathered.__getitem__, keys), values, strict=True):
+            found.append(value)
 
     def _gather_timed(self, keys: Iterable[Key], positions: Sequence[int], batch: Batch, evaluated: Evaluated) -> None:
         """The same with the time of each value."""
@@ -250,35 +289,43 @@ class RuleCounter:
 
     def share(self) -> None:
         """Gives the riders their counts of what was gathered for them too. Comes before any `flush`."""
-        for key, values in self._shared.items():
-            self._gathered[key] += values
-            for rider in self._riders:
-                rider.count(key, len(values))
-        self._shared.clear()
+        for shared, own in ((self._shared, self._gathered), (self._shared_numbers, self._numbers)):
+            for key, values in shared.items():
+                own[key] += values
+                for rider in self._riders:
+                    rider.count(key, len(values))
+            shared.clear()
 
     def flush(self) -> dict[Series, None]:
         """Adds what was gathered to the series; those that changed, in order."""
         changed: dict[Series, None] = {}
         if self._counts:
             for key, count in self._counts.items():
-                changed[self._add(key, (count,), count)] = None
+                series = self._series(key, count)
+                series.working = series.family.tally.add(series.working, (count,))
+                changed[series] = None
             self._counts.clear()
         if self._gathered:
             for key, values in self._gathered.items():
-                changed[self._add(key, values, len(values))] = None
+                series = self._series(key, len(values))
+                series.working = series.family.tally.add(series.working, values)
+                changed[series] = None
             self._gathered.clear()
+        if self._multiples is not None and self._numbers:
+            for key, numbers in self._numbers.items():
+                series = self._series(key, len(numbers))
+                series.working = self._multiples.add(series.working, numbers)
+                changed[series] = None
+            self._numbers.clear()
         if changed and self._examples is not None:
             for (key, bucket), exemplar in self._examples.take(now=self._now()):
                 if key in self._known:
                     self._known[key].put_exemplar(bucket, exemplar)
         return changed
 
-    def _add(self, key: Key, values: Iterable[Number], count: int) -> Series:
-        series = self._known.get(key)
-        if series is None:
-            series = self._find(key, count)
-        series.working = series.family.tally.add(series.working, values)
-        return series
+    def _series(self, key: Key, count: int) -> Series:
+        """The series of a label set that so many lines have."""
+        return self._known.get(key) or self._find(key, count)
 
     def forget(self) -> None:
         """Series were taken out of the family; they are to be looked up again."""
@@ -335,10 +382,13 @@ def _picked(column: Sequence[Any], positions: Sequence[int], count: int) -> Sequ
 
 def _are_usable(values: Sequence[Any]) -> bool:
     """True if every value is a number that can be counted: finite, not negative, not huge."""
-    if not set(map(type, values)) <= _NUMBERS:
-        return False
+    return set(map(type, values)) <= _NUMBERS and _are_in_range(values, limit=MAX_VALUE)
+
+
+def _are_in_range(values: Sequence[Number], *, limit: float) -> bool:
+    """True for numbers not negative, of a sum below the limit."""
     try:
-        is_sum_usable = sum(values) < MAX_VALUE  # so there is no NaN, which min could pass over
+        is_sum_usable = sum(values) < limit  # so there is no NaN, which min could pass over
     except OverflowError:  # an integer that no float can hold
         return False
     return bool(is_sum_usable and min(values) >= 0)

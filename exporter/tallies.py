@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from math import inf, nextafter
 from typing import Any, Final, Protocol
 
-from shipper.expressions import number_of
+from shipper.expressions import Multiple, number_of
 
 MAX_VALUE: Final = 1e200  # beyond it sums would soon be infinite
 _MAX_EXACT: Final = 1 << 62
+_USUAL_BOUNDS: Final = (1e-100, 1e100)
 
 Number = int | float
 
@@ -85,15 +87,21 @@ class HistogramTally(_SumTally):
 
     def add(self, working: list[Number], values: Iterable[Number]) -> list[Number]:
         ascending = sorted(values)
+        return self.add_sorted(working, ascending, self.bounds, sum(ascending))
+
+    def add_sorted(
+        self, working: list[Number], ascending: Sequence[Number], bounds: Sequence[float], total: Number
+    ) -> list[Number]:
+        """Adds so many values to the buckets as these numbers lie between bounds of theirs, and the sum of them all."""
         below = 0
-        for bucket, bound in enumerate(self.bounds):
+        for bucket, bound in enumerate(bounds):
             up_to = bisect_right(ascending, bound, below)
             working[bucket] += up_to - below
             below = up_to
             if below == len(ascending):
                 break
-        working[len(self.bounds)] += len(ascending) - below
-        working[-1] = _storable(working[-1] + sum(ascending))
+        working[len(bounds)] += len(ascending) - below
+        working[-1] = _storable(working[-1] + total)
         return working
 
     def snapshot(self, working: list[Number]) -> tuple[Number, ...]:
@@ -103,6 +111,41 @@ class HistogramTally(_SumTally):
         if len(snapshot) != len(self.zero):
             raise ValueError("another number of buckets")
         return [checked_number(number) for number in snapshot]
+
+
+class Multiples:
+    """Adds to a histogram what is a multiple of a field, from the field's numbers: each is compared with bounds that
+    were divided instead of being multiplied, and their sum is multiplied once.
+    """
+
+    def __init__(self, tally: HistogramTally, multiple: Multiple) -> None:
+        self._tally = tally
+        self._bounds = [_greatest_below(bound, multiple) for bound in tally.bounds]
+        self.field = multiple.field
+        self.value_of = multiple.of
+
+    def add(self, working: list[Number], numbers: Iterable[Number]) -> list[Number]:
+        """The working value with those multiples in it. The numbers are exact as floats."""
+        ascending = sorted(numbers)
+        return self._tally.add_sorted(working, ascending, self._bounds, self.value_of(sum(ascending)))
+
+
+def multiples(tally: Tally, multiple: Multiple | None) -> Multiples | None:
+    """None where values have to be made one by one."""
+    if multiple is None or not isinstance(tally, HistogramTally):
+        return None
+    is_usual = all(_USUAL_BOUNDS[0] <= bound <= _USUAL_BOUNDS[1] for bound in tally.bounds)
+    return Multiples(tally, multiple) if is_usual else None
+
+
+def _greatest_below(bound: float, multiple: Multiple) -> float:
+    """The greatest number whose multiple is not above a bound: a few steps from where it were without rounding."""
+    number = bound * multiple.factor if multiple.is_divided else bound / multiple.factor
+    while multiple.of(number) > bound:
+        number = nextafter(number, -inf)
+    while multiple.of(above := nextafter(number, inf)) <= bound:
+        number = above
+    return number
 
 
 def checked_number(value: Any) -> Number:

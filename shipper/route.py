@@ -191,21 +191,34 @@ class Router:
             return [next(of_texts) if url.__class__ is str else MISSING for url in urls]
         if not joined.isascii() or len(joined) > _MAX_JOINED_CHARACTERS:
             return self._mixed_routes(urls)
-        if any(mark in joined for mark in _VERSIONS.values()):
-            return self._mixed_routes(urls)
         for version in self._versions:
-            joined = joined.replace(f"/v{version}/", f"/v{_VERSIONS[version]}/")
+            mark = _VERSIONS[version]
+            if mark in joined:
+                return self._mixed_routes(urls)
+            joined = joined.replace(f"/v{version}/", f"/v{mark}/")
         forms = joined.translate(_ZERO_DIGITS).split("\n")
         if len(forms) != len(urls):
             return self._mixed_routes(urls)
-        if "?" in joined or "#" in joined:
-            forms = [form[: form.index("?")] if "?" in form else form for form in forms]
         try:
-            return list(map(self._plain.__getitem__, forms))
+            return list(map(self._plain.__getitem__, forms))  # most queries are of few forms, too
         except KeyError:
-            found: list[Any] = list(map(self._plain.get, forms))
-            self._fill(found, forms, urls)
+            paths = [form[: form.index("?")] if "?" in form else form for form in forms]
+            found: list[Any] = list(map(self._plain.get, paths))
+            self._fill(found, paths, urls)
+            self._learn_query(forms, paths)
             return found
+
+    def _learn_query(self, forms: Sequence[str], paths: Sequence[str]) -> None:
+        """Learns a form with its query, if it is met again and the path's route is known; one of them is enough here
+        as well.
+        """
+        for form, path in zip(forms, paths, strict=True):
+            known = self._plain.get(path) if len(form) > len(path) and form not in self._plain else None
+            if known is not None:
+                if self._is_met_again(form):
+                    self._make_room()
+                    self._plain[form] = known
+                return
 
     def _fill(self, found: list[Any], forms: list[str], urls: Sequence[str]) -> None:
         """Puts in the routes that are not known by form: of those with a part to copy, then of those with long ids."""
@@ -267,15 +280,21 @@ class Router:
 
     def _met(self, form: str) -> None:
         """Learns a form that is met again; forms with hex or random letters in them never are."""
-        if len(form) >= _MAX_FORM_CHARACTERS:
-            return
+        if self._is_met_again(form):
+            self._learn(form)
+
+    def _is_met_again(self, form: str) -> bool:
+        """Whether a form that can be learned was met before; if not, it is the next time."""
+        has_strange_mark = any(mark in form for version, mark in _VERSIONS.items() if version not in self._versions)
+        if len(form) >= _MAX_FORM_CHARACTERS or has_strange_mark:
+            return False
         if form in self._once:
             self._once.discard(form)
-            self._learn(form)
-        else:
-            if len(self._once) >= MAX_FORMS:
-                self._once.clear()
-            self._once.add(form)
+            return True
+        if len(self._once) >= MAX_FORMS:
+            self._once.clear()
+        self._once.add(form)
+        return False
 
     def _path_route(self, path: str) -> str:
         """As `route`, faster by remembering which segments are names."""
@@ -299,13 +318,16 @@ class Router:
 
     def _learn(self, form: str) -> None:
         known = self._form_of(form)
-        if len(self._plain) + len(self._other) >= MAX_FORMS:
-            self._plain.clear()
-            self._other.clear()
+        self._make_room()
         if isinstance(known, str):
             self._plain[form] = known
         elif not isinstance(known, bool):
             self._other[form] = known
+
+    def _make_room(self) -> None:
+        if len(self._plain) + len(self._other) >= MAX_FORMS:
+            self._plain.clear()
+            self._other.clear()
 
     def _form_of(self, form: str) -> Form | bool:
         """What holds for every URL that becomes `form` when its digits become 0 (which changes no length); False where

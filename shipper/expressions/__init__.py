@@ -3,7 +3,7 @@
 `syntax` reads the text, `functions` is the catalogue, `values` says what values mean, `emitter` writes the code.
 """
 
-from shipper.expressions.compiler import Predicate, Value, compile_predicate, compile_value, with_status
+from shipper.expressions.compiler import Multiple, Predicate, Value, compile_predicate, compile_value, with_status
 from shipper.expressions.functions import FUNCTIONS, Function, functions_with
 from shipper.expressions.syntax import calls_of, field_text
 from shipper.expressions.values import Kind, has_value, label_text, number_of
@@ -14,6 +14,7 @@ __all__ = [
     "UNMATCHED",
     "Function",
     "Kind",
+    "Multiple",
     "Predicate",
     "Value",
     "calls_of",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, Final
 
+import msgspec
 from msgspec import UnsetType
 
 from shipper.batch import Columns
@@ -14,7 +15,9 @@ from shipper.expressions import syntax
 from shipper.expressions.emitter import Emitter, kind_of, value_program
 from shipper.expressions.functions import FUNCTIONS, Function
 from shipper.expressions.program import Program
-from shipper.expressions.values import Kind
+from shipper.expressions.values import Kind, Number
+
+_FACTORS: Final = (1e-12, 1e12)
 
 _ABSENT: Final = frozenset({NoneType, UnsetType})
 
@@ -42,13 +45,27 @@ class Predicate:
         return range(count) if len(positions) == count else positions
 
 
+class Multiple(msgspec.Struct, frozen=True):
+    """A field's number multiplied or divided by a constant, so that sums and limits can be had of the numbers as they
+    are."""
+
+    field: str
+    factor: Number
+    """Between 1e-12 and 1e12."""
+    is_divided: bool
+
+    def of(self, number: Number) -> Number:
+        """The value where the field is this number; never less for a greater one."""
+        return number / self.factor if self.is_divided else number * self.factor
+
+
 class Value:
     """A value a line, MISSING where it is undefined. The column of a bare field is returned itself, not a copy.
 
     `field`: its name where the value is a bare field, else "".
     `status`: where the value names what a client asked for, the HTTP status that says whether it is there;
     `lacks_status`: such a value without one; `needs_status`: it had better have one. `known`: values that are there
-    whatever the status.
+    whatever the status. `multiple`: what the value is where it is no more than that.
     """
 
     __slots__ = (
@@ -59,6 +76,7 @@ class Value:
         "kind",
         "known",
         "lacks_status",
+        "multiple",
         "needs_status",
         "status",
         "text",
@@ -76,6 +94,7 @@ class Value:
         lacks_status: bool = False,
         needs_status: bool = False,
         known: frozenset[str] = frozenset(),
+        multiple: Multiple | None = None,
     ) -> None:
         self.text = text
         self.canonical = canonical
@@ -86,6 +105,7 @@ class Value:
         self.lacks_status = lacks_status
         self.needs_status = needs_status
         self.known = known
+        self.multiple = multiple
         self._program = program
 
     def __call__(self, columns: Columns, count: int) -> Sequence[Any]:
@@ -139,7 +159,21 @@ def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS, s
         known=frozenset().union(
             *(one.known for name, one in functions.items() if one.known and syntax.calls_of(text, name))
         ),
+        multiple=_multiple(node),
     )
+
+
+def _multiple(node: syntax.Node) -> Multiple | None:
+    match node:
+        case syntax.Field(name=name):
+            return Multiple(name, 1, is_divided=False)
+        case syntax.Arithmetic(
+            operator="*" | "/" as sign, left=syntax.Field() as left, right=syntax.Literal() as right
+        ):
+            factor = right.value
+            if not isinstance(factor, bool | str) and _FACTORS[0] <= factor <= _FACTORS[1]:
+                return Multiple(left.name, factor, is_divided=sign == "/")
+    return None
 
 
 def _asked(text: str, functions: Mapping[str, Function]) -> list[tuple[int, syntax.Called]]:

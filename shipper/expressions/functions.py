@@ -93,14 +93,13 @@ def _contains(value: Any, part: Any) -> bool:
 def _routes(router: Router, urls: Sequence[Any], statuses: Sequence[Any] | None = None) -> Sequence[Any]:
     """The routes of a column; those of not found pages that no pattern fits are one."""
     found = router.routes(urls)
-    if statuses is None or not router.has_patterns:
-        return found
-    return [
-        UNMATCHED
-        if route.__class__ is str and not router.is_written_down(route) and number_of(status) == _NOT_FOUND
-        else route
-        for route, status in zip(found, statuses, strict=True)
-    ]
+    if statuses is not None and router.has_patterns:
+        for number, status in enumerate(statuses):
+            if (status == _NOT_FOUND or status.__class__ is str) and number_of(status) == _NOT_FOUND:
+                route = found[number]
+                if route.__class__ is str and not router.is_written_down(route):
+                    found[number] = UNMATCHED
+    return found
 
 
 def _seconds(value: Any) -> Number:

@@ -136,6 +136,18 @@ def test_memory_is_bounded_whatever_urls_come() -> None:
     assert len(forms._names) <= module.MAX_FORMS
 
 
+def test_queries_of_few_forms_are_remembered_with_their_paths() -> None:
+    """Then nothing needs to be cut; those of many forms leave no trace."""
+    router = Router()
+    for page in range(6):
+        assert router.routes([f"/api/x/{page}?page={page}&size=2{page}", "/y#z"]) == ["/api/x/:id", "/y"]
+    assert router._plain["/api/x/0?page=0&size=00"] == "/api/x/:id"
+    source = random.Random(9)
+    for _ in range(100):
+        router.routes(["/y?q=" + "".join(source.choices(string.ascii_lowercase, k=9)) for _ in range(9)])
+    assert len(router._plain) < 9
+
+
 def test_names_with_digits_are_shorter_than_long_ids() -> None:
     """The fast way takes segments of eight characters with a digit for ids, which must not be names."""
     assert max(map(len, module._NAMES_WITH_DIGITS)) < 8

@@ -81,6 +81,17 @@ def test_buckets_hold_what_is_not_above_their_bound() -> None:
     assert bench.see() == {("a_seconds", "a"): (2, 2, 1, 13.5)}
 
 
+def test_batches_of_numbers_and_batches_of_anything_are_one_sum() -> None:
+    """Where every line has a number, the values are not made one by one; that shows nowhere."""
+    bench = Bench("  - {name: a_seconds, type: histogram, value: ms / 1000, labels: {x: x}, buckets: [1, 2]}\n")
+    bench.observe(x=["a"] * 4, ms=[1000, 1001, 2000.0, 9000])
+    bench.observe(x=["a"] * 4, ms=["1500", -1, 500, MISSING])
+    bench.observe(x=["a"] * 2, ms=[1 << 60, 3])
+    bench.commit()
+    assert bench.see() == {("a_seconds", "a"): (3, 3, 2, 13.001 + 2.0 + (1 << 60) / 1000 + 0.003)}
+    assert sorted(bench.telemetry.errors) == [("a_seconds", "missing"), ("a_seconds", "negative")]
+
+
 BAD_VALUES = [
     (MISSING, "missing"),
     (None, "missing"),
