@@ -23,7 +23,7 @@ from exporter.tallies import MAX_VALUE, Number, multiples, reason_against
 from shipper.batch import MISSING, Batch
 from shipper.expressions import Kind, Value, has_value, label_text, number_of
 
-FLUSH_BYTES: Final = 8 << 20
+FLUSH_BYTES: Final = 16 << 20
 MAX_LABEL_CHARACTERS: Final = 200
 _MAX_KNOWN: Final = 20_000
 _MAX_EXACT: Final = float(1 << 53)  # up to it each integer is a float too, and lies on the same side of a bound

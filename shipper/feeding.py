@@ -272,9 +272,10 @@ class Feeder:
         self._bytes[batch.source].inc(size)
         for rule, count in batch.redactions.items():
             self._telemetry.redactions.labels(rule).inc(count)
-        reasons = Counter(problem.reason for problems in batch.problems.values() for problem in problems)
-        for reason, count in reasons.items():
-            self._telemetry.parse_failures.labels(batch.source, reason).inc(count)
+        if batch.problems:
+            reasons = Counter(problem.reason for problems in batch.problems.values() for problem in problems)
+            for reason, count in reasons.items():
+                self._telemetry.parse_failures.labels(batch.source, reason).inc(count)
 
     def _ship(self, followed: Followed, batch: Batch, cursor: Cursor) -> None:
         under_way = UnderWay(batch.end, mark_of(batch.end, cursor.before or b""), "")

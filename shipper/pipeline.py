@@ -39,6 +39,8 @@ DELETED_SECONDS = 30.0
 AWAY_SECONDS = 600.0
 """The same for a file that was moved where no pattern looks."""
 TURNS_A_STEP = 32
+LONE_TURNS = 4
+"""So many turns a file has in one step where no other wants one."""
 BLOCKED_SECONDS = 0.05
 RETRY_SECONDS = 5.0
 
@@ -352,12 +354,16 @@ class Pipeline:
         return self._room_since is not None and now - self._room_since >= STALL_SECONDS
 
     def _take_turns(self, now: float) -> int:
-        """Gives each file that has something one batch at a time; returns how many turns came to something."""
+        """Gives each file that has something one batch at a time, or some if there are few; returns how many turns came
+        to something.
+        """
         has_room = self._room(now)
         turns = 0
         if self._archives:
             self._admit_archives()
-        for _ in range(min(len(self._ready), TURNS_A_STEP)):
+        for _ in range(min(max(len(self._ready), LONE_TURNS), TURNS_A_STEP)):
+            if not self._ready:
+                break
             followed = self._ready.popleft()
             followed.is_ready = False
             turn = self._take_turn(followed, now, has_room=has_room)
