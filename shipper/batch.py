@@ -15,6 +15,8 @@ from msgspec import UNSET
 MISSING: Final = UNSET
 """Stands in a column where the line has no such field (a field that is null has None)."""
 
+_ABSENT: Final = frozenset({type(MISSING)})
+
 Column = Sequence[Any]
 """One value a line: str, int, float, bool, None, list, dict, or MISSING."""
 
@@ -25,18 +27,28 @@ class Columns(dict[str, Column]):
     Remembers which types of values each has: several stages ask, and looking costs 20 ns a value.
     """
 
-    __slots__ = ("_types", "derived")
+    __slots__ = ("_types", "absent", "derived")
 
     def __init__(self, columns: Mapping[str, Column] | Iterable[tuple[str, Column]] = ()) -> None:
         super().__init__(columns)
         self._types: dict[str, frozenset[type]] = {}
         self.derived: dict[str, Column] = {}
         """What was made of columns and may be wanted again, by a name that tells how."""
+        self.absent: frozenset[str] = frozenset()
+        """Names that are known to be in no line."""
 
     def __setitem__(self, name: str, column: Column) -> None:
         super().__setitem__(name, column)
         self._types.pop(name, None)
         self.derived.clear()
+        if name in self.absent:
+            self.absent -= {name}
+
+    def lack(self, names: Iterable[str], count: int) -> None:
+        """Gives columns of `count` missing values to names that are in no line."""
+        self.absent = frozenset(names)
+        self.update(dict.fromkeys(self.absent, (MISSING,) * count))
+        self._types.update(dict.fromkeys(self.absent, _ABSENT))
 
     def types(self, name: str) -> frozenset[type]:
         """The types of a column's values; that of MISSING alone where there is no such column."""

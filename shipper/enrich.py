@@ -231,6 +231,8 @@ class Enricher:
             elif self._moved_by_message and _is_text(problems):
                 variants[i] = variants.get(i, 0) | self._moved_by_message
         for moved, name, needed in self._taken:
+            if name in columns.absent:
+                continue
             column = columns[name]
             for i in _present(column):
                 if isinstance(column[i], dict):  # ours may fit in: `document` looks into it

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from shipper.batch import MISSING, Batch, Content, Problem
-from shipper.columns import DECODE_ERRORS, Fields, Row, look_like_objects
+from shipper.columns import DECODE_ERRORS, Fields, Layout, Row, look_like_objects
 from shipper.joining import CRI, DOCKER, Framing, Group, Part, join
 from shipper.settings import Format
 from shipper.tail import Chunk
@@ -71,13 +71,14 @@ class Parser:
         batch = Batch(source, path, identity, chunk.start, chunk.end, [], [], handle=content)
         joined = b""
         if self._framing is None or chunk.is_cut:
-            rows, joined = self._plain(chunk, batch)
+            layout = self.fields.layout_for(chunk.data)
+            rows, joined = self._plain(chunk, batch, layout)
         else:
             framed = self._framed(chunk, batch, self._framing, is_final=is_final)
             if framed is None:
                 return None
-            rows = framed
-        batch.columns = self.fields.columns(rows)
+            rows, layout = framed
+        batch.columns = self.fields.columns(rows, layout)
         if self._redact is not None:
             self._redact(batch, fields=self.fields, joined=joined)
         if not self._has_learned and batch.lines:
@@ -85,21 +86,21 @@ class Parser:
             self.fields.arrange_as_in(batch.lines[:LEARNED_LINES])
         return batch
 
-    def _plain(self, chunk: Chunk, batch: Batch) -> tuple[list[Row], bytes]:
+    def _plain(self, chunk: Chunk, batch: Batch, layout: Layout) -> tuple[list[Row], bytes]:
         """The rows of lines as they stand in the file, and these as one if nothing was done to them; fills `batch`."""
         lines = chunk.data.split(b"\n")
         if not lines[-1]:
             lines.pop()
         if not chunk.is_cut and not chunk.leading_nuls and look_like_objects(lines):
-            rows = self._decoded(chunk.data, lines)
+            rows = self._decoded(chunk.data, lines, layout)
             if rows is not None:
                 batch.lines = lines
                 batch.offsets = _offsets(lines, batch.start)
                 return rows, chunk.data
         batch.offsets, texts = ([chunk.start], [chunk.data]) if chunk.is_cut else self._trimmed(lines, chunk)
-        return self._any(texts, batch, is_cut=chunk.is_cut), b""
+        return self._any(texts, batch, layout, is_cut=chunk.is_cut), b""
 
-    def _decoded(self, data: bytes, lines: Sequence[bytes]) -> list[Row] | None:
+    def _decoded(self, data: bytes, lines: Sequence[bytes], layout: Layout) -> list[Row] | None:
         """The rows of lines that look like objects, if they are what they look like; else None.
 
         Skipped fields are not checked for UTF-8 by the decoder, so the whole of `data` is.
@@ -109,20 +110,20 @@ class Parser:
         try:
             if not data.isascii():
                 data.decode()
-            rows = self.fields.decode_lines(data)
+            rows = layout.decode_lines(data)
         except DECODE_ERRORS:
             return None
         return rows if len(rows) == len(lines) and not _is_any_too_deep(data, lines) else None
 
-    def _any(self, texts: list[bytes], batch: Batch, *, is_cut: bool = False) -> list[Row]:
+    def _any(self, texts: list[bytes], batch: Batch, layout: Layout, *, is_cut: bool = False) -> list[Row]:
         """The rows of lines of any kind, without line endings, none blank; fills `batch` but for its offsets.
 
         `is_cut`: there is one line, and it is the prefix of a longer one.
         """
         batch.lines = list(texts)
-        rows, odd = ([self.fields.nothing], [0]) if is_cut else self._usual(texts)
+        rows, odd = ([layout.nothing], [0]) if is_cut else self._usual(texts, layout)
         for i in odd:
-            rows[i], batch.lines[i], problems = self._one(texts[i], is_cut=is_cut)
+            rows[i], batch.lines[i], problems = self._one(texts[i], layout, is_cut=is_cut)
             # An empty object is in order, but nothing of ours could follow its brace after a comma.
             if problems or not batch.lines[i][1:-1].strip():
                 batch.problems[i] = problems
@@ -132,7 +133,7 @@ class Parser:
             batch.raw_lines = texts
         return rows
 
-    def _usual(self, texts: Sequence[bytes]) -> tuple[list[Row], list[int]]:
+    def _usual(self, texts: Sequence[bytes], layout: Layout) -> tuple[list[Row], list[int]]:
         """The rows of lines that are ordinary objects, nothing in place of the others; and which these are."""
         odd = _odd(texts)
         lines = _without(texts, odd)
@@ -141,44 +142,46 @@ class Parser:
             odd = sorted({*odd, *(i for i, text in enumerate(texts) if not _is_utf8(text))})
             lines = _without(texts, odd)
             joined = b"\n".join(lines)
-        rows = self._decoded(joined, lines) if lines else []
+        rows = self._decoded(joined, lines, layout) if lines else []
         if rows is not None:
-            return _with(rows, odd, self.fields.nothing), odd
-        decoded = self._decoded_some(texts, _without(range(len(texts)), odd))
-        rows = [decoded.get(i, self.fields.nothing) for i in range(len(texts))]
+            return _with(rows, odd, layout.nothing), odd
+        decoded = self._decoded_some(texts, _without(range(len(texts)), odd), layout)
+        rows = [decoded.get(i, layout.nothing) for i in range(len(texts))]
         return rows, [i for i in range(len(texts)) if i not in decoded]
 
-    def _decoded_some(self, texts: Sequence[bytes], numbers: Sequence[int]) -> dict[int, Row]:
+    def _decoded_some(self, texts: Sequence[bytes], numbers: Sequence[int], layout: Layout) -> dict[int, Row]:
         """The rows of those of these lines that are ordinary objects: all at once, else by halves."""
         if not numbers:
             return {}
         lines = [texts[i] for i in numbers]
-        rows = self._decoded(b"\n".join(lines), lines)
+        rows = self._decoded(b"\n".join(lines), lines, layout)
         if rows is not None:
             return dict(zip(numbers, rows, strict=True))
         half = len(numbers) // 2
-        return self._decoded_some(texts, numbers[:half]) | self._decoded_some(texts, numbers[half:]) if half else {}
+        if not half:
+            return {}
+        return self._decoded_some(texts, numbers[:half], layout) | self._decoded_some(texts, numbers[half:], layout)
 
-    def _one(self, text: bytes, *, is_cut: bool) -> tuple[Row, bytes, list[Problem]]:
+    def _one(self, text: bytes, layout: Layout, *, is_cut: bool) -> tuple[Row, bytes, list[Problem]]:
         """One line's row, its text as it is shipped, and what is wrong with it."""
         if is_cut or len(text) > self._max_line_bytes:
             text, problems = _readable(_whole_characters(text[: self._max_line_bytes]))
-            return self.fields.nothing, text, [TOO_LONG, *problems]
+            return layout.nothing, text, [TOO_LONG, *problems]
         text, problems = _readable(text)
         if is_too_deep(text):
-            return self.fields.nothing, text, [*problems, TOO_DEEP]
+            return layout.nothing, text, [*problems, TOO_DEEP]
         if text.lstrip()[:1] != b"{":
-            return self.fields.nothing, text, [*problems, NOT_OBJECT if _is_json(text) else NOT_JSON]
+            return layout.nothing, text, [*problems, NOT_OBJECT if _is_json(text) else NOT_JSON]
         try:
-            row = self.fields.decode(text)
+            row = layout.decode(text)
         except DECODE_ERRORS:
             fixed = without_lone_surrogates(text)
             value = _object(fixed)
             if value is None:
-                return self.fields.nothing, text, [*problems, NOT_JSON]
+                return layout.nothing, text, [*problems, NOT_JSON]
             if fixed != text and not problems:
                 problems = [BAD_ENCODING]
-            row, text = self.fields.row_of(value), fixed
+            row, text = layout.row_of(value), fixed
         return row, text.strip().replace(b"\n", b" "), problems
 
     def _trimmed(self, lines: Sequence[bytes], chunk: Chunk) -> tuple[list[int], list[bytes]]:
@@ -205,19 +208,25 @@ class Parser:
             nuls = 0
         return offsets, texts
 
-    def _framed(self, chunk: Chunk, batch: Batch, framing: Framing, *, is_final: bool) -> list[Row] | None:
-        """The rows of a container runtime's lines; fills `batch`. None if the first of them is still open."""
+    def _framed(
+        self, chunk: Chunk, batch: Batch, framing: Framing, *, is_final: bool
+    ) -> tuple[list[Row], Layout] | None:
+        """The rows of a container runtime's lines, and their layout; fills `batch`. None if the first line is still
+        open.
+        """
         lines = chunk.data.split(b"\n")
         if not lines[-1]:
             lines.pop()
         whole = None if chunk.leading_nuls else framing.whole(chunk.data, lines)
         if whole is not None:
             batch.offsets, batch.raw_lines, batch.runtime_times = _offsets(lines, batch.start), lines, whole.times
-            rows = self._decoded(b"\n".join(whole.texts), whole.texts) if look_like_objects(whole.texts) else None
+            joined = b"\n".join(whole.texts)
+            layout = self.fields.layout_for(joined)
+            rows = self._decoded(joined, whole.texts, layout) if look_like_objects(whole.texts) else None
             if rows is None:
-                return self._any(whole.texts, batch)
+                return self._any(whole.texts, batch, layout), layout
             batch.lines = whole.texts
-            return rows
+            return rows, layout
         groups, hold = self._groups(lines, chunk, framing, is_final=is_final)
         if hold == chunk.start:
             return None
@@ -225,11 +234,13 @@ class Parser:
         batch.offsets = [group.start for group in groups]
         batch.raw_lines = [b"\n".join(group.raws) for group in groups]
         batch.runtime_times = [group.time for group in groups]
-        rows = self._any([group.text for group in groups], batch)
+        texts = [group.text for group in groups]
+        layout = self.fields.layout_for(b"\n".join(texts))
+        rows = self._any(texts, batch, layout)
         for i, problems in batch.problems.items():
             if not groups[i].is_framed:
                 batch.problems[i] = [BAD_FRAME if problem.tag == NOT_JSON.tag else problem for problem in problems]
-        return rows
+        return rows, layout
 
     def _groups(
         self, lines: Sequence[bytes], chunk: Chunk, framing: Framing, *, is_final: bool

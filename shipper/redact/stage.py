@@ -80,6 +80,8 @@ class Redactor:
             return
         columns = fields.columns([_row(fields, batch.lines[i]) for i in objects])
         for name, values in columns.items():
+            if name in batch.columns.absent and values.count(MISSING) == len(values):
+                continue
             column = list(batch.columns[name])
             for i, value in zip(objects, values, strict=True):
                 column[i] = value
@@ -117,9 +119,9 @@ def _is_text(batch: Batch, i: int) -> bool:
 
 def _row(fields: Fields, line: bytes) -> Row:
     try:
-        return fields.decode(line)
+        return fields.layout.decode(line)
     except DECODE_ERRORS:  # a number that no double can hold: the other fields are good
-        return fields.row_of({name: _value(raw) for name, raw in _raws.decode(line).items()})
+        return fields.layout.row_of({name: _value(raw) for name, raw in _raws.decode(line).items()})
 
 
 def _value(raw: msgspec.Raw) -> Any:

@@ -95,7 +95,7 @@ def _batches(lines: Sequence[bytes], fields: Fields) -> list[Batch]:
     batches = []
     for start in range(0, len(lines), LINES_A_BATCH):
         batch = Batch("bench", "requests.log", "", 0, 0, list(lines[start : start + LINES_A_BATCH]), [])
-        batch.columns = fields.columns([fields.decode(line) for line in batch.lines])
+        batch.columns = fields.columns([fields.layout.decode(line) for line in batch.lines])
         batches.append(batch)
     return batches
 

@@ -30,7 +30,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
         "shipper.followed:Followed.note",
     ),
     "split, recognise objects, offsets": ("shipper.parse:Parser.parse",),
-    "decode the fields that are asked for": ("shipper.columns:Fields.decode_lines",),
+    "decode the fields that are asked for": ("shipper.parse:Parser._decoded", "shipper.columns:Fields.layout_for"),
     "rows to columns": ("shipper.columns:Fields.columns",),
     "redact (the default pack)": ("shipper.redact.stage:Redactor.redact",),
     "route(url)": ("shipper.route:Router.routes",),

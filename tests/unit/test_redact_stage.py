@@ -20,7 +20,9 @@ FIELDS = Fields(["token", "user.name", "url", "n"])
 
 def batch_of(lines: Sequence[bytes], **more: object) -> Batch:
     batch = Batch("a", "/a.log", "id", 0, 0, list(lines), range(len(lines)), **more)  # type: ignore[arg-type]
-    rows = [FIELDS.nothing if i in batch.problems else FIELDS.decode(line) for i, line in enumerate(lines)]
+    rows = [
+        FIELDS.layout.nothing if i in batch.problems else FIELDS.layout.decode(line) for i, line in enumerate(lines)
+    ]
     batch.columns = FIELDS.columns(rows)
     return batch
 
