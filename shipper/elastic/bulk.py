@@ -25,6 +25,7 @@ FILTER_WITH_REASONS = FILTER + ",items.*.error.reason,items.*.error.caused_by.re
 FILTER_FAILURE_STORE = ",items.*.failure_store"  # of data streams; an unknown name in a filter finds nothing
 _REASON_CHARS = 4000
 _ITEM_IS_GOOD = b'{"create":{"status":20'
+_CREATED = b'{"create":{"status":201}},'
 
 
 class Verdict(Enum):
@@ -261,10 +262,14 @@ def _never_fits(body: bytes) -> bool:
 def read_results(body: bytes, *, count: int) -> Results | str:
     """Return the items of a 200; a word where it is no whole answer for `count` documents: `garbage` or `incomplete`.
 
-    9.x answers half a body with 200 and half the items. That all is well is seen without parsing.
+    9.x answers half a body with 200 and half the items. That all is well is seen without parsing, and nearly always
+    without looking for each item (60 ns).
     """
+    is_good = b'"errors":false' in body[:64]
+    if is_good and body.endswith(b"".join((b'"items":[', _CREATED * (count - 1), _CREATED[:-1], b"]}"))):
+        return Results(count, (), {})
     if (
-        b'"errors":false' in body[:64]
+        is_good
         and body.count(_ITEM_IS_GOOD) == count
         and b'"failure_store"' not in body
         and body.endswith(b"]}")
