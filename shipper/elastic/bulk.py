@@ -268,12 +268,7 @@ def read_results(body: bytes, *, count: int) -> Results | str:
     is_good = b'"errors":false' in body[:64]
     if is_good and body.endswith(b"".join((b'"items":[', _CREATED * (count - 1), _CREATED[:-1], b"]}"))):
         return Results(count, (), {})
-    if (
-        is_good
-        and body.count(_ITEM_IS_GOOD) == count
-        and b'"failure_store"' not in body
-        and body.endswith(b"]}")
-    ):
+    if is_good and body.count(_ITEM_IS_GOOD) == count and b'"failure_store"' not in body and body.endswith(b"]}"):
         return Results(count, (), {})
     try:
         items = [item.create for item in _answers.decode(body).items]
