@@ -70,12 +70,10 @@ class NoTimes:
 class Evaluated:
     """What expressions yield for one batch; what several rules ask for is computed once."""
 
-    def __init__(self, batch: Batch, *, event_times: EventTimes, read_id: ReadId | None, now: float) -> None:
+    def __init__(self, batch: Batch, *, event_times: EventTimes, now: float) -> None:
         self._batch = batch
         self._event_times = event_times
-        self._read_id = read_id
         self._now = now
-        self._ids: dict[Sequence[int], Sequence[Any]] = {}
         self._times: Sequence[float] | None = None
         self._values: dict[str, Sequence[Any]] = {}
         self._keys: dict[str, Sequence[Any]] = {}
@@ -101,15 +99,6 @@ class Evaluated:
             self._keys[value.canonical] = found
         return found
 
-    def ids(self, positions: Sequence[int]) -> Sequence[Any]:
-        """What the exemplars of these lines show."""
-        key = tuple(positions)
-        found = self._ids.get(key)
-        if found is None:
-            lines = [self._batch.lines[position] for position in key]
-            found = self._ids[key] = self._read_id(lines) if self._read_id else [MISSING] * len(key)
-        return found
-
     def times(self) -> Sequence[float]:
         """When each line happened; now, if it does not say, or if it claims to be of the future."""
         if self._times is None:
@@ -128,7 +117,7 @@ class RuleCounter:
         family: Family,
         telemetry: RuleTelemetry,
         now: Callable[[], float],
-        exemplar_field: str = "",
+        read_id: ReadId | None = None,
     ) -> None:
         self.rule = rule
         self._family = family
@@ -141,8 +130,7 @@ class RuleCounter:
         self._known: dict[Key, Series] = {}
         self._statuses, self._keys = _key_columns(rule)
         self._is_timed = rule.type.is_timed
-        has_examples = exemplar_field and not self._is_timed
-        self._examples = Examples(field=exemplar_field, bounds=rule.buckets) if has_examples else None
+        self._examples = Examples(read_id=read_id, bounds=rule.buckets) if read_id and not self._is_timed else None
         self._riders: tuple[RuleCounter, ...] = ()
         self._shared: Gathered = defaultdict(list)
         self._shared_numbers: Gathered = defaultdict(list)
@@ -180,7 +168,7 @@ class RuleCounter:
             return
         if self._multiples is not None and (numbers := self._numbers_of(batch, positions, self._multiples.field)):
             last_values = list(map(self._multiples.value_of, numbers[-LINES_A_BATCH:]))
-            self._note(labels, last_values, positions, evaluated)
+            self._note(labels, last_values, positions, batch)
             is_shared = self._counts_for_riders(positions)
             self._gather(keys, numbers, into=self._shared_numbers if is_shared else self._numbers)
             return
@@ -189,7 +177,7 @@ class RuleCounter:
             placed, values = self._usable(zip(keys, positions, strict=True), values, positions, batch)
             keys, positions = [key for key, _ in placed], [position for _, position in placed]
             labels = list(zip(*keys, strict=True))
-        self._note(labels, values, positions, evaluated)
+        self._note(labels, values, positions, batch)
         if values is not None:
             self._gather(keys, values, into=self._shared if self._counts_for_riders(positions) else self._gathered)
         elif self.is_rider:
@@ -211,10 +199,10 @@ class RuleCounter:
         labels: Sequence[Sequence[Any]],
         values: Sequence[Number] | None,
         positions: Sequence[int],
-        evaluated: Evaluated,
+        batch: Batch,
     ) -> None:
         if self._examples is not None:
-            self._examples.note(labels, values, evaluated.ids(positions[-LINES_A_BATCH:]))
+            self._examples.note(labels, values, [batch.lines[position] for position in positions[-LINES_A_BATCH:]])
 
     def _counts_for_riders(self, positions: Sequence[int]) -> bool:
         """Whether these lines count for the others as well, which then need not."""

@@ -20,6 +20,7 @@ from shipper.expressions import label_text
 
 LINES_A_BATCH: Final = 8
 BATCHES: Final = 16  # the newest
+MAX_LINE_BYTES: Final = 64 << 10  # longer ones are not kept until their ids are read
 MAX_EXEMPLARS: Final = 1_000  # of one metric
 MAX_CHARACTERS: Final = 128  # of name and value, by OpenMetrics
 _UNREADABLE: Final = frozenset('"\\\n')
@@ -57,14 +58,15 @@ class _Tail(NamedTuple):
 
     labels: Sequence[Sequence[Any]]
     values: Sequence[float] | None
-    ids: Sequence[Any]
+    lines: Sequence[bytes]
 
 
 class Examples:
-    """What one rule has met since the last `take`. `field` is the one that holds the id."""
+    """What one rule has met since the last `take`. Ids are read only then, and only of the newest lines."""
 
-    def __init__(self, *, field: str, bounds: Sequence[float]) -> None:
-        self._name = exemplar_name(field)
+    def __init__(self, *, read_id: ReadId, bounds: Sequence[float]) -> None:
+        self._name = exemplar_name(read_id.name)
+        self._read_id = read_id
         self._bounds = bounds
         self._tails: deque[_Tail] = deque(maxlen=BATCHES)
 
@@ -72,19 +74,21 @@ class Examples:
         self,
         labels: Sequence[Sequence[Any]],
         values: Sequence[float] | None,
-        ids: Sequence[Any],
+        lines: Sequence[bytes],
     ) -> None:
-        """Keeps the last lines of a batch: `labels` and `values` have one entry for each that was counted, `ids` those
-        of the last LINES_A_BATCH of them.
+        """Keeps the last lines of a batch: `labels` and `values` have one entry for each that was counted, `lines` are
+        the last LINES_A_BATCH of them.
         """
         last = slice(-LINES_A_BATCH, None)
-        self._tails.append(_Tail([label[last] for label in labels], None if values is None else values[last], ids))
+        lines = [line if len(line) <= MAX_LINE_BYTES else b"" for line in lines]
+        self._tails.append(_Tail([label[last] for label in labels], None if values is None else values[last], lines))
 
     def take(self, *, now: float) -> Iterator[tuple[Place, Exemplar]]:
         """The newest line with an id for each place, if that one can be shown."""
         newest: dict[Place, tuple[Any, float]] = {}
         bounds = self._bounds
-        for labels, values, ids in self._tails:
+        for labels, values, lines in self._tails:
+            ids = self._read_id(lines)
             keys: Iterator[Hashable] = zip(*labels, strict=True) if labels else repeat((), len(ids))
             buckets = repeat(0) if values is None or not bounds else [bisect_left(bounds, value) for value in values]
             places = zip(keys, buckets, strict=False)

@@ -88,7 +88,6 @@ class Exporter:
         """`read_id`: what a line shows as exemplar. `shows_created`: since when a series counts."""
         self._telemetry = telemetry
         self._shows_created = shows_created
-        self._read_id = read_id
         self._exemplar_name = exemplar_name(read_id.name) if read_id else ""
         self._event_times = event_times or NoTimes()
         self._clock = clock
@@ -102,7 +101,7 @@ class Exporter:
                 family=self._families[rule.name],
                 telemetry=telemetry,
                 now=clock,
-                exemplar_field=read_id.name if read_id else "",
+                read_id=read_id,
             )
             for rule in rules
         ]
@@ -146,7 +145,7 @@ class Exporter:
             self._flush()
 
     def _evaluated(self, batch: Batch) -> Evaluated:
-        return Evaluated(batch, event_times=self._event_times, read_id=self._read_id, now=self._clock())
+        return Evaluated(batch, event_times=self._event_times, now=self._clock())
 
     def _observe_singly(self, counter: RuleCounter, batch: Batch) -> None:
         """Counts line by line, so that a rule goes without those only on which it fails."""

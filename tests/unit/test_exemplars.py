@@ -9,7 +9,7 @@ import pytest
 from counted import ANN, Bench
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from exporter.exemplars import LINES_A_BATCH, MAX_EXEMPLARS, exemplar_name
+from exporter.exemplars import LINES_A_BATCH, MAX_EXEMPLARS, MAX_LINE_BYTES, exemplar_name
 from exporter.exposition import EOF_LINE, Format
 from shipper.batch import MISSING
 
@@ -44,6 +44,14 @@ def test_a_counter_shows_the_newest_line() -> None:
     bench.observe(x=["a", "b"], requestId=["r3", None])
     bench.commit()
     assert _found(bench) == {**first, ("a_total", "a"): ({"requestId": "r3"}, 1, 1_001.5)}
+
+
+def test_a_line_that_is_too_long_to_be_kept_shows_none() -> None:
+    """Lines wait until the next commit, so long ones are let go."""
+    bench = Bench(COUNTER, exemplar="requestId")
+    bench.observe(x=["a", "b"], requestId=["r1", "r2"], filler=["x" * MAX_LINE_BYTES, "x"])
+    bench.commit()
+    assert _found(bench) == {("a_total", "b"): ({"requestId": "r2"}, 1, 1_000)}
 
 
 @pytest.mark.parametrize("last", [MISSING, None, ""])
