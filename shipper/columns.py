@@ -152,21 +152,21 @@ class FieldReader:
         return self._fields.columns(rows)[self.name]
 
 
-def _nested(columns: Mapping[str, Column], name: str) -> Column:
+def _nested(columns: Columns, name: str) -> Column:
     """A dotted name's column: the nested value, else the value of a field that is itself called so."""
     literal = columns[name]
-    path = name.split(".")
-    outer = columns[path[0]]
-    if outer.count(MISSING) == len(outer):
+    top, *path = name.split(".")
+    if dict not in columns.types(top):
         return literal
-    return [
-        found if (found := _at_path(value, path)) is not MISSING else own
-        for value, own in zip(outer, literal, strict=True)
-    ]
+    pairs = zip(columns[top], literal, strict=True)
+    if len(path) == 1:
+        key = path[0]
+        return [value.get(key, own) if value.__class__ is dict else own for value, own in pairs]
+    return [found if (found := _at_path(value, path)) is not MISSING else own for value, own in pairs]
 
 
 def _at_path(value: Any, path: Sequence[str]) -> Any:
-    for name in path[1:]:
+    for name in path:
         if not isinstance(value, dict):
             return MISSING
         value = value.get(name, MISSING)

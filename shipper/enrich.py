@@ -291,8 +291,8 @@ class Enricher:
         if len(lines.days) == 1 and not lines.variants and not lines.special:
             body = filling.by_one(splicer.form(batch, lines.days[0], 0))
             return body, [(self._index.name(lines.days[0]), 0, len(body))]
-        days = [lines.times[i][:10] for i in kept]
-        filled = filling.by_each(splicer.templates(batch, days, [lines.variants.get(i, 0) for i in kept]))
+        days = lines.days * len(kept) if len(lines.days) == 1 else [lines.times[i][:10] for i in kept]
+        filled = filling.by_each(splicer.forms(batch, days, [lines.variants.get(i, 0) for i in kept]))
         for row, i in enumerate(kept):
             if i in lines.special:
                 filled.replace(row, self._special_piece(batch, lines, i))
@@ -369,6 +369,9 @@ def _present(column: Column) -> Sequence[int]:
 def _runs(days: Sequence[str]) -> Iterator[tuple[str, int, int]]:
     """Where the same day stands without interruption: day, start, end."""
     start = 0
+    if len(set(days)) == 1:
+        yield days[0], 0, len(days)
+        return
     for day, same in groupby(days):
         end = start + sum(1 for _ in same)
         yield day, start, end

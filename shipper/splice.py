@@ -130,10 +130,13 @@ class Splicer:
             form = self._forms[key] = Form(self._template(*key))
         return form
 
-    def templates(self, batch: Batch, days: Sequence[str], variants: Sequence[int]) -> list[bytes]:
-        """The template of each line."""
+    def forms(self, batch: Batch, days: Sequence[str], variants: Sequence[int]) -> list[Form]:
+        """The form of each line."""
+        if len(set(days)) == 1:
+            of = {variant: self.form(batch, days[0], variant) for variant in set(variants)}
+            return [of[variant] for variant in variants]
         keys = list(zip(days, variants, strict=True))
-        forms = {key: self.form(batch, *key).template for key in set(keys)}
+        forms = {key: self.form(batch, *key) for key in set(keys)}
         return [forms[key] for key in keys]
 
     def _template(self, identity: str, path: str, day: str, variant: int, zeros: int) -> bytes:
@@ -229,29 +232,37 @@ class Filling:
             pieces[place::width] = self._values[number]
         return b"".join(pieces)  # type: ignore[arg-type]  # no None is left
 
-    def by_each(self, templates: Sequence[bytes]) -> Filled:
-        """All lines' documents, each by its own template."""
-        width = len(self._values)
-        flat: list[Any] = [None] * (width * self._count)
-        for number, column in enumerate(self._values):
-            flat[number::width] = column
-        return Filled(list(templates), flat, width)
+    def by_each(self, forms: Sequence[Form]) -> Filled:
+        """All lines' documents, each by its own form."""
+        first = forms[0]
+        if any(form.slots != first.slots for form in set(forms)):
+            return self._by_template(forms)
+        pieces: list[Any] = []
+        for form in forms:
+            pieces += form.pieces
+        width = len(first.pieces)
+        for place, number in first.slots:
+            pieces[place::width] = self._values[number]
+        return Filled(pieces, width)
+
+    def _by_template(self, forms: Sequence[Form]) -> Filled:
+        """The same where values stand at several places, or not in all."""
+        rows = zip(*self._values, strict=True)
+        return Filled([form.template % row for form, row in zip(forms, rows, strict=True)], 1)
 
 
 class Filled:
-    """Templates and what fills them, a line behind the other."""
+    """The pieces of documents, so many of each line behind those of the one before."""
 
-    def __init__(self, templates: list[bytes], flat: list[Any], width: int) -> None:
-        self._templates = templates
-        self._flat = flat
+    def __init__(self, pieces: list[bytes], width: int) -> None:
+        self._pieces = pieces
         self._width = width
 
     def replace(self, row: int, piece: bytes) -> None:
-        """Puts a finished piece where a template would be filled."""
+        """Puts a finished document where one was."""
         width = self._width
-        self._flat[row * width : (row + 1) * width] = [piece] + [b""] * (width - 1)
-        self._templates[row] = _FILLED * width
+        self._pieces[row * width : (row + 1) * width] = [piece] + [b""] * (width - 1)
 
     def documents(self, start: int, end: int) -> bytes:
         """Those of some consecutive lines."""
-        return b"".join(self._templates[start:end]) % tuple(self._flat[start * self._width : end * self._width])
+        return b"".join(self._pieces[start * self._width : end * self._width])
