@@ -12,7 +12,9 @@ import json
 import math
 import re
 from collections.abc import Collection, Sequence
+from io import BytesIO
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -25,6 +27,7 @@ from shipper.tail import Chunk
 
 T = TypeVar("T")
 _CLOSING: Final = ord("}")
+_without_end = itemgetter(slice(None, -1))
 MAX_DEPTH: Final = 100
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -250,13 +253,15 @@ class Parser:
 def _split(data: bytes) -> list[bytes]:
     """The lines of `data`, without their ends.
 
-    A long line comes alone, and is found by a search in a tenth of the time of `split`, which looks at each byte.
+    `bytes.split` looks at each byte. A file in memory searches for its lines' ends, so that even with taking them off
+    again this takes three quarters of the time, and a long line, which comes alone, a tenth.
     """
-    if data.find(b"\n") == len(data) - 1 and data:
-        return [data[:-1]]
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
+    newline = data.find(b"\n")
+    if newline == len(data) - 1:
+        return [data[:-1]] if data else []
+    lines = list(map(_without_end, BytesIO(data).readlines()))
+    if not data.endswith(b"\n"):
+        lines[-1] = data[data.rfind(b"\n") + 1 :]
     return lines
 
 
