@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +63,9 @@ class Place(NamedTuple):
 
 def unknown(what: str, given: str, known: Sequence[str]) -> str:
     """The message about a word that is none of those known."""
-    near = difflib.get_close_matches(given, known, n=1)
+    from difflib import get_close_matches  # only a mistake needs it
+
+    near = get_close_matches(given, known, n=1)
     return f"unknown {what} {given!r}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
 
 

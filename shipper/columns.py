@@ -36,14 +36,13 @@ def look_like_objects(lines: Sequence[bytes]) -> bool:
     """
     if not lines:
         return False
-    # What lies between these two begins with the first; comparing takes half the time of looking at two bytes of each.
-    if min(lines) >= b'{"' and max(lines) < b"{#":
-        return set(map(_last_byte, lines)) == _LAST
-    try:
-        frames = set(map(_frame_of_line, lines))
-    except IndexError:  # a line of less than two bytes
+    # What lies between two texts begins with the first; comparing takes half the time of looking at two bytes of each.
+    least, greatest = min(lines), max(lines)
+    if least < b"{ " or greatest >= b"{#":
         return False
-    return bool(frames) and frames <= _OBJECT_FRAMES and all(line[1:-1].strip() for line in lines)
+    if least >= b'{"':
+        return set(map(_last_byte, lines)) == _LAST
+    return set(map(_frame_of_line, lines)) <= _OBJECT_FRAMES and all(line[1:-1].strip() for line in lines)
 
 
 class Layout:

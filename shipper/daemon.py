@@ -34,7 +34,7 @@ from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
 from shipper.escaping import printable
 from shipper.failpoints import failpoint
-from shipper.interpreter import tune
+from shipper.interpreter import Rest, tune
 from shipper.positions import positions_of
 from shipper.progress import Progress
 from shipper.recent import Recent
@@ -204,10 +204,11 @@ class Daemon:
         self._signals.put(number)
 
     def _run_on(self) -> Exit:
-        """Waits for signals and keeps systemd informed."""
+        """Waits for signals, keeps systemd informed, and has memory given back when there is nothing to do."""
         is_ready = False
         next_beat = 0.0
         interval = self._notifier.watchdog_seconds
+        rest = Rest()
         while True:
             if not is_ready and self.ready()[0]:
                 is_ready = True
@@ -221,6 +222,7 @@ class Daemon:
                 number = self._signals.get(timeout=TICK_SECONDS if is_soon else min(interval or 5.0, 5.0))
             except queue.Empty:
                 self._start_former()
+                rest.look()
                 continue
             if number == signal.SIGHUP:
                 self._reload()

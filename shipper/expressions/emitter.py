@@ -8,7 +8,6 @@ more through `careful` code, in which the same operators are functions that yiel
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Final
@@ -54,7 +53,9 @@ def kind_of(node: Node) -> Kind:
 def _function(call: syntax.Call) -> Function:
     function = FUNCTIONS.get(call.name)
     if function is None:
-        near = difflib.get_close_matches(call.name.lower(), FUNCTIONS, n=1)
+        from difflib import get_close_matches  # only a mistake needs it
+
+        near = get_close_matches(call.name.lower(), FUNCTIONS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(FUNCTIONS)}"
         raise ExpressionError(f"unknown function {call.name!r}; {hint}", column=call.column)
     return function

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shipper import parse
 from shipper.batch import MISSING, Batch
-from shipper.parse import Parser
+from shipper.parse import Parser, _split
 from shipper.settings import Format
 from shipper.tail import Chunk
 
@@ -137,6 +137,13 @@ def test_one_odd_line_among_objects_changes_nothing(ordinary: list[bytes], odd: 
 def test_docker_lines_become_the_same_alone_and_together(given_lines: list[bytes]) -> None:
     """Frames that are whole are taken off at once, or one by one, with one result."""
     check([line for line in given_lines if not is_open_frame(line)], Format.DOCKER)
+
+
+@given(st.lists(st.sampled_from([b"\n", b"\r", b"\0", b" ", b"a", b"{}"]), max_size=9).map(b"".join) | st.binary())
+def test_lines_are_what_newlines_part(data: bytes) -> None:
+    """Whatever is in them, and whether or not the last one ends."""
+    parted = data.split(b"\n")
+    assert parted[:-1] + [line for line in parted[-1:] if line] == _split(data)
 
 
 def is_open_frame(line: bytes) -> bool:

@@ -104,6 +104,8 @@ CASES = {
         DEEP.replace(b"[", b"", 1).replace(b"]", b"", 1), None, None, json.loads("[" * 99 + "]" * 99)
     ),
     "one level too many": Case(DEEP, None, ["too_deep"]),
+    "objects, one level too many": Case(b'{"z":' * 101 + b"1" + b"}" * 101, None, ["too_deep"]),
+    "objects, a hundred levels": Case(b'{"z":' * 100 + b"1" + b"}" * 100, None, None),
     "far too many levels": Case(b'{"z":' + b"[" * 50_000, None, ["too_deep"]),
     "many brackets in a text": Case(b'{"a":1,"z":"' + b"[" * 500 + b'"}', None, None, 1),
     "many brackets side by side": Case(b'{"a":1,"z":[' + b"[]," * 500 + b"0]}", None, None, 1),
