@@ -16,6 +16,7 @@ LINE = '{"timestamp":"2024-01-15T10:30:45.123Z","method":"GET","url":"/a","statu
 @pytest.mark.parametrize(
     "module",
     [
+        "difflib",
         "elastic_transport",
         "elasticsearch",
         "urllib3",
