@@ -52,28 +52,28 @@ check: $(TEST_VENV)/.installed ## What CI runs beside the tests: format, lint, t
 	$(TEST_VENV)/bin/hadolint docker/Dockerfile docker/sample-app/Dockerfile
 	$(TEST_VENV)/bin/shellcheck .ci/run requirements/venv docker/elasticsearch/users.sh
 
-bench: $(TEST_VENV)/.installed ## Measure what a line costs, and a daemon that waits: docs/performance.md
+bench: $(TEST_VENV)/.installed $(VENV)/.installed ## Measure what a line costs, and a daemon that waits: docs/performance.md
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench $(ARGS)
 
-bench-quick: $(TEST_VENV)/.installed ## Two of its cases with fewer lines, held against the recorded ratios
+bench-quick: $(TEST_VENV)/.installed $(VENV)/.installed ## Two of its cases with fewer lines, held against the recorded ratios
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench --quick $(ARGS)
 
-bench-files: $(TEST_VENV)/.installed ## What many files cost: start, commits, fairness, idle
+bench-files: $(TEST_VENV)/.installed $(VENV)/.installed ## What many files cost: start, commits, fairness, idle
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.files $(ARGS)
 
-bench-peers: $(TEST_VENV)/.installed ## The same beside the shippers that Debian packages
+bench-peers: $(TEST_VENV)/.installed $(VENV)/.installed ## The same beside the shippers that Debian packages
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.peers $(ARGS)
 
 bench-redaction: $(TEST_VENV)/.installed ## What redaction finds, what it masks in vain, and what it costs
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.redaction $(ARGS)
 
-bench-metrics: $(TEST_VENV)/.installed ## What the default metrics cost, alone and beside shipping, and mtail on the same file
+bench-metrics: $(TEST_VENV)/.installed $(VENV)/.installed ## What the default metrics cost, alone and beside shipping, and mtail on the same file
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.metrics $(ARGS)
 
-bench-elasticsearch: $(TEST_VENV)/.installed ## What it takes beside a real Elasticsearch, at 10,000 lines a second
+bench-elasticsearch: $(TEST_VENV)/.installed $(VENV)/.installed ## What it takes beside a real Elasticsearch, at 10,000 lines a second
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.elasticsearch $(ARGS)
 
-bench-replay: $(TEST_VENV)/.installed ## A million lines from gzip archives, by one worker and by two
+bench-replay: $(TEST_VENV)/.installed $(VENV)/.installed ## A million lines from gzip archives, by one worker and by two
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.replay $(ARGS)
 
 fuzz: $(TEST_VENV)/.installed ## Feed what strangers may write to all that reads it, ten minutes each: MINUTES=1 TARGETS="http lines"

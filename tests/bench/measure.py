@@ -18,7 +18,15 @@ from pathlib import Path
 from harness.sink import Sink
 
 CHECKOUT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-c", "from shipper.cli import main; main()")
+INSTALLED = CHECKOUT / ".venv" / "bin" / "python"
+"""Of the environment that has what a user's has: others' packages are imported where they are found (elastic-transport
+takes `requests`, and with it 5 MB)."""
+COMMAND = (
+    str(INSTALLED if INSTALLED.exists() else sys.executable),
+    "-c",
+    "from shipper.cli import main; main()",
+)
+"""The checkout's code, wherever it runs: `environment` says so."""
 
 
 @cache
