@@ -16,14 +16,14 @@ import msgspec
 
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
 from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, is_json_object, key_of, reaches
-from shipper.discover import Found
-from shipper.followed import NEVER, Followed, Replaced
+from shipper.discover import COMPRESSED, Found
+from shipper.followed import NEVER, Followed, Replaced, end_of_archive
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.records import Records
 from shipper.settings import MetricsStart, SourceSettings, Start
 from shipper.state import FileRecord
-from shipper.tail import ByteReader, PlainReader, bytes_before, first_line, open_log, reader_for
+from shipper.tail import ByteReader, CompressedReader, PlainReader, bytes_before, first_line, open_log, reader_for
 
 NOT_COUNTED = -1
 """`observed` of a file whose lines have not fed the metrics so far."""
@@ -146,6 +146,8 @@ class Attacher:
             followed = self._resumed(found, record, identity, reader)
         followed.beginning = beginning
         followed.adopt(descriptor)
+        if isinstance(reader, CompressedReader) and reader.is_at_end():
+            followed.unfolded_bytes, followed.is_end_known = reader.unfolded, True
         lost_bytes = 0
         if record is not None and followed.is_plain and found.size < followed.farthest:
             lost_bytes = max(0, record.size - max(found.size, followed.nearest))
@@ -273,6 +275,7 @@ class Attacher:
             mtime_ns=found.mtime_ns,
             tail_start=tail_start,
             is_renamed=record.path != found.path or record.is_renamed,
+            unfolded_bytes=_unfolded_bytes(record, found),
         )
 
     def _present_end(self, reader: ByteReader, size: int) -> int:
@@ -352,10 +355,17 @@ def unread(record: FileRecord, source: SourceSettings) -> int:
     positions = [record.shipped] if source.ship else []
     if source.metrics and record.observed != NOT_COUNTED:
         positions.append(record.observed)
-    is_compressed = record.path.endswith((".gz", ".zst"))
-    # the size of an archive says nothing of what is in it; what the other cursor has read does
-    end = _farthest(record) if is_compressed and not record.is_gone else record.size
+    is_archive = (record.path.endswith(COMPRESSED) or record.unfolded_bytes > 0) and not record.is_gone
+    end = end_of_archive(_farthest(record), record.unfolded_bytes, record.size) if is_archive else record.size
     return max(0, end - min(positions, default=NEVER))
+
+
+def _unfolded_bytes(record: FileRecord, found: Found) -> int:
+    """At least so much is in a file that is an archive, by the record of the same content."""
+    if record.unfolded_bytes or record.path.endswith(COMPRESSED):
+        is_unchanged = (record.size, record.mtime_ns) == (found.size, found.mtime_ns)
+        return record.unfolded_bytes if is_unchanged else 0
+    return record.size  # it was no archive then
 
 
 def _farthest(record: FileRecord) -> int:

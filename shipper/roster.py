@@ -308,7 +308,7 @@ class Roster:
             self.let_go(followed)
 
     def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
-        end = size if followed.is_plain else followed.farthest
+        end = size if followed.is_plain else followed.known_end
         start = min(max(followed.nearest, kept), end)
         lost = end - start - followed.nuls_in(start, end)
         self.register.lose(followed.source.name, followed.path, lost, reason)

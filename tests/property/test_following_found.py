@@ -206,3 +206,17 @@ def test_a_last_line_that_was_counted_is_shipped_until_it_is_acknowledged() -> N
         state.reload()
         state.run(seconds=1.0)
         state.reload()
+
+
+def test_an_archive_that_is_gone_before_anything_of_it_was_read_is_said_to_be_lost() -> None:
+    """What is in it was known from reading alone, so that nothing was said."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=False, has_header=False, before=0, open_limit=100)
+        state.swap_link(count=1)
+        state.stop()
+        state.disturb(has_place=False, is_answering=False)
+        state.start()
+        state.compress(members=1, seconds=0.0, steps=1, which=0)
+        state.run(seconds=3.0)
+        state.delete(which=0)
+        state.kill(keeps_submitted=False)
