@@ -148,9 +148,8 @@ class Attacher:
         followed.adopt(descriptor)
         if isinstance(reader, CompressedReader) and reader.is_at_end():
             followed.unfolded_bytes, followed.is_end_known = reader.unfolded, True
-        lost_bytes = 0
+        lost_bytes = 0 if record is None else _cut_bytes(record, followed)
         if record is not None and followed.is_plain and found.size < followed.farthest:
-            lost_bytes = max(0, record.size - max(found.size, followed.nearest))
             cut_to(followed, what_is_kept(followed) or Kept(0, found.size))
         return Attachment(Outcome.FOLLOW, identity, followed, lost_bytes=lost_bytes)
 
@@ -358,6 +357,12 @@ def unread(record: FileRecord, source: SourceSettings) -> int:
     is_archive = (record.path.endswith(COMPRESSED) or record.unfolded_bytes > 0) and not record.is_gone
     end = end_of_archive(_farthest(record), record.unfolded_bytes, record.size) if is_archive else record.size
     return max(0, end - min(positions, default=NEVER))
+
+
+def _cut_bytes(record: FileRecord, followed: Followed) -> int:
+    """How many bytes of a file were never read that it had and has no more. (A copy may be in the making.)"""
+    is_cut = followed.is_plain and (record.key == followed.key or followed.size < followed.farthest)
+    return max(0, record.size - max(followed.size, followed.nearest)) if is_cut else 0
 
 
 def _unfolded_bytes(record: FileRecord, found: Found) -> int:

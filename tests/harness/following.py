@@ -220,7 +220,7 @@ class Following(RuleBasedStateMachine):
         if size < FIRST_POWER and (kept + self.has_header < 2 or self.is_inode_new):
             kept, size, is_torn = 0, 0, False  # an equal first line says nothing: it counts as written anew
         elif is_torn:
-            size += self.written.lines[first].size - 2
+            size += self.written.tear(first)
         os.truncate(self.world.path(ACTIVE), size)
         self.written.emptied(ACTIVE, kept=kept)
         self.is_unterminated = False

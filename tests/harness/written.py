@@ -14,6 +14,7 @@ class Line:
 
     number: int
     size: int
+    """So many bytes are gone with it."""
     is_seen: bool = False
     """The daemon could see it before it was destroyed."""
     places: set[str] = field(default_factory=set)
@@ -48,6 +49,14 @@ class Written:
     def moved(self, name: str, new: str) -> None:
         self.copied(name, new)
         self.deleted(name)
+
+    def tear(self, number: int) -> int:
+        """Nothing but the end of a line is gone; what is left of it is text that is read. Returns how much that is."""
+        line = self.lines[number]
+        left = line.size - 2
+        if len(line.places) == 1:
+            line.size = 3
+        return left
 
     def emptied(self, name: str, *, kept: int = 0) -> None:
         """A file was cut to its first lines."""

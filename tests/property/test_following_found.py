@@ -220,3 +220,24 @@ def test_an_archive_that_is_gone_before_anything_of_it_was_read_is_said_to_be_lo
         state.run(seconds=3.0)
         state.delete(which=0)
         state.kill(keeps_submitted=False)
+
+
+def test_what_was_cut_off_unread_while_nobody_ran_is_said_to_be_lost() -> None:
+    """Nothing had been read of the file, so it passed for one of which nothing was gone."""
+    with following() as state:
+        state.begin(has_ledger=False, has_header=False, starts_now=False, before=0, open_limit=100)
+        state.disturb(has_place=False, is_answering=False)
+        state.write(count=4, size=60)
+        state.cut(kept=3, is_torn=False)
+        state.kill(keeps_submitted=False)
+        state.cut(kept=2, is_torn=False)
+
+
+def test_what_waits_of_a_file_that_is_cut_is_written_once() -> None:
+    """Its lines went out again, and those that had gone out before had not been written yet, so nobody knew of them."""
+    with following() as state:
+        state.begin(has_ledger=True, has_header=False, starts_now=False, before=0, open_limit=100)
+        state.disturb(has_place=True, is_answering=False)
+        state.write(count=35, size=3000)
+        state.run(seconds=3.0)
+        state.cut(kept=34, is_torn=False)
