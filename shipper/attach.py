@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from shipper.batch import Mark
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
 from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, is_json_object, key_of, reaches
 from shipper.discover import COMPRESSED, Found
@@ -138,7 +139,11 @@ class Attacher:
                 return relation
             if is_partial:
                 return Attachment(Outcome.PARTIAL, identity)
+            if record is None and not relation.equal_until:
+                left_bytes = max(left_bytes, self._left_of_copy(found, reader, asked))
             begin = max(relation.equal_until, left_bytes)
+            if begin < asked.equal_until:
+                left_bytes = begin  # a copy that was cut
         if record is None:
             followed = self._new(found, identity, reader, asked.first_size, begin=begin)
             followed.cut_at = end_of_lines(reader, left_bytes) if left_bytes else None
@@ -180,7 +185,13 @@ class Attacher:
         if not is_unread and (verdict is Verdict.SAME or is_cut):
             return record, 0
         self.records.replaced(record)
-        return None, _left(record, found.size, reader) if record.identity == identity else 0
+        return None, _left_of(record, found.size, reader) if record.identity == identity else 0
+
+    def _left_of_copy(self, found: Found, reader: ByteReader, asked: Asked) -> int:
+        """How much surely is left in a file that was a copy of what is gone, and was cut since."""
+        known = self.records.by_identity(asked.twin_of) if asked.twin_of else ()
+        left = max((_left_of(record, found.size, reader) for record in known), default=0)
+        return min(left, asked.equal_until)
 
     def _relation(
         self, found: Found, identity: str, reader: ByteReader, others: Sequence[Followed], asked: Asked
@@ -300,17 +311,16 @@ def _stem_of(path: str) -> str:
     return stem(os.path.basename(path))
 
 
-def _left(record: FileRecord, size: int, reader: ByteReader) -> int:
-    """How many bytes of a record's content surely are left in a plain file that holds another one now."""
+def _left_of(record: FileRecord, size: int, reader: ByteReader) -> int:
+    return _left(record.marks, record.line_ends, _farthest(record), size, reader)
+
+
+def _left(marks: Sequence[Mark], line_ends: bytes, read: int, size: int, reader: ByteReader) -> int:
+    """How many bytes of a content surely are left in a plain file that holds another one now."""
     if not isinstance(reader, PlainReader):
         return 0
-    left = kept(
-        record.marks,
-        size,
-        lambda at: digest_before(reader, at),
-        read=_farthest(record),
-        line_ends=unpack_marks(record.line_ends),
-    )
+    ends = unpack_marks(line_ends)
+    left = kept(marks, size, lambda at: digest_before(reader, at), read=read, line_ends=ends)
     return left.sure if left is not None else 0
 
 
@@ -329,6 +339,9 @@ def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) ->
             return Attachment(Outcome.FOLLOW if is_other else Outcome.SUSPECT, other.identity, original=other)
         kind = kinship_of(other, reader, size)
         shared = shared_bytes(other, reader, size, earlier=equal_until)
+        if kind is Kinship.OTHER and not shared and equal_until:  # a copy that was cut
+            trail = other.trail
+            shared = min(equal_until, _left(trail.known_marks(), trail.line_ends, trail.position, size, reader))
         return Attachment(_OUTCOME[kind], other.identity, None, other, kind is Kinship.COPY, shared)
     finally:
         if not was_open:

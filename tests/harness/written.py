@@ -20,7 +20,7 @@ class Line:
     places: set[str] = field(default_factory=set)
     """In which files it stands that a pattern matches."""
     is_counted: bool = True
-    """False if it was there at the very first start."""
+    """False if it was there at the very first start, or if no metrics are made of it."""
 
 
 class Written:
@@ -30,10 +30,11 @@ class Written:
         self.lines: dict[int, Line] = {}
         self.files: dict[str, list[int]] = {}
         self.away: dict[str, list[int]] = {}
+        self.are_counted = True
 
     def add(self, name: str, number: int, size: int) -> None:
         """A new line at the end of a file."""
-        self.lines[number] = Line(number, size, places={name})
+        self.lines[number] = Line(number, size, places={name}, is_counted=self.are_counted)
         self.files[name].append(number)
 
     def see(self, name: str, *, but_last: bool = False) -> None:
