@@ -9,9 +9,9 @@ of a line the writer had in its hands when the file was emptied; that a file who
 before the daemon met it (the writer finishes its line there); how much was in a file that was replaced while it was
 closed for want of descriptors, or of which nothing was read but the header that another begins with as well; where a
 file differs that was cut to its first lines and grew longer than it had been before anybody looked; that a file
-of which only such a header was read, for its line has no end, was copied and emptied; that it was cut to less
-than a kilobyte just after it came back from a backup, with an inode that nobody had seen, or as a copy of the
-deleted file that was held open, by a process that was killed then.
+of which only such a header was read, for its line has no end, was copied and emptied; that it was cut just after it
+came back from a backup, with an inode that nobody had seen, or as a copy of the deleted file that was held open, by a
+process that was killed then (for another file, or for a copy in the making).
 
 Run by `property/test_following`; its methods can be called one by one, too, to repeat a sequence.
 """
@@ -234,7 +234,7 @@ class Following(RuleBasedStateMachine):
         kept = min(kept, len(self.files[ACTIVE]) - 1)
         first = self.files[ACTIVE][kept]
         size = self.world.offset_of(ACTIVE, first)
-        if size < FIRST_POWER and (kept + self.has_header < 2 or self.is_inode_new):
+        if self.is_inode_new or (size < FIRST_POWER and kept + self.has_header < 2):
             kept, size, is_torn = 0, 0, False  # an equal first line says nothing: it counts as written anew
         elif is_torn:
             size += self.written.tear(first)
