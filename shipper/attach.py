@@ -131,9 +131,13 @@ class Attacher:
         if not identity:
             return Attachment(Outcome.NO_LINE)
         begin = 0
-        if record is None:
+        if record is None or _says_nothing(record, found):
             others = _others(live, found, identity, beginning)
             relation = self._relation(found, identity, reader, others, asked)
+            if record is not None and relation.outcome is not Outcome.FOLLOW:
+                self.records.replaced(record)  # another file has its inode, a copy of what is followed
+                return relation
+        if record is None:
             record, is_partial = self._same_content(found, identity, reader, asked)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
@@ -388,6 +392,11 @@ def _unfolded_bytes(record: FileRecord, found: Found) -> int:
 
 def _farthest(record: FileRecord) -> int:
     return max(position for position in (record.observed, record.shipped, 0) if position < NEVER)
+
+
+def _says_nothing(record: FileRecord, found: Found) -> bool:
+    """Whether nothing was read of what lay there, and the file has changed since."""
+    return not _farthest(record) and (record.size, record.mtime_ns) != (found.size, found.mtime_ns)
 
 
 def _is_farther(record: FileRecord | None, original: Followed | None) -> bool:

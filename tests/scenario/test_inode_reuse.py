@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from harness.missing import MissingError
 from harness.story import NewStory, Story, Unseen
@@ -54,6 +56,27 @@ def test_by_a_file_that_begins_like_a_rotated_one(story: Story, *, is_killed: bo
     story.run()
     assert [1, 2, 3] == story.shipped()
     assert [1, 1, 1] == [story.counted()[number] for number in (1, 2, 3)]
+
+
+def test_of_an_unread_file_by_the_archive_of_one_that_begins_alike(story: Story) -> None:
+    """Nothing but the common header was known of the unread one, so it says nothing; the archive is a copy."""
+    story.append("app.log.1", HEADER + story.lines(3, size=60))
+    story.run()
+    story.block_output(is_blocked=True)
+    unread = HEADER + story.lines(15, size=300)
+    story.append("app.log", unread)
+    story.run(1.0)
+    story.kill()
+    put_on_the_inode(story, "app.log", "app.log.3.gz", gzip.compress(story.path("app.log.1").read_bytes(), mtime=0))
+    story.block_output(is_blocked=False)
+    story.start()
+    story.run(20.0)
+
+    assert [1, 2, 3] == story.shipped()
+    assert [1, 1, 1] == [story.counted()[number] for number in (1, 2, 3)]
+    story.path("app.log.3.gz").unlink()  # as long as it is there, it may be what becomes of the unread one
+    story.run(90.0)
+    assert len(unread) == story.lost_bytes()
 
 
 def test_of_a_file_that_is_closed(new_story: NewStory) -> None:
