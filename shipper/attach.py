@@ -14,16 +14,17 @@ from typing import Protocol
 
 import msgspec
 
+from shipper.batch import Mark
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
 from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, is_json_object, key_of, reaches
-from shipper.discover import Found
-from shipper.followed import NEVER, Followed, Replaced
+from shipper.discover import COMPRESSED, Found
+from shipper.followed import NEVER, Followed, Replaced, end_of_archive
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.records import Records
 from shipper.settings import MetricsStart, SourceSettings, Start
 from shipper.state import FileRecord
-from shipper.tail import ByteReader, PlainReader, bytes_before, first_line, open_log, reader_for
+from shipper.tail import ByteReader, CompressedReader, PlainReader, bytes_before, first_line, open_log, reader_for
 
 NOT_COUNTED = -1
 """`observed` of a file whose lines have not fed the metrics so far."""
@@ -130,15 +131,23 @@ class Attacher:
         if not identity:
             return Attachment(Outcome.NO_LINE)
         begin = 0
-        if record is None:
+        if record is None or _says_nothing(record, found):
             others = _others(live, found, identity, beginning)
             relation = self._relation(found, identity, reader, others, asked)
+            if record is not None and relation.outcome is not Outcome.FOLLOW:
+                self.records.replaced(record)  # another file has its inode, a copy of what is followed
+                return relation
+        if record is None:
             record, is_partial = self._same_content(found, identity, reader, asked)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
             if is_partial:
                 return Attachment(Outcome.PARTIAL, identity)
+            if record is None and not relation.equal_until:
+                left_bytes = max(left_bytes, self._left_of_copy(found, reader, asked))
             begin = max(relation.equal_until, left_bytes)
+            if begin < asked.equal_until:
+                left_bytes = begin  # a copy that was cut
         if record is None:
             followed = self._new(found, identity, reader, asked.first_size, begin=begin)
             followed.cut_at = end_of_lines(reader, left_bytes) if left_bytes else None
@@ -146,9 +155,10 @@ class Attacher:
             followed = self._resumed(found, record, identity, reader)
         followed.beginning = beginning
         followed.adopt(descriptor)
-        lost_bytes = 0
+        if isinstance(reader, CompressedReader) and reader.is_at_end():
+            followed.unfolded_bytes, followed.is_end_known = reader.unfolded, True
+        lost_bytes = 0 if record is None else _cut_bytes(record, followed)
         if record is not None and followed.is_plain and found.size < followed.farthest:
-            lost_bytes = max(0, record.size - max(found.size, followed.nearest))
             cut_to(followed, what_is_kept(followed) or Kept(0, found.size))
         return Attachment(Outcome.FOLLOW, identity, followed, lost_bytes=lost_bytes)
 
@@ -179,7 +189,13 @@ class Attacher:
         if not is_unread and (verdict is Verdict.SAME or is_cut):
             return record, 0
         self.records.replaced(record)
-        return None, _left(record, found.size, reader) if record.identity == identity else 0
+        return None, _left_of(record, found.size, reader) if record.identity == identity else 0
+
+    def _left_of_copy(self, found: Found, reader: ByteReader, asked: Asked) -> int:
+        """How much surely is left in a file that was a copy of what is gone, and was cut since."""
+        known = self.records.by_identity(asked.twin_of) if asked.twin_of else ()
+        left = max((_left_of(record, found.size, reader) for record in known), default=0)
+        return min(left, asked.equal_until)
 
     def _relation(
         self, found: Found, identity: str, reader: ByteReader, others: Sequence[Followed], asked: Asked
@@ -273,6 +289,7 @@ class Attacher:
             mtime_ns=found.mtime_ns,
             tail_start=tail_start,
             is_renamed=record.path != found.path or record.is_renamed,
+            unfolded_bytes=_unfolded_bytes(record, found),
         )
 
     def _present_end(self, reader: ByteReader, size: int) -> int:
@@ -298,17 +315,16 @@ def _stem_of(path: str) -> str:
     return stem(os.path.basename(path))
 
 
-def _left(record: FileRecord, size: int, reader: ByteReader) -> int:
-    """How many bytes of a record's content surely are left in a plain file that holds another one now."""
+def _left_of(record: FileRecord, size: int, reader: ByteReader) -> int:
+    return _left(record.marks, record.line_ends, _farthest(record), size, reader)
+
+
+def _left(marks: Sequence[Mark], line_ends: bytes, read: int, size: int, reader: ByteReader) -> int:
+    """How many bytes of a content surely are left in a plain file that holds another one now."""
     if not isinstance(reader, PlainReader):
         return 0
-    left = kept(
-        record.marks,
-        size,
-        lambda at: digest_before(reader, at),
-        read=_farthest(record),
-        line_ends=unpack_marks(record.line_ends),
-    )
+    ends = unpack_marks(line_ends)
+    left = kept(marks, size, lambda at: digest_before(reader, at), read=read, line_ends=ends)
     return left.sure if left is not None else 0
 
 
@@ -327,6 +343,9 @@ def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) ->
             return Attachment(Outcome.FOLLOW if is_other else Outcome.SUSPECT, other.identity, original=other)
         kind = kinship_of(other, reader, size)
         shared = shared_bytes(other, reader, size, earlier=equal_until)
+        if kind is Kinship.OTHER and not shared and equal_until:  # a copy that was cut
+            trail = other.trail
+            shared = min(equal_until, _left(trail.known_marks(), trail.line_ends, trail.position, size, reader))
         return Attachment(_OUTCOME[kind], other.identity, None, other, kind is Kinship.COPY, shared)
     finally:
         if not was_open:
@@ -352,14 +371,32 @@ def unread(record: FileRecord, source: SourceSettings) -> int:
     positions = [record.shipped] if source.ship else []
     if source.metrics and record.observed != NOT_COUNTED:
         positions.append(record.observed)
-    is_compressed = record.path.endswith((".gz", ".zst"))
-    # the size of an archive says nothing of what is in it; what the other cursor has read does
-    end = _farthest(record) if is_compressed and not record.is_gone else record.size
+    is_archive = (record.path.endswith(COMPRESSED) or record.unfolded_bytes > 0) and not record.is_gone
+    end = end_of_archive(_farthest(record), record.unfolded_bytes, record.size) if is_archive else record.size
     return max(0, end - min(positions, default=NEVER))
+
+
+def _cut_bytes(record: FileRecord, followed: Followed) -> int:
+    """How many bytes of a file were never read that it had and has no more. (A copy may be in the making.)"""
+    is_cut = followed.is_plain and (record.key == followed.key or followed.size < followed.farthest)
+    return max(0, record.size - max(followed.size, followed.nearest)) if is_cut else 0
+
+
+def _unfolded_bytes(record: FileRecord, found: Found) -> int:
+    """At least so much is in a file that is an archive, by the record of the same content."""
+    if record.unfolded_bytes or record.path.endswith(COMPRESSED):
+        is_unchanged = (record.size, record.mtime_ns) == (found.size, found.mtime_ns)
+        return record.unfolded_bytes if is_unchanged else 0
+    return record.size  # it was no archive then
 
 
 def _farthest(record: FileRecord) -> int:
     return max(position for position in (record.observed, record.shipped, 0) if position < NEVER)
+
+
+def _says_nothing(record: FileRecord, found: Found) -> bool:
+    """Whether nothing was read of what lay there, and the file has changed since."""
+    return not _farthest(record) and (record.size, record.mtime_ns) != (found.size, found.mtime_ns)
 
 
 def _is_farther(record: FileRecord | None, original: Followed | None) -> bool:

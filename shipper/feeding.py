@@ -170,6 +170,8 @@ class Feeder:
             lines.scanned > lines.position or lines.reader.read(lines.position, 1) != b"" for lines in readings
         )
         followed.is_complete = any(lines.reader.is_complete for lines in readings)
+        if followed.is_compressed:
+            followed.note_end()
         if (
             self._reads_once
             and followed.has_rest

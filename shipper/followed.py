@@ -26,6 +26,7 @@ from shipper.tail import (
     bytes_before,
     open_log,
     reader_for,
+    told_by,
 )
 
 NEVER = 1 << 62
@@ -134,6 +135,10 @@ class Followed:
     is_damaged: bool = False
     is_complete: bool = False
     """A compressed file that was read to its footer."""
+    unfolded_bytes: int = 0
+    """At least so much is in a compressed file, as far as that is known."""
+    is_end_known: bool = False
+    """It was asked how much that is, and has not changed since."""
     has_rest: bool = False
     """There was something behind the last whole line when it was read to its end."""
     is_ready: bool = False
@@ -294,6 +299,8 @@ class Followed:
             os.close(descriptor)
             return False
         self.close()
+        if self.is_plain:
+            self.unfolded_bytes, self.is_end_known = self.sure_size, False  # if it is an archive, so much is in it
         self.path, self.real_path = path, path
         self.device, self.inode = key_of(facts)
         self.size = self.sure_size = facts.st_size
@@ -435,6 +442,27 @@ class Followed:
             if isinstance(reader, CompressedReader) and not reader.is_unchanged():
                 raise Replaced
 
+    def note_end(self) -> None:
+        """Of an archive everything was read that can be, by one of the cursors at least."""
+        readers = [cursor.lines.reader for cursor in self.cursors()]
+        self.unfolded_bytes = max((each.unfolded for each in readers if isinstance(each, CompressedReader)), default=0)
+        self.is_end_known = True
+
+    def ask_end(self) -> None:
+        """Asks an archive that nobody writes any more how much is in it. Raises OSError."""
+        descriptor = self.descriptor if self.is_open else open_log(self.real_path)
+        try:
+            if key_of(os.fstat(descriptor)) == self.key:
+                self.unfolded_bytes, self.is_end_known = max(self.unfolded_bytes, told_by(descriptor)), True
+        finally:
+            if not self.is_open:
+                os.close(descriptor)
+
+    @property
+    def known_end(self) -> int:
+        """Where what is known of an archive ends."""
+        return end_of_archive(self.farthest, self.unfolded_bytes, self.size)
+
     # Marks
 
     def note(self, chunk: Chunk, cursor: Cursor) -> None:
@@ -497,4 +525,12 @@ class Followed:
             int(now),
             self.is_renamed,
             self.trail.line_ends,
+            0 if self.is_plain else self.unfolded_bytes - self.nuls_in(0, self.unfolded_bytes),
         )
+
+
+def end_of_archive(farthest: int, unfolded_bytes: int, size: int) -> int:
+    """Where what is known of an archive ends: by what it says of itself, or by what was read of it. Where both are
+    nothing, its bytes on disk stand for what is in it.
+    """
+    return max(farthest, unfolded_bytes) or size

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +189,8 @@ class Pipeline:
         if followed.is_pinned and followed.is_open:
             self._held_open.note(followed, facts.st_blocks)
         if sight is Sight.SAME:
+            if followed.is_compressed and not followed.is_end_known:
+                self._ask_end(followed, now)
             if followed.is_at_end and (followed.is_joined or followed.is_held):
                 self._rest(followed, now)
             else:
@@ -203,6 +206,13 @@ class Pipeline:
             followed.note_growth(now, facts.st_size)
         self._grown(followed, facts.st_size, now)
 
+    def _ask_end(self, followed: Followed, now: float) -> None:
+        """How much is in an archive of which little was read is asked as soon as it will hardly grow."""
+        if followed.is_deleted or now - followed.changed_at >= FINAL_SECONDS:
+            with suppress(OSError):  # asked again with the next look
+                followed.ask_end()
+                self._register.touch(followed)
+
     def _grown(self, followed: Followed, size: int, now: float) -> None:
         """There is more to read, as it seems. (Also if only its time has changed: it may have been written anew.)"""
         followed.size = size
@@ -217,6 +227,8 @@ class Pipeline:
             if not is_same:
                 self.roster.replaced(followed)
                 return
+        if followed.is_end_known:
+            followed.unfolded_bytes, followed.is_end_known = 0, False
         self._make_ready(followed)
 
     def _shrunk(self, followed: Followed, now: float) -> None:
@@ -306,6 +318,9 @@ class Pipeline:
             reason = getattr(error, "strerror", None) or error
             log.error("cannot read on in %r at offset %d: %s", followed.path, followed.nearest, reason)
             self._telemetry.parse_failures.labels(followed.source.name, "damaged_file").inc()
+        if isinstance(error, Damaged):
+            followed.note_end()
+            self._register.touch(followed)
         followed.looked_at_size = followed.size if isinstance(error, Damaged) else -1
         self._looks.put(followed, now + RETRY_SECONDS)
 
@@ -377,6 +392,8 @@ class Pipeline:
                 self._looks.later(followed, now, files=len(self._register))
             elif turn is Turn.END:
                 turns += 1
+                if followed.is_compressed:
+                    self._register.touch(followed)  # how much is in it is known now
                 self._looks.after_reading(followed, now)
         return turns
 

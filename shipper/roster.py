@@ -148,7 +148,7 @@ class Roster:
         self._note_listed(listing)
         for aside in self._asides.drop_others(self._present, away=listing.problems):
             self._lose_aside(aside)
-        # what was read before comes first: a copy beside it must not be taken for it
+        # what was read before comes first: a copy beside it, or what has got its inode, must not be taken for it
         for key in sorted(self._present, key=self._is_known, reverse=True):
             self._look_at_found(key, self._present[key], now)
         if self._is_first_scan:
@@ -156,8 +156,12 @@ class Roster:
         self._account_for_missing()
         self._is_first_scan = False
 
-    def _is_known(self, key: Key) -> bool:
-        return self._records.by_key(key) is not None
+    def _is_known(self, key: Key) -> tuple[bool, bool]:
+        """Whether something was read there before, and whether that surely is what lies there now."""
+        record, found = self._records.by_key(key), self._present[key]
+        if record is None:
+            return False, False
+        return True, (record.size, record.mtime_ns) == (found.size, found.mtime_ns)
 
     def _note_listed(self, listing: Listing) -> None:
         for followed in self.register:
@@ -308,7 +312,7 @@ class Roster:
             self.let_go(followed)
 
     def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
-        end = size if followed.is_plain else followed.farthest
+        end = size if followed.is_plain else followed.known_end
         start = min(max(followed.nearest, kept), end)
         lost = end - start - followed.nuls_in(start, end)
         self.register.lose(followed.source.name, followed.path, lost, reason)

@@ -25,7 +25,7 @@ from shipper.errors import InUseError, StateError
 from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -33,22 +33,23 @@ CREATE TABLE files (
     identity TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     observed INTEGER NOT NULL, observed_from INTEGER NOT NULL, shipped INTEGER NOT NULL, shipped_from INTEGER NOT NULL,
     last_time TEXT NOT NULL, tail_start INTEGER, marks BLOB NOT NULL, is_gone INTEGER NOT NULL,
-    seen_at INTEGER NOT NULL, is_renamed INTEGER NOT NULL, line_ends BLOB NOT NULL
+    seen_at INTEGER NOT NULL, is_renamed INTEGER NOT NULL, line_ends BLOB NOT NULL, unfolded_bytes INTEGER NOT NULL
 );
 CREATE TABLE series (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 _MIGRATIONS: Final = {
     1: "ALTER TABLE files ADD COLUMN is_renamed INTEGER NOT NULL DEFAULT 0",
     2: "ALTER TABLE files ADD COLUMN line_ends BLOB NOT NULL DEFAULT x''",
+    3: "ALTER TABLE files ADD COLUMN unfolded_bytes INTEGER NOT NULL DEFAULT 0",
 }
 """What makes the next version of each older one. A newer one is set aside as damage is: to go back to an earlier
 release must not stop shipping."""
 _COLUMNS = (
     "id, source, path, device, inode, identity, size, mtime_ns, observed, observed_from, shipped, shipped_from, "
-    "last_time, tail_start, marks, is_gone, seen_at, is_renamed, line_ends"
+    "last_time, tail_start, marks, is_gone, seen_at, is_renamed, line_ends, unfolded_bytes"
 )
 
-_REPLACE = f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 19)})"  # noqa: S608 - our own constants
+_REPLACE = f"REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 20)})"  # noqa: S608 - our own constants
 _UPDATE = (
     "UPDATE files SET size = ?, mtime_ns = ?, observed = ?, shipped = ?, last_time = ?, marks = ?, seen_at = ? "
     "WHERE id = ?"
@@ -91,6 +92,8 @@ class FileRecord(msgspec.Struct):
     """It had another name before: what it holds will hardly be continued."""
     line_ends: bytes = b""
     """Where its first lines end (`identity.Trail`)."""
+    unfolded_bytes: int = 0
+    """How much is in an archive, as far as that is known; 0 of a plain file."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -202,6 +205,7 @@ def _row(record: FileRecord) -> tuple[object, ...]:
         record.seen_at,
         record.is_renamed,
         record.line_ends,
+        record.unfolded_bytes,
     )
 
 
@@ -220,6 +224,7 @@ def _standing(record: FileRecord) -> int:
             record.is_gone,
             record.is_renamed,
             record.line_ends,
+            record.unfolded_bytes,
         )
     )
 
@@ -245,14 +250,15 @@ def _read(connection: sqlite3.Connection) -> tuple[list[FileRecord], list[tuple[
 
 def _record(row: Sequence[Any]) -> FileRecord:
     """Raises TypeError or ValueError for a row that `_row` has not made."""
-    id_, source, path, device, inode, *others, marks, is_gone, seen_at, is_renamed, line_ends = row
-    if tuple(map(type, (source, path, marks, line_ends, *others))) not in _ROW_TYPES:
+    id_, source, path, device, inode, *others, marks, is_gone, seen_at, is_renamed, line_ends, unfolded_bytes = row
+    if tuple(map(type, (source, path, marks, line_ends, unfolded_bytes, *others))) not in _ROW_TYPES:
         raise TypeError(f"the row of file {id_!r} holds values of other types")
     head = (id_, source, os.fsdecode(path), device % (2 * _HALF), inode % (2 * _HALF))
-    return FileRecord(*(*head, *others, unpack_marks(marks), bool(is_gone), seen_at, bool(is_renamed), line_ends))
+    rest = (unpack_marks(marks), bool(is_gone), seen_at, bool(is_renamed), line_ends, unfolded_bytes)
+    return FileRecord(*(*head, *others, *rest))
 
 
-_FIXED_TYPES = (str, bytes, bytes, bytes, str, int, int, int, int, int, int, str)
+_FIXED_TYPES = (str, bytes, bytes, bytes, int, str, int, int, int, int, int, int, str)
 _ROW_TYPES = ((*_FIXED_TYPES, int), (*_FIXED_TYPES, type(None)))
 _HALF = 1 << 63
 

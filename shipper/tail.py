@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from shipper.compression import Codec, codec_of
+from shipper.compression import EDGE_BYTES, Codec, codec_of, told_bytes
 from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES
 
 CHUNK_BYTES = 64 << 10
@@ -179,6 +179,17 @@ class CompressedReader:
         size = len(self._raw_before)
         return self._raw(size, self.compressed_position - size) == self._raw_before
 
+    @property
+    def unfolded(self) -> int:
+        """How far it was unfolded since it was last begun."""
+        return self.position + len(self._ready)
+
+    def is_at_end(self) -> bool:
+        """Whether it was unfolded to its end, or its damage. Raises OSError."""
+        if self.damage or self._is_over:
+            return True
+        return self.is_complete and not self._pending and not self._raw(1, self.compressed_position)
+
     def _raw(self, size: int, position: int) -> bytes:
         return os.pread(self._descriptor, size, position)
 
@@ -206,6 +217,16 @@ def reader_for(descriptor: int) -> ByteReader:
     """Plain or compressed by the first bytes: names lie, and a `.gz` in progress is empty at first."""
     codec = codec_of(os.pread(descriptor, 4, 0))
     return PlainReader(descriptor) if codec is None else CompressedReader(descriptor, codec)
+
+
+def told_by(descriptor: int) -> int:
+    """How many bytes an archive that nobody writes any more says it unfolds to; 0 if it does not say.
+
+    Raises OSError.
+    """
+    size = os.fstat(descriptor).st_size
+    foot = os.pread(descriptor, EDGE_BYTES, max(0, size - EDGE_BYTES))
+    return told_bytes(os.pread(descriptor, EDGE_BYTES, 0), foot, size)
 
 
 @dataclass(slots=True)

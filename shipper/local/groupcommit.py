@@ -18,7 +18,7 @@ from shipper.failpoints import failpoint
 from shipper.local.coverage import Coverage, Record
 from shipper.local.dayfiles import DayFiles, Part
 from shipper.local.ledger import FileRow, Ledger
-from shipper.local.recovery import KnownIds, ids_of
+from shipper.local.recovery import KnownIds, ids_of, without
 from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -67,13 +67,14 @@ class GroupCommit:
         self.steps: tuple[Callable[[Group], None], ...] = (self._write, self._set_aside, self._commit)
         """In order; each raises OSError or sqlite3.OperationalError where repeating it may help."""
 
-    def group(self, submitted: list[Submitted]) -> Group:
-        """The group of all that was submitted, in that order."""
+    def group(self, submitted: list[Submitted], *, again: Iterable[str] = ()) -> Group:
+        """The group of all that was submitted, in that order; of the identities `again` it may have lines twice."""
         group = Group(submitted)
+        taken: dict[str, set[int]] = {identity: set() for identity in again}
         for each in submitted:
             documents = each.documents
             source = documents.batch.source
-            segments, duplicates = self._segments(documents)
+            segments, duplicates = self._segments(documents, taken.get(documents.batch.identity))
             for index_name, part in segments:
                 group.parts.setdefault(index_name, []).append(part)
             group.results[source, "created"] += documents.count - duplicates
@@ -82,9 +83,10 @@ class GroupCommit:
             group.dead_letters += documents.dead_letters
         return group
 
-    def _segments(self, documents: Documents) -> tuple[Sequence[tuple[str, Part]], int]:
-        if known := self._known_ids(documents.batch.identity):
-            return known.without(documents)
+    def _segments(self, documents: Documents, taken: set[int] | None) -> tuple[Sequence[tuple[str, Part]], int]:
+        known = self._known_ids(documents.batch.identity)
+        if known is not None or taken is not None:
+            return without(documents, known or KnownIds(()), taken)
         body = memoryview(documents.body)
         return [(index_name, body[start:end]) for index_name, start, end in documents.segments], 0
 

@@ -98,7 +98,9 @@ class LocalOutput:
         self._pending = 0
         self._queued_bytes = 0
         self._to_learn: set[str] = set()
-        """Identities of which lines may come again that day files have."""
+        """Identities of which lines may come again that day files have, or will have once the queue is empty."""
+        self._learning: set[str] = set()
+        """Those among them when the queue was last taken. The writer's thread only."""
         self._is_hurried = False
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
@@ -241,6 +243,8 @@ class LocalOutput:
     def take(self) -> list[Submitted]:
         """What was submitted since; with `deliver`, what the writer's thread does."""
         taken, self._queue = self._queue, []
+        self._learning |= self._to_learn  # what is asked for from now on may be among what is written now
+        self._to_learn = set()
         self._queued_bytes = 0
         self._is_hurried = False
         return taken
@@ -264,8 +268,9 @@ class LocalOutput:
         if not submitted:
             return True
         try:
+            again = frozenset(self._learning)
             self._retrying(self._learn)
-            group = self._commits.group(submitted)
+            group = self._commits.group(submitted, again=again)
             for step in self._commits.steps:
                 self._retrying(step, group)
         except _MENDABLE as error:
@@ -281,12 +286,9 @@ class LocalOutput:
 
     def _learn(self) -> None:
         """Looks up which ids day files have of contents that were cut, before anything more is written of them."""
-        with self._changed:
-            wanted = set(self._to_learn)
-        for identity in wanted:
+        for identity in tuple(self._learning):
             self._commits.learn(identity, self._directory)
-        with self._changed:
-            self._to_learn -= wanted
+            self._learning.discard(identity)
 
     def _tidy(self) -> None:
         """Deletes day files by keep_days and max_bytes; what fails is tried again the next time."""

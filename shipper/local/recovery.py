@@ -36,21 +36,33 @@ class KnownIds:
     def __init__(self, ascending: Sequence[array[int]]) -> None:
         self._ascending = ascending
 
-    def has(self, document_id: bytes) -> bool:
-        wanted = xxh3_64_intdigest(document_id)
+    def has(self, wanted: int) -> bool:
+        """Whether an id with this hash is."""
         return any(_is_in(hashes, wanted) for hashes in self._ascending)
 
-    def without(self, documents: Documents) -> tuple[list[tuple[str, bytes]], int]:
-        """The segments as (index, body) without the documents that are known, and how many those are."""
-        kept: list[tuple[str, bytes]] = []
-        duplicates = 0
-        for index_name, start, end in documents.segments:
-            lines = documents.body[start:end].split(b"\n")[:-1]
-            new = [line for line in lines if not self.has(_id_of(line))]
-            duplicates += len(lines) - len(new)
-            if new:
-                kept.append((index_name, b"\n".join((*new, b""))))
-        return kept, duplicates
+
+def without(documents: Documents, known: KnownIds, taken: set[int] | None) -> tuple[list[tuple[str, bytes]], int]:
+    """The segments as (index, body) without the documents that are known or `taken`, and how many those are.
+
+    `taken` has the hashes of what else is to be written, and gets those of the rest; None where nothing comes twice.
+    """
+    kept: list[tuple[str, bytes]] = []
+    duplicates = 0
+    for index_name, start, end in documents.segments:
+        lines = documents.body[start:end].split(b"\n")[:-1]
+        new = [line for line in lines if _is_new(xxh3_64_intdigest(_id_of(line)), known, taken)]
+        duplicates += len(lines) - len(new)
+        if new:
+            kept.append((index_name, b"\n".join((*new, b""))))
+    return kept, duplicates
+
+
+def _is_new(wanted: int, known: KnownIds, taken: set[int] | None) -> bool:
+    if known.has(wanted) or (taken is not None and wanted in taken):
+        return False
+    if taken is not None:
+        taken.add(wanted)
+    return True
 
 
 def _is_in(hashes: array[int], wanted: int) -> bool:

@@ -95,13 +95,19 @@ def _commit_waits(running: Running) -> bool:
     )
 
 
-def test_status_tells_lost_bytes_by_reason(tmp_path: Path, sink: Sink) -> None:
+@pytest.mark.parametrize("is_archive", [False, True])
+def test_status_tells_lost_bytes_by_reason(tmp_path: Path, sink: Sink, *, is_archive: bool) -> None:
     """What was deleted while nobody ran, and had not been delivered, is told to the byte, as the metrics tell it."""
     sink.fault(Fault("status", status=503))
     log = tmp_path / "logs/app.log"
     write(log, *map(line, range(50)))
     write(tmp_path / "logs/other.log", line(50))
     size = log.stat().st_size
+    if is_archive:
+        archive = log.with_name("app.log.1.gz")
+        archive.write_bytes(gzip.compress(log.read_bytes()))
+        log.unlink()
+        log = archive
     arguments = ("logs", "--output", sink.url)
     with Running(*arguments, directory=tmp_path) as running:
         running.wait_for(lambda: not running.status()["commit_age_seconds"] and running.status()["files"], "a commit")

@@ -9,8 +9,9 @@ of a line the writer had in its hands when the file was emptied; that a file who
 before the daemon met it (the writer finishes its line there); how much was in a file that was replaced while it was
 closed for want of descriptors, or of which nothing was read but the header that another begins with as well; where a
 file differs that was cut to its first lines and grew longer than it had been before anybody looked; that a file
-of which only such a header was read, for its line has no end, was copied and emptied; that it was cut to less
-than a kilobyte just after it came back from a backup, with an inode that nobody had seen.
+of which only such a header was read, for its line has no end, was copied and emptied; that it was cut just after it
+came back from a backup, with an inode that nobody had seen, or as a copy of the deleted file that was held open, by a
+process that was killed then (for another file, or for a copy in the making).
 
 Run by `property/test_following`; its methods can be called one by one, too, to repeat a sequence.
 """
@@ -67,20 +68,36 @@ class Following(RuleBasedStateMachine):
         has_header=st.booleans(),
         before=st.integers(0, 3),
         open_limit=st.sampled_from([100, 1, 2]),
+        has_metrics=st.sampled_from([True, True, False]),
+        held_bytes=st.sampled_from([0, 0, 20_000]),
     )
-    def begin(self, *, has_ledger: bool, starts_now: bool, has_header: bool, before: int, open_limit: int) -> None:
+    def begin(
+        self,
+        *,
+        has_ledger: bool,
+        starts_now: bool,
+        has_header: bool,
+        before: int,
+        open_limit: int,
+        has_metrics: bool = True,
+        held_bytes: int = 0,
+    ) -> None:
+        """`held_bytes`: so much disk space deleted files may hold; without limit if it is 0."""
         receiver: Receiver = LocalReceiver(self.directory / "out") if has_ledger else MemoryReceiver()
         self.world = World(
             self.directory,
             receiver=receiver,
             metrics_start=MetricsStart.NOW if starts_now else MetricsStart.BEGINNING,
             open_limit=open_limit,
+            held_deleted_bytes=held_bytes,
+            metrics=has_metrics,
         )
+        self.written.are_counted = has_metrics
         self.has_header = has_header
         self.is_loss_exact = not has_header and open_limit >= MOST_FILES
         self.write(count=before, size=60)
         for line in self.written.lines.values():
-            line.is_counted = not starts_now
+            line.is_counted = has_metrics and not starts_now
         self.world.start()
         self.run(seconds=SEEN_SECONDS)
 
@@ -217,10 +234,10 @@ class Following(RuleBasedStateMachine):
         kept = min(kept, len(self.files[ACTIVE]) - 1)
         first = self.files[ACTIVE][kept]
         size = self.world.offset_of(ACTIVE, first)
-        if size < FIRST_POWER and (kept + self.has_header < 2 or self.is_inode_new):
+        if self.is_inode_new or (size < FIRST_POWER and kept + self.has_header < 2):
             kept, size, is_torn = 0, 0, False  # an equal first line says nothing: it counts as written anew
         elif is_torn:
-            size += self.written.lines[first].size - 2
+            size += self.written.tear(first)
         os.truncate(self.world.path(ACTIVE), size)
         self.written.emptied(ACTIVE, kept=kept)
         self.is_unterminated = False
@@ -393,7 +410,7 @@ class Following(RuleBasedStateMachine):
             return
         self.world.run(seconds)
         if seconds >= SEEN_SECONDS:
-            self.is_inode_new = False
+            self.is_inode_new &= not self.world.follows(ACTIVE)
             for name, numbers in self.files.items():
                 is_only = not self.has_header and len(numbers) == 1
                 self.written.see(name, but_last=is_only and name == ACTIVE and self.is_unterminated)

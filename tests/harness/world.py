@@ -299,6 +299,11 @@ class World:
         assert len(found) == 1, found
         return found[0]
 
+    def follows(self, name: str) -> bool:
+        """Whether this very file is followed, not only known as a copy of one that is."""
+        path = self.path(name)
+        return path.exists() and any(path.stat().st_ino == each.inode for each in self.pipeline.roster.all())
+
     def names(self) -> list[str]:
         """The names of what is followed."""
         return sorted(Path(each.path).name for each in self.pipeline.roster.all())

@@ -14,12 +14,13 @@ class Line:
 
     number: int
     size: int
+    """So many bytes are gone with it."""
     is_seen: bool = False
     """The daemon could see it before it was destroyed."""
     places: set[str] = field(default_factory=set)
     """In which files it stands that a pattern matches."""
     is_counted: bool = True
-    """False if it was there at the very first start."""
+    """False if it was there at the very first start, or if no metrics are made of it."""
 
 
 class Written:
@@ -29,10 +30,11 @@ class Written:
         self.lines: dict[int, Line] = {}
         self.files: dict[str, list[int]] = {}
         self.away: dict[str, list[int]] = {}
+        self.are_counted = True
 
     def add(self, name: str, number: int, size: int) -> None:
         """A new line at the end of a file."""
-        self.lines[number] = Line(number, size, places={name})
+        self.lines[number] = Line(number, size, places={name}, is_counted=self.are_counted)
         self.files[name].append(number)
 
     def see(self, name: str, *, but_last: bool = False) -> None:
@@ -48,6 +50,14 @@ class Written:
     def moved(self, name: str, new: str) -> None:
         self.copied(name, new)
         self.deleted(name)
+
+    def tear(self, number: int) -> int:
+        """Nothing but the end of a line is gone; what is left of it is text that is read. Returns how much that is."""
+        line = self.lines[number]
+        left = line.size - 2
+        if len(line.places) == 1:
+            line.size = 3
+        return left
 
     def emptied(self, name: str, *, kept: int = 0) -> None:
         """A file was cut to its first lines."""

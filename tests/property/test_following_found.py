@@ -206,3 +206,38 @@ def test_a_last_line_that_was_counted_is_shipped_until_it_is_acknowledged() -> N
         state.reload()
         state.run(seconds=1.0)
         state.reload()
+
+
+def test_an_archive_that_is_gone_before_anything_of_it_was_read_is_said_to_be_lost() -> None:
+    """What is in it was known from reading alone, so that nothing was said."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=False, has_header=False, before=0, open_limit=100)
+        state.swap_link(count=1)
+        state.stop()
+        state.disturb(has_place=False, is_answering=False)
+        state.start()
+        state.compress(members=1, seconds=0.0, steps=1, which=0)
+        state.run(seconds=3.0)
+        state.delete(which=0)
+        state.kill(keeps_submitted=False)
+
+
+def test_what_was_cut_off_unread_while_nobody_ran_is_said_to_be_lost() -> None:
+    """Nothing had been read of the file, so it passed for one of which nothing was gone."""
+    with following() as state:
+        state.begin(has_ledger=False, has_header=False, starts_now=False, before=0, open_limit=100)
+        state.disturb(has_place=False, is_answering=False)
+        state.write(count=4, size=60)
+        state.cut(kept=3, is_torn=False)
+        state.kill(keeps_submitted=False)
+        state.cut(kept=2, is_torn=False)
+
+
+def test_what_waits_of_a_file_that_is_cut_is_written_once() -> None:
+    """Its lines went out again, and those that had gone out before had not been written yet, so nobody knew of them."""
+    with following() as state:
+        state.begin(has_ledger=True, has_header=False, starts_now=False, before=0, open_limit=100)
+        state.disturb(has_place=True, is_answering=False)
+        state.write(count=35, size=3000)
+        state.run(seconds=3.0)
+        state.cut(kept=34, is_torn=False)

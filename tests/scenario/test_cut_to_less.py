@@ -161,3 +161,28 @@ def test_killed_as_soon_as_it_was_noticed(story: Story, more: int) -> None:
     story.run()
 
     story.assert_exact()
+
+
+@pytest.mark.parametrize("more", [0, 1, 9])
+@pytest.mark.parametrize("is_cut_late", [False, True])
+def test_after_it_came_back_from_a_backup_while_lines_waited(story: Story, more: int, *, is_cut_late: bool) -> None:
+    """It is a copy of the deleted file that is held open still; what is left in it of that one is known."""
+    story.block_output(is_blocked=True)
+    new = story.write("other.log", 4, size=300)
+    story.run(20.0)
+    backup = story.elsewhere / "other.log"
+    backup.write_bytes(story.path("other.log").read_bytes())
+    story.path("other.log").unlink()
+    backup.rename(story.path("other.log"))
+    story.run(3.0)
+    cut_at = story.offset_of("other.log", new[2])
+    if is_cut_late:
+        story.block_output(is_blocked=False)
+        story.run(0.2)
+    os.truncate(story.path("other.log"), cut_at)
+    story.run(3.0)
+    story.block_output(is_blocked=False)
+    story.write("other.log", more, size=300)
+    story.run(60.0)
+
+    story.assert_exact()

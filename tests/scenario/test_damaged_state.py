@@ -105,7 +105,7 @@ def test_the_state_of_an_earlier_release(directory: Path) -> None:
     """It is taken over: shipping and counting go on where they were."""
     story = Lives(directory)
     first_life(story)
-    later = ("is_renamed", "line_ends")
+    later = ("is_renamed", "line_ends", "unfolded_bytes")
     drops = [f"ALTER TABLE files DROP COLUMN {column}" for column in later]
     execute(*drops, "PRAGMA user_version=1")(story.state / "state.db")
     with story.start() as running:

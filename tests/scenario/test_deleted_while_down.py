@@ -80,3 +80,23 @@ def test_and_given_back(story: Story) -> None:
     story.run()
 
     story.assert_exact()
+
+
+def test_and_given_back_shorter(story: Story) -> None:
+    """An older backup that is written on looks like a copy in the making until it grows to a mark; then it is read."""
+    first = story.write("app.log", 10, size=300)
+    backup = story.path("app.log").read_bytes()
+    story.write("app.log", 20, size=300)
+    story.run()
+    story.path("app.log").unlink()
+    story.run(60.0)
+    story.path("app.log").write_bytes(backup)
+    story.run()
+    new = story.write("app.log", 2, size=300)
+    story.run(20.0)
+    assert new[0] not in story.shipped()
+    new += story.write("app.log", 3, size=300)
+    story.run(20.0)
+
+    assert list(range(1, story.written + 1)) == story.shipped()
+    assert {1} == {times for number, times in story.counted().items() if number not in first}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from harness.missing import MissingError
 from harness.story import NewStory, Story, Unseen
+
+HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
 
 
 def put_on_the_inode(story: Story, old: str, new: str, text: bytes) -> None:
@@ -29,6 +33,50 @@ def test_by_another_content(story: Story, unseen: Unseen, count: int, new: str) 
     story.run()
 
     story.assert_exact()
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_by_a_file_that_begins_like_a_rotated_one(story: Story, *, is_killed: bool) -> None:
+    """It does not take over what is known of that one, of which nothing but the common header was read."""
+    story.append("app.log", HEADER + story.line(size=60))
+    story.run()
+    story.path("app.log").rename(story.path("app.log.1"))
+    story.append("app.log", HEADER + story.line(size=60)[:-1])
+    story.run()
+    story.kill() if is_killed else story.stop()
+    inode = story.path("app.log.1").rename(story.logs / ".old")
+    story.path("app.log").rename(story.path("app.log.1"))
+    inode.write_bytes(HEADER + story.line(size=60)[:-1])
+    inode.rename(story.path("app.log"))
+    story.start()
+    story.run(20.0)
+
+    assert [1, 2] == story.shipped()  # the rotated one will not be continued; the other one may be
+    story.append("app.log", b"\n")
+    story.run()
+    assert [1, 2, 3] == story.shipped()
+    assert [1, 1, 1] == [story.counted()[number] for number in (1, 2, 3)]
+
+
+def test_of_an_unread_file_by_the_archive_of_one_that_begins_alike(story: Story) -> None:
+    """Nothing but the common header was known of the unread one, so it says nothing; the archive is a copy."""
+    story.append("app.log.1", HEADER + story.lines(3, size=60))
+    story.run()
+    story.block_output(is_blocked=True)
+    unread = HEADER + story.lines(15, size=300)
+    story.append("app.log", unread)
+    story.run(1.0)
+    story.kill()
+    put_on_the_inode(story, "app.log", "app.log.3.gz", gzip.compress(story.path("app.log.1").read_bytes(), mtime=0))
+    story.block_output(is_blocked=False)
+    story.start()
+    story.run(20.0)
+
+    assert [1, 2, 3] == story.shipped()
+    assert [1, 1, 1] == [story.counted()[number] for number in (1, 2, 3)]
+    story.path("app.log.3.gz").unlink()  # as long as it is there, it may be what becomes of the unread one
+    story.run(90.0)
+    assert len(unread) == story.lost_bytes()
 
 
 def test_of_a_file_that_is_closed(new_story: NewStory) -> None:

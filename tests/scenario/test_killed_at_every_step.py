@@ -45,7 +45,7 @@ def damage(path: Path) -> None:
 
 def to_schema_1(path: Path) -> None:
     connection = sqlite3.connect(path)
-    for column in ("line_ends", "is_renamed"):
+    for column in ("unfolded_bytes", "line_ends", "is_renamed"):
         connection.execute(f"ALTER TABLE files DROP COLUMN {column}")
     connection.execute("PRAGMA user_version=1")
     connection.commit()

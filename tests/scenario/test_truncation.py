@@ -122,17 +122,21 @@ def test_grown_again_while_lines_waited_for_room(story: Story) -> None:
     story.assert_exact_but(unread, lost=lost)
 
 
-def test_cut_behind_what_was_read(story: Story) -> None:
-    """Of lines that wait for room a part is cut off: what is left of them is read, and nothing twice."""
-    story.write("app.log", 20, size=80)
+@pytest.mark.parametrize("before", [0, 20])
+def test_cut_behind_what_was_read(story: Story, unseen: Unseen, before: int) -> None:
+    """Of lines that wait for room a part is cut off: what is left of them is read, and once; what is gone is said."""
+    story.write("app.log", before, size=80)
     story.run()
     story.block_output(is_blocked=True)
     waiting = story.write("app.log", 10, size=80)
     story.run(2.0)
     size, left = size_of(story), story.offset_of("app.log", waiting[5])
-    os.truncate(story.path("app.log"), left)
+    with unseen(story):
+        os.truncate(story.path("app.log"), left)
     story.run(0.6)
     story.block_output(is_blocked=False)
+    story.run()
+    story.restart()
     story.run()
 
     story.assert_exact_but(waiting[5:], lost=size - left)

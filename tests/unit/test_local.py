@@ -934,3 +934,31 @@ def test_what_comes_again_of_a_cut_content_is_not_written_again(output: LocalOut
     again.release()
 
     assert sorted({*before, *cut.ids()}) == sorted(ids(tmp_path / "out"))
+
+
+def test_what_waits_of_a_content_that_is_cut_is_written_once(output: LocalOutput, tmp_path: Path) -> None:
+    """Its lines are sent again, and those that were sent before the cut are not written yet."""
+    content = FakeContent(text(100))
+    output.submit(documents_of(content))
+    output.forget(content, 1024)
+    output.submit(documents_of(content))
+    output.deliver(output.take())
+    output.release()
+
+    assert sorted(content.ids()) == sorted(ids(tmp_path / "out"))
+
+
+def test_what_is_just_being_written_when_its_content_is_cut_is_written_once(
+    output: LocalOutput, tmp_path: Path
+) -> None:
+    """What the day files have is looked up after that, not before."""
+    content = FakeContent(text(100))
+    output.submit(documents_of(content))
+    taken = output.take()
+    output.forget(content, 1024)
+    output.submit(documents_of(content))
+    output.deliver(taken)
+    output.deliver(output.take())
+    output.release()
+
+    assert sorted(content.ids()) == sorted(ids(tmp_path / "out"))

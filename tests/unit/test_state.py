@@ -41,6 +41,7 @@ RECORD = FileRecord(
     is_gone=False,
     seen_at=1705314645,
     line_ends=pack_marks([Mark(200, 2**64 - 2)]),
+    unfolded_bytes=10**14,
 )
 
 
@@ -333,6 +334,7 @@ OLD_RECORD = replace(
     mtime_ns=1705314645123456789,
     marks=[Mark(256, 2**64 - 1), Mark(400, 0), Mark(500, 7)],
     line_ends=b"",
+    unfolded_bytes=0,
 )
 
 
@@ -356,7 +358,7 @@ def test_the_state_of_an_earlier_release_is_taken_over(
     ]
     assert ({b"series": b"value"}, False) == (series, is_first_start)
     assert [f"the state of an earlier release (schema {schema}) was taken over"] == caplog.messages
-    changed = replace(OLD_RECORD, is_renamed=True, line_ends=pack_marks([Mark(70, 1)]))
+    changed = replace(OLD_RECORD, is_renamed=True, line_ends=pack_marks([Mark(70, 1)]), unfolded_bytes=900)
     committed(tmp_path, Commit([changed]))
     assert changed == loaded(tmp_path)[0][0]
 

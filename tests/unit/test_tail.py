@@ -29,6 +29,7 @@ from shipper.tail import (
     first_line,
     open_log,
     reader_for,
+    told_by,
 )
 
 MAX_LINE_BYTES = 1 << 20
@@ -343,6 +344,29 @@ def test_a_stream_that_unfolds_to_gigabytes_needs_no_memory(tmp_path: Path, comp
     assert bytes(1000) == reader.read(0, 1000)
     assert len(reader._ready) <= 40 << 20
     os.close(descriptor)
+
+
+def test_what_an_archive_says_of_its_length(tmp_path: Path) -> None:
+    """By its last or first bytes; nothing where it does not say, is too short to, or says what cannot be."""
+    zstd = zstandard.ZstdCompressor().compress(LINE)
+    streamed = zstandard.ZstdCompressor().compressobj()
+    told = {
+        "whole": (gzip.compress(LINE * 1000), 1000 * len(LINE)),
+        "members": (gzip.compress(LINE * 1000) + gzip.compress(LINE), len(LINE)),
+        "impossible": (gzip.compress(LINE)[:-4] + b"\xff\xff\xff\xff", 0),
+        "begun": (gzip.compress(LINE)[:3], 0),
+        "zstd": (zstd, len(LINE)),
+        "zstd, begun": (zstd[:4], 0),
+        "zstd, streamed": (streamed.compress(LINE) + streamed.flush(), 0),
+        "plain": (LINE, 0),
+        "empty": (b"", 0),
+    }
+    answers = {}
+    for name, (content, _) in told.items():
+        descriptor = open_log(written(tmp_path / name, content))
+        answers[name] = told_by(descriptor)
+        os.close(descriptor)
+    assert {name: expected for name, (_, expected) in told.items()} == answers
 
 
 def test_other_archives_are_not_unfolded(tmp_path: Path) -> None:
