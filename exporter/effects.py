@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from exporter.counting import EventTimes
+from exporter.evaluated import EventTimes
 from exporter.exposition import Format, family_text
 from exporter.families import Family, Series
 from exporter.rule import Rule, RuleType

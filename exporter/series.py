@@ -16,15 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from exporter.births import Births, Scraper, Seen
-from exporter.counting import (
-    FLUSH_BYTES,
-    MAX_LABEL_CHARACTERS,
-    Evaluated,
-    EventTimes,
-    NoTimes,
-    RuleCounter,
-    RuleTelemetry,
-)
+from exporter.counting import FLUSH_BYTES, MAX_LABEL_CHARACTERS, RuleCounter, RuleTelemetry
+from exporter.evaluated import Evaluated, EventTimes, NoTimes
 from exporter.exemplars import ReadId, exemplar_name
 from exporter.families import NO_EXEMPLARS, Exemplars, Family, Series
 from exporter.rule import Rule

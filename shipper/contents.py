@@ -12,7 +12,7 @@ import orjson
 
 from shipper.batch import Mark
 from shipper.identity import MARK_BYTES, agrees, mark_of
-from shipper.parse import BOM
+from shipper.oddlines import BOM
 from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before
 
 WINDOW_BYTES = 64 << 10

@@ -22,7 +22,8 @@ from shipper.batch import MISSING, Batch, Column, DeadLetter, Documents, Frame, 
 from shipper.document import OwnFields, coerced, needs_coercion, paths, raw_object, rewrite, with_own_fields, written
 from shipper.expressions import FUNCTIONS, Function, compile_predicate
 from shipper.identity import checksums
-from shipper.parse import BAD_ENCODING, TAGS
+from shipper.oddlines import BAD_ENCODING
+from shipper.parse import TAGS
 from shipper.settings import DropSettings, Placement, SourceSettings
 from shipper.splice import COPIES_MOVED, FIELDS_MOVED, NO_TIME, WHERE_MOVED, Filling, Splicer
 from shipper.times import IndexPattern, first_times, given_times, usual_times

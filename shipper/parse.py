@@ -7,36 +7,37 @@ exporter and `enrich`.
 
 from __future__ import annotations
 
-import codecs
-import json
-import math
-import re
 from collections.abc import Collection, Sequence
 from io import BytesIO
-from itertools import accumulate
 from operator import itemgetter
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-import msgspec
-
-from shipper.batch import MISSING, Batch, Content, Problem
+from shipper.batch import Batch, Content, Problem
 from shipper.columns import DECODE_ERRORS, Fields, Layout, Row, look_like_objects
 from shipper.joining import CRI, DOCKER, Framing, Group, Part, join
+from shipper.oddlines import (
+    BAD_ENCODING,
+    is_any_too_deep,
+    is_json,
+    is_too_deep,
+    is_utf8,
+    object_in,
+    readable,
+    whole_characters,
+    without_lone_surrogates,
+)
 from shipper.settings import Format
 from shipper.tail import Chunk
 
 T = TypeVar("T")
 _CLOSING: Final = ord("}")
 _without_end = itemgetter(slice(None, -1))
-MAX_DEPTH: Final = 100
-BOM: Final = b"\xef\xbb\xbf"
 
 NOT_JSON = Problem("parse_failure", "not_json")
 NOT_OBJECT = Problem("parse_failure", "not_object")
 BAD_FRAME = Problem("parse_failure", "bad_frame")
 TOO_DEEP = Problem("too_deep", "too_deep")
 TOO_LONG = Problem("line_too_long", "too_long")
-BAD_ENCODING = Problem("encoding_failure", "encoding")
 TAGS: Final = ("parse_failure", "too_deep", "line_too_long", "encoding_failure")
 """The tags of all problems."""
 
@@ -115,7 +116,7 @@ class Parser:
             rows = layout.decode_lines(data)
         except DECODE_ERRORS:
             return None
-        return rows if len(rows) == len(lines) and not _is_any_too_deep(data, lines) else None
+        return rows if len(rows) == len(lines) and not is_any_too_deep(data, lines) else None
 
     def _any(self, texts: list[bytes], batch: Batch, layout: Layout, *, is_cut: bool = False) -> list[Row]:
         """The rows of lines of any kind, without line endings, none blank; fills `batch` but for its offsets.
@@ -162,18 +163,18 @@ class Parser:
     def _one(self, text: bytes, layout: Layout, *, is_cut: bool) -> tuple[Row, bytes, list[Problem]]:
         """One line's row, its text as it is shipped, and what is wrong with it."""
         if is_cut or len(text) > self._max_line_bytes:
-            text, problems = _readable(_whole_characters(text[: self._max_line_bytes]))
+            text, problems = readable(whole_characters(text[: self._max_line_bytes]))
             return layout.nothing, text, [TOO_LONG, *problems]
-        text, problems = _readable(text)
+        text, problems = readable(text)
         if is_too_deep(text):
             return layout.nothing, text, [*problems, TOO_DEEP]
         if text.lstrip()[:1] != b"{":
-            return layout.nothing, text, [*problems, NOT_OBJECT if _is_json(text) else NOT_JSON]
+            return layout.nothing, text, [*problems, NOT_OBJECT if is_json(text) else NOT_JSON]
         try:
             row = layout.decode(text)
         except DECODE_ERRORS:
             fixed = without_lone_surrogates(text)
-            value = _object(fixed)
+            value = object_in(fixed)
             if value is None:
                 return layout.nothing, text, [*problems, NOT_JSON]
             if fixed != text and not problems:
@@ -288,7 +289,7 @@ def _odd(texts: Sequence[bytes]) -> list[int]:
 
 def _looks_ordinary(text: bytes) -> bool:
     """The same of one line, however it is written."""
-    if not text.endswith(b"}") or not _is_utf8(text):
+    if not text.endswith(b"}") or not is_utf8(text):
         return False
     return text.startswith(b'{"') or (text.startswith(b"{ ") and text[1:-1].strip() != b"")
 
@@ -314,125 +315,3 @@ def _with(items: Sequence[T], positions: Sequence[int], item: T) -> list[T]:
         found.append(item)
     found += items[start:]
     return found
-
-
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _whole_characters(text: bytes) -> bytes:
-    """A prefix without the character that was cut at its end."""
-    return text[: codecs.utf_8_decode(text, "replace", False)[1]]
-
-
-def _readable(text: bytes) -> tuple[bytes, list[Problem]]:
-    """A line without byte order mark, as UTF-8; what is none becomes U+FFFD."""
-    if text.isascii():
-        return text, []
-    text = text.removeprefix(BOM)
-    return (text, []) if _is_utf8(text) else (text.decode("utf-8", "replace").encode(), [BAD_ENCODING])
-
-
-_ESCAPES = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
-    rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
-)
-
-
-def without_lone_surrogates(text: bytes) -> bytes:
-    """JSON with U+FFFD for escapes that are half a character, which strict readers refuse."""
-    return _ESCAPES.sub(lambda match: b"\\ufffd" if match["lone"] else match[0], text)
-
-
-_JSON_SPACE = b" \t\r\n"
-_JSON_WORDS = frozenset({b"true", b"false", b"null"})
-_JSON_NUMBERS = b"-0123456789"
-_IN_NUMBERS = b"+-.0123456789Ee"
-
-
-def _is_json(text: bytes) -> bool:
-    """Whether a line is JSON of any kind. Most that are asked about are texts, which the decoder is not needed for."""
-    text = text.strip(_JSON_SPACE)
-    first = text[:1]
-    if first in _JSON_NUMBERS:
-        if text.translate(None, _IN_NUMBERS):
-            return False
-    elif first not in b'{["':
-        return text in _JSON_WORDS
-    try:
-        msgspec.json.decode(text)
-    except DECODE_ERRORS:
-        return False
-    return True
-
-
-def _object(text: bytes) -> dict[str, Any] | None:
-    """The object in a line that the fast decoder refuses for its numbers; None if it is not JSON.
-
-    Numbers that no double can hold are MISSING as a field, and null within one.
-    """
-    try:
-        value = json.loads(text.decode(), parse_constant=_refuse, parse_int=_int, parse_float=_float)
-    except (ValueError, RecursionError):
-        return None
-    return {key: MISSING if item is _BEYOND else _without_beyond(item) for key, item in value.items()}
-
-
-_BEYOND: Final = object()
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _float(digits: str) -> Any:
-    number = float(digits)
-    return number if math.isfinite(number) else _BEYOND
-
-
-def _int(digits: str) -> Any:
-    return int(digits) if len(digits) < 300 else _float(digits)
-
-
-def _without_beyond(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_beyond(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _without_beyond(item) for key, item in value.items()}
-    return None if value is _BEYOND else value
-
-
-# Depth --------------------------------------------------------------------------------------------------------------
-
-_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-_STEPS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _STEPS)
-
-
-def is_too_deep(line: bytes) -> bool:
-    """Whether a line nests deeper than MAX_DEPTH (of which a server may never answer)."""
-    if len(line) <= MAX_DEPTH or _count(line, b"{") + _count(line, b"[") <= MAX_DEPTH:
-        return False
-    brackets = _STRINGS.sub(b"", line).translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_DEPTH
-
-
-def _is_any_too_deep(data: bytes, lines: Sequence[bytes]) -> bool:
-    """Whether one of several objects is; `data` are the lines."""
-    if len(lines) == 1 and b"[" not in data and data.find(b"{", data.find(b"{") + 1) < 0:
-        return False  # most long lines are flat; counting would make a copy of each
-    opening = _count(data, b"{") + _count(data, b"[")
-    return opening >= MAX_DEPTH + len(lines) and any(map(is_too_deep, lines))
-
-
-def _count(data: bytes, byte: bytes) -> int:
-    """How often a byte stands in `data`: what is left without it, since `replace` looks by `memchr` and takes half the
-    time of `count`, which looks at each byte (CPython 3.11: 67 against 137 ns for a line of 307 bytes).
-    """
-    return len(data) - len(data.replace(byte, b"")) if byte in data else 0

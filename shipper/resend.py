@@ -19,7 +19,8 @@ import msgspec
 from shipper.carrier import ACCEPTED, Carrier, Fate, Rebuilt, Verdict
 from shipper.enrich import Enricher
 from shipper.letters import Letter, Wanted, day_files
-from shipper.parse import BAD_ENCODING, Parser
+from shipper.oddlines import BAD_ENCODING
+from shipper.parse import Parser
 from shipper.reread import enricher_of
 from shipper.rewriting import Rewriting, check_owner, day_of, one_retry
 from shipper.settings import Format, Settings, SourceSettings

@@ -15,7 +15,7 @@ from exporter.series import Exporter
 from shipper.batch import MISSING, Batch, Columns
 from shipper.columns import FieldReader
 from shipper.expressions import FUNCTIONS, Function
-from shipper.parse import without_lone_surrogates
+from shipper.oddlines import without_lone_surrogates
 
 ANN, BOB = Scraper("10.0.0.1", "Prometheus/3"), Scraper("10.0.0.2", "Prometheus/3")
 

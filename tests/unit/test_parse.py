@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from shipper.batch import MISSING, Batch
-from shipper.parse import Parser, is_too_deep, without_lone_surrogates
+from shipper.oddlines import is_too_deep, without_lone_surrogates
+from shipper.parse import Parser
 from shipper.settings import Format
 from shipper.tail import Chunk
 
