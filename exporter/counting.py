@@ -10,10 +10,9 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import repeat
-from operator import itemgetter
 from typing import Any, Final, Protocol
 
-from exporter.evaluated import Evaluated
+from exporter.evaluated import Evaluated, picked
 from exporter.exemplars import LINES_A_BATCH, Examples, ReadId
 from exporter.families import Family, Series
 from exporter.rule import Rule, RuleType
@@ -97,7 +96,8 @@ class RuleCounter:
         positions = range(count) if rule.when is None else rule.when(batch.columns, count)
         if not positions:
             return
-        labels = [_picked(evaluated.key(label), positions, count) for label in self._keys]
+        positions = evaluated.at(positions)
+        labels = [evaluated.keys_at(label, positions) for label in self._keys]
         keys = _zipped(labels, len(positions))
         if self._is_timed:
             self._gather_timed(keys, positions, batch, evaluated)
@@ -108,7 +108,7 @@ class RuleCounter:
             is_shared = self._counts_for_riders(positions)
             self._gather(keys, numbers, into=self._shared_numbers if is_shared else self._numbers)
             return
-        values = None if rule.value is None else _picked(evaluated.value(rule.value), positions, count)
+        values = None if rule.value is None else picked(evaluated.value(rule.value), positions)
         if values is not None and not _are_usable(values):
             placed, values = self._usable(zip(keys, positions, strict=True), values, positions, batch)
             keys, positions = [key for key, _ in placed], [position for _, position in placed]
@@ -126,7 +126,7 @@ class RuleCounter:
         column = batch.columns.get(field, ())
         if not column:
             return ()
-        numbers = _picked(column, positions, batch.count)
+        numbers = picked(column, positions)
         types = batch.columns.types(field) if numbers is column else frozenset(map(type, numbers))
         return numbers if types <= _NUMBERS and _are_in_range(numbers, limit=_MAX_EXACT) else ()
 
@@ -150,7 +150,7 @@ class RuleCounter:
 
     def waits_for(self, positions: Sequence[int]) -> bool:
         """Whether it is just these lines of the batch that are to be counted."""
-        return self._waiting is not None and self._waiting[0] == positions
+        return self._waiting is not None and self._waiting[0] is positions
 
     def counted_by_other(self) -> None:
         """The rule for which they waited has them."""
@@ -175,18 +175,18 @@ class RuleCounter:
     def _gather_timed(self, keys: Iterable[Key], positions: Sequence[int], batch: Batch, evaluated: Evaluated) -> None:
         """The same with the time of each value."""
         rule, count = self.rule, batch.count
-        times = _picked(evaluated.times(), positions, count)
+        times = picked(evaluated.times(), positions)
         if rule.truth is not None:
             true = set(rule.truth(batch.columns, count))
             self._gather(keys, zip(times, [position in true for position in positions], strict=True))
         elif rule.value is not None and rule.type is RuleType.DISTINCT:
-            values = _picked(evaluated.value(rule.value), positions, count)
-            texts = _picked(evaluated.key(rule.value), positions, count)
+            values = picked(evaluated.value(rule.value), positions)
+            texts = picked(evaluated.key(rule.value), positions)
             for key, timed, value in zip(keys, zip(times, texts, strict=True), values, strict=True):
                 if has_value(value):
                     self._gathered[key].append(timed)
         elif rule.value is not None:
-            numbers = _picked(evaluated.value(rule.value), positions, count)
+            numbers = picked(evaluated.value(rule.value), positions)
             keyed_times = list(zip(keys, times, strict=True))
             usable, values = self._usable(keyed_times, numbers, positions, batch)
             for (key, at), value in zip(usable, values, strict=True):
@@ -294,14 +294,6 @@ def _key_columns(rule: Rule) -> tuple[dict[int, int], list[Value]]:
 def _is_refusal(status: Any) -> bool:
     """Whether a client was told that its request was wrong; so paths that a scanner guesses are answered."""
     return 400 <= number_of(status) < 500
-
-
-def _picked(column: Sequence[Any], positions: Sequence[int], count: int) -> Sequence[Any]:
-    if len(positions) == count:
-        return column
-    if len(positions) == 1:
-        return (column[positions[0]],)
-    return itemgetter(*positions)(column)  # type: ignore[no-any-return]
 
 
 def _are_usable(values: Sequence[Any]) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from types import NoneType
 from typing import Any, Final, Protocol
 
@@ -48,6 +49,8 @@ class Evaluated:
         self._times: Sequence[float] | None = None
         self._values: dict[str, Sequence[Any]] = {}
         self._keys: dict[str, Sequence[Any]] = {}
+        self._positions: list[Sequence[int]] = []
+        self._picked: dict[tuple[str, int], Sequence[Any]] = {}
 
     def value(self, value: Value) -> Sequence[Any]:
         found = self._values.get(value.canonical)
@@ -70,9 +73,37 @@ class Evaluated:
             self._keys[value.canonical] = found
         return found
 
+    def at(self, positions: Sequence[int]) -> Sequence[int]:
+        """The positions, as the same object for all rules that are about the same lines."""
+        for known in self._positions:
+            if known == positions:
+                return known
+        self._positions.append(positions)
+        return positions
+
+    def keys_at(self, value: Value, positions: Sequence[int]) -> Sequence[Any]:
+        """The keys of some lines; `positions` are what `at` gave."""
+        column = self.key(value)
+        if len(positions) == len(column):
+            return column
+        place = value.canonical, id(positions)
+        found = self._picked.get(place)
+        if found is None:
+            found = self._picked[place] = picked(column, positions)
+        return found
+
     def times(self) -> Sequence[float]:
         """When each line happened; now, if it does not say, or if it claims to be of the future."""
         if self._times is None:
             now = self._now
             self._times = [min(now, at) for at in self._event_times(self._batch)]  # now first: it wins over NaN
         return self._times
+
+
+def picked(column: Sequence[Any], positions: Sequence[int]) -> Sequence[Any]:
+    """The values at some positions, at least one."""
+    if len(positions) == len(column):
+        return column
+    if len(positions) == 1:
+        return (column[positions[0]],)
+    return itemgetter(*positions)(column)  # type: ignore[no-any-return]
