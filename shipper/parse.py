@@ -236,6 +236,9 @@ class Parser:
         for i, problems in batch.problems.items():
             if not groups[i].is_framed:
                 batch.problems[i] = [BAD_FRAME if problem.tag == NOT_JSON.tag else problem for problem in problems]
+        for i, line in enumerate(batch.lines):
+            if b"\n" in line and i not in batch.problems:  # between tokens, where it would end the document
+                batch.lines[i] = line.replace(b"\n", b" ")
         return rows, layout
 
     def _groups(

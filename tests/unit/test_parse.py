@@ -318,6 +318,17 @@ def test_a_line_without_frame(line_format: Format, line: bytes, expected: list[s
     assert ([line], expected) == (batch.lines, reasons(batch, 0))
 
 
+@pytest.mark.parametrize("log", ['{"a":\n1}\n', '{"a":1,\n"b":{\n}}\n'])
+def test_an_object_over_several_lines_in_one_frame_is_shipped_as_one_line(log: str) -> None:
+    """A line's end within it would end the document in a bulk request, and in a file of documents."""
+    raws = [docker(USUAL.decode() + "\n"), docker(log), docker("no\ntext\n")]
+    batch = parsed(b"".join(raw + b"\n" for raw in raws), line_format=Format.DOCKER)
+    assert [USUAL, log.strip().replace("\n", " ").encode(), b"no\ntext"] == batch.lines
+    assert [1, 1, MISSING] == list(batch.columns["a"])
+    assert raws == batch.raw_lines
+    assert (None, ["not_json"]) == (reasons(batch, 1), reasons(batch, 2))
+
+
 def test_a_joined_line_that_is_too_long() -> None:
     """One document with its beginning, whatever the number of its parts."""
     raws = [cri(b"x" * 30, b"P")] * 5 + [cri(b"y"), cri(USUAL)]
