@@ -14,7 +14,7 @@ from shipper.expressions import Multiple, number_of
 
 MAX_VALUE: Final = 1e200  # beyond it sums would soon be infinite
 _MAX_EXACT: Final = 1 << 62
-_USUAL_BOUNDS: Final = (1e-100, 1e100)
+_USUAL_BOUNDS: Final = (1e-100, 1e15)  # so that what a product of integers is rounded to lies on the same side
 
 Number = int | float
 

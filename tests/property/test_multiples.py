@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isclose, nextafter
 
 import pytest
+from counted import Bench
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,18 @@ def test_whole_numbers_add_up_exactly(numbers: list[int]) -> None:
     by_multiples = multiples(tally, compile_value("ms / 1000").multiple)
     assert by_multiples is not None
     assert by_multiples.add(list(tally.zero), numbers)[-1] == sum(numbers) / 1000
+
+
+@pytest.mark.parametrize("bounds", [(1.0, float(1 << 53)), (1e15,)])
+def test_a_product_of_whole_numbers_is_compared_as_it_is(bounds: tuple[float, ...]) -> None:
+    """Also where no float is equal to it: it is above a bound to which it would be rounded."""
+    buckets = ", ".join(map(repr, bounds))
+    bench = Bench(f"  - {{name: a_bytes, type: histogram, value: n * 321, buckets: [{buckets}]}}")
+    numbers = [((1 << 53) + 1) // 321, 1]
+    bench.observe(n=numbers)
+    bench.commit()
+    tally = HistogramTally(bounds=bounds)
+    assert bench.see()["a_bytes",] == tuple(tally.add(list(tally.zero), [number * 321 for number in numbers]))
 
 
 @pytest.mark.parametrize("text", ["ms / 0", "ms * -1", "ms / 1e300", "1000 / ms", "ms + 1", 'ms * "7"', "lower(ms)"])
