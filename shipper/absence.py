@@ -15,6 +15,8 @@ MIN_SEARCHED: Final = 4
 """The search is not worth its while for fewer names."""
 MAX_SEARCHED: Final = 48
 """Of more patterns than about 60 no search compares many bytes at once."""
+MAX_SEARCHED_BYTES: Final = 256 << 10
+"""More is one long line. Each find is an object: all those in it could take twenty times its memory."""
 _ESCAPED: Final = b"\\u00"
 """Begins each other way in which JSON can write a character of such a name."""
 _NEVER: Final = (b"\xff\xfe\xfd", b"\xfb\xfc\xf9", b"\xf5\xf6\xf7", b"\xc0\xc1\xf8", b"\xfa\xff\xf8")
@@ -39,6 +41,8 @@ class Absence:
 
     def found_in(self, data: bytes) -> Sequence[str] | None:
         """None if no line in `data` has one of the names; else those that may be there, or nothing if it is any."""
+        if len(data) > MAX_SEARCHED_BYTES:
+            return ()
         if self._pause:
             self._pause -= 1
             return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,21 @@ def test_escapes_everywhere_end_the_search_for_a_while() -> None:
     assert answers[0] is not None
     assert answers[-1] is None
     assert absence.found_in(b'{"tags":1,"x":"host"}') == ["host", "tags"]
+
+
+def test_a_long_line_is_decoded_without_a_search() -> None:
+    """What a search finds in it, an object each, would take twenty times its memory."""
+    fields = Fields(NAMES)
+    fields.arrange_as_in(USUAL)
+    line = b'{"level":"%b","tags":1}' % (b"\\u00e9" * 700_000)
+    tracemalloc.start()
+    try:
+        layout = fields.layout_for(line)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert layout is fields.layout
+    assert peak < len(line)
 
 
 @pytest.mark.parametrize(
