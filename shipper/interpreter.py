@@ -33,9 +33,12 @@ def give_back() -> None:
     glibc does so by itself only where a thread's memory ends. A start leaves 1 to 2 MB behind, a backlog 4.
     Others than glibc have no such call, and are left alone.
     """
-    import ctypes  # most that end by themselves do without
+    try:
+        import ctypes  # most that end by themselves do without
 
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    except (ImportError, OSError):  # Python was built without it, or no descriptor is left to import it by
+        return
     if trim is not None:
         trim(0)
 

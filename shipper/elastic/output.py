@@ -46,8 +46,10 @@ def full_jitter(*, first_seconds: float, most_seconds: float) -> Backoff:
     """Return waits drawn evenly from 0 to a bound that doubles from `first_seconds` to `most_seconds`."""
 
     def wait(failures: int) -> float:
-        import tenacity  # 6 ms that a start does without, as long as nothing fails
-
+        try:
+            import tenacity  # 6 ms that a start does without, as long as nothing fails
+        except OSError:  # what has failed may be that no descriptor is left, and so neither for this
+            return first_seconds
         strategy = tenacity.wait_random_exponential(multiplier=first_seconds, max=most_seconds)
         state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         state.attempt_number = failures

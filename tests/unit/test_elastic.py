@@ -1,6 +1,8 @@
 """The output's edges: what `done` waits for, what is counted, what happens at a stop. Its stories are in scenario/."""
 
 import itertools
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,30 @@ def test_waits_are_drawn_evenly_below_a_bound_that_grows() -> None:
         drawn = [wait(failures) for _ in range(200)]
         assert 0 <= min(drawn) < bound / 4
         assert bound * 3 / 4 < max(drawn) <= bound
+
+
+WITHOUT_DESCRIPTORS = """
+import os, resource
+from shipper.elastic.output import full_jitter
+
+wait = full_jitter(first_seconds=0.5, most_seconds=30.0)
+unlimited = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, unlimited[1]))
+opened = []
+try:
+    while True:
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    assert wait(20) == 0.5
+resource.setrlimit(resource.RLIMIT_NOFILE, unlimited)
+assert 1 < max(wait(20) for _ in range(100)) <= 30
+"""
+
+
+def test_a_failure_for_want_of_descriptors_is_waited_for_as_others_are() -> None:
+    """What draws the waits is imported by the first failure, which must not end the sender in that way."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_pieces_are_one_stream() -> None:

@@ -35,6 +35,25 @@ give_back()
 print(before - resident_mb())
 """
 
+WITHOUT_DESCRIPTORS = """
+import os, resource
+from shipper.interpreter import give_back
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+try:
+    while True:
+        os.open(os.devnull, os.O_RDONLY)
+except OSError:
+    give_back()
+"""
+WITHOUT_CTYPES = """
+import sys
+from shipper.interpreter import give_back
+
+sys.modules["_ctypes"] = None
+give_back()
+"""
+
 
 @pytest.mark.parametrize(
     ("used", "expected"),
@@ -69,3 +88,17 @@ def test_what_lies_free_between_what_is_kept_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", SCATTERED], capture_output=True, text=True, check=True)
 
     assert float(done.stdout) > FREED_MB / 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(WITHOUT_DESCRIPTORS, id="no descriptor is left to import by"),
+        pytest.param(WITHOUT_CTYPES, id="a Python that was built without"),
+    ],
+)
+def test_where_it_cannot_be_given_back_it_is_kept(code: str) -> None:
+    """The main thread, which asks for it, goes on."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
