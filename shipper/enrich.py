@@ -227,10 +227,11 @@ class Enricher:
         columns, variants, special = batch.columns, self._splicer.absent_copies(batch), lines.special
         lines.variants = variants
         for i, problems in batch.problems.items():
-            if not problems:  # an empty object, behind whose brace no comma can stand
+            if _is_text(problems):
+                if self._moved_by_message:
+                    variants[i] = variants.get(i, 0) | self._moved_by_message
+            elif not batch.lines[i][1:-1].strip():  # an empty object, behind whose brace no comma can stand
                 special.add(i)
-            elif self._moved_by_message and _is_text(problems):
-                variants[i] = variants.get(i, 0) | self._moved_by_message
         for moved, name, needed in self._taken:
             if name in columns.absent:
                 continue

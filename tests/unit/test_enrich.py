@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from shipper.batch import Batch, Frame
+from shipper.columns import Fields
 from shipper.enrich import FUTURE_SECONDS, Enriched, Enricher, TagMarks
 from shipper.errors import ExpressionError
 from shipper.identity import line_id
 from shipper.parse import Parser
-from shipper.settings import DEFAULT_TAGS, Coercion, DropSettings, Format, Placement, SourceSettings
+from shipper.redact.stage import Redactor
+from shipper.settings import DEFAULT_TAGS, Coercion, DropSettings, Format, Placement, RedactSettings, SourceSettings
 from shipper.splice import FIRST_COPY, NO_TIME, Filling, Splicer
 from shipper.tail import Chunk
 from shipper.times import IndexPattern
@@ -142,6 +144,17 @@ def test_no_lines_no_documents() -> None:
         list(result.documents.segments),
         result.last_time,
     )
+
+
+def test_a_line_of_another_encoding_that_redaction_leaves_empty_is_a_document() -> None:
+    """Its object is as empty as one that was so from the beginning, though there is a problem with the line."""
+    stage = Stage(tags={})
+    batch = stage.batch(b'{"secret":"\xff"}', LINE)
+    redactor = Redactor(settings=RedactSettings(allow_only=("timestamp",)))
+    redactor.redact(batch, fields=Fields(stage.enricher.fields))
+    documents = [record["d"] for record in records(stage.enricher.enrich(batch, last_time=TIME, done=lambda _: None))]
+    ours = {"@timestamp": TIME, "tags": ["encoding_failure", "time_failure"]}
+    assert [ours | where(0), {"timestamp": TIME, "@timestamp": TIME} | where(15)] == documents
 
 
 @pytest.mark.parametrize("line", [b"{}", b"{ }"])
