@@ -54,7 +54,7 @@ LEARNED_LINES: Final = 64
 
 
 class Parser:
-    """Parses one source's chunks. Keeps nothing of them but the order in which their fields come."""
+    """Parses one source's chunks. Keeps nothing of them but which fields come, and in which order."""
 
     def __init__(
         self, *, line_format: Format, fields: Collection[str], max_line_bytes: int, redact: Redact | None = None
