@@ -26,8 +26,7 @@ _OPENING: Final = re.compile(rb"(?:[a-z_][\w:.]{0,40}\()*+(?:[bru]{1,2}(?=\\*[\"
 _QUOTES: Final = {quote: re.compile(rb"\\++%b?|%b" % (quote, quote)) for quote in (b'"', b"'", b"`")}
 _BRACKETS: Final = re.compile(rb"\\++(?![\"'])|[\[\]{}]|(\\*+)(\"|(?<=[\[{:, ])')")
 _PIECE: Final = rb"(?:[^\s\x1b\"'`<>&|,;)}\]\\]|\\(?![\"']))"
-_NEXT_NAME: Final = rb"(?!\s*\\*[\"']?(?:[\w.\-\[\]]|\*{3}){1,60}\\*[\"']?\s*[:=])"
-"""A mask may stand in it, so that a line that was redacted is read as before."""
+_NEXT_NAME: Final = rb"(?!\s*\\*[\"']?[\w.\-\[\]]{1,60}\\*[\"']?\s*[:=])"
 _BARE: Final = re.compile(
     rb"<[^<>\s]{0,100}>|(?:%(piece)b)++(?:[&|,;)}\]]++%(next)b(?:%(piece)b)++)*+"
     % {b"piece": _PIECE, b"next": _NEXT_NAME}
