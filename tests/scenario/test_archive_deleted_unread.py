@@ -76,7 +76,7 @@ def test_just_after_it_came(story: Story, caplog: pytest.LogCaptureFixture) -> N
     story.block_output(is_blocked=True)
     text = story.lines(50, size=200)
     archive(story, "app.log.1.gz", text)
-    story.run(1.0)
+    story.run(2.0)
     story.kill()
     story.path("app.log.1.gz").unlink()
     start_three_times(story)
@@ -86,11 +86,11 @@ def test_just_after_it_came(story: Story, caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_what_nobody_could_tell_yet_is_said_in_bytes_on_disk(story: Story, caplog: pytest.LogCaptureFixture) -> None:
-    """A long one that is gone a second after it came: it may not have been whole, so its end says nothing."""
+    """A long one that is gone two seconds after it came: it may not have been whole, so its end says nothing."""
     story.block_output(is_blocked=True)
     archive(story, "app.log.1.gz", story.lines(LONG, size=200))
     size = story.path("app.log.1.gz").stat().st_size
-    story.run(1.0)
+    story.run(2.0)
     story.kill()
     story.path("app.log.1.gz").unlink()
     start_three_times(story)
@@ -175,7 +175,7 @@ def test_the_file_was_seen_before_it_was_compressed(new_story: NewStory) -> None
     story.path("app.log.1").unlink()
     story.append("app.log.1.gz", as_members(text))
     story.start()
-    story.run(1.0)
+    story.run(2.0)
     story.kill()
     story.path("app.log.1.gz").unlink()
     start_three_times(story)
