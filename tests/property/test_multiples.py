@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isclose, nextafter
+from math import inf, isclose, nextafter
 
 import pytest
 from counted import Bench
@@ -78,3 +78,23 @@ def test_what_is_no_multiple_is_made_line_by_line(text: str) -> None:
 def test_bounds_of_no_usual_size_are_compared_with_each_value(bounds: tuple[float, ...]) -> None:
     """Where rounding has no steps of a usual size, none are taken."""
     assert multiples(HistogramTally(bounds=bounds), compile_value("ms / 1000").multiple) is None
+
+
+_of_many_digits = st.integers(1, 10**9).map(lambda number: number / 9973)
+
+
+@given(
+    st.lists(st.tuples(_of_many_digits, _of_many_digits, st.sampled_from(["*", "/"])), min_size=10, max_size=10),
+)
+def test_the_last_float_below_a_bound_is_found(cases: list[tuple[float, float, str]]) -> None:
+    """Where rounding puts the division of a bound on its wrong side, which is so in one of ten cases, too."""
+    for bound, factor, operator in cases:
+        multiple = compile_value(f"ms {operator} {factor!r}").multiple
+        tally = HistogramTally(bounds=(bound,))
+        by_multiples = multiples(tally, multiple)
+        assert multiple is not None
+        assert by_multiples is not None
+        number = bound / factor if operator == "*" else bound * factor
+        near = [number, nextafter(number, inf), nextafter(number, 0), nextafter(nextafter(number, inf), inf)]
+        expected = sum(multiple.of(each) <= bound for each in near)
+        assert by_multiples.add(list(tally.zero), near)[0] == expected

@@ -136,6 +136,14 @@ def test_memory_is_bounded_whatever_urls_come() -> None:
     assert len(forms._names) <= module.MAX_FORMS
 
 
+def test_a_control_character_is_not_taken_for_the_version_that_it_stands_for() -> None:
+    """In forms digits of known versions are written as control characters, which a URL may hold as well."""
+    router = Router()
+    urls = ["/api/v1/x", "/api/v\x01/x", "/api/v2/x"]
+    for url in urls * 4:
+        assert router.routes([url] * 3) == [router.route(url)] * 3
+
+
 def test_queries_of_few_forms_are_remembered_with_their_paths() -> None:
     """Then nothing needs to be cut; those of many forms leave no trace."""
     router = Router()
