@@ -49,7 +49,7 @@ class Aside(msgspec.Struct, eq=False):
     original: Followed | None = None
     """Of what it is a twin."""
     is_settled: bool = False
-    """A twin that was compared to its end; one that is unreadable as long as it does not change."""
+    """A twin of which nothing is unread (`Attachment`); one that is unreadable as long as it does not change."""
     asked_at: int = -1
     """How far the original was read then."""
     equal_until: int = 0

@@ -16,7 +16,16 @@ import msgspec
 
 from shipper.batch import Mark
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
-from shipper.contents import beginning_of, content_agrees, digest_before, end_of_lines, is_json_object, key_of, reaches
+from shipper.contents import (
+    beginning_of,
+    content_agrees,
+    digest_before,
+    end_of_lines,
+    has_line_after,
+    is_json_object,
+    key_of,
+    reaches,
+)
 from shipper.discover import COMPRESSED, Found
 from shipper.followed import NEVER, Followed, Replaced, end_of_archive
 from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
@@ -61,7 +70,8 @@ class Attachment(msgspec.Struct):
     original: Followed | None = None
     """Of what it is a twin."""
     is_settled: bool = False
-    """A twin that was compared to its end."""
+    """A twin that was compared to its end, and of which the original has given every line: what both had may yet be
+    emptied there, unread and unnoticed."""
     equal_until: int = 0
     """So much of it is surely equal."""
     lost_bytes: int = 0
@@ -346,10 +356,15 @@ def _answer(other: Followed, reader: ByteReader, size: int, equal_until: int) ->
         if kind is Kinship.OTHER and not shared and equal_until:  # a copy that was cut
             trail = other.trail
             shared = min(equal_until, _left(trail.known_marks(), trail.line_ends, trail.position, size, reader))
-        return Attachment(_OUTCOME[kind], other.identity, None, other, kind is Kinship.COPY, shared)
+        is_settled = kind is Kinship.COPY and not (_is_reading(other) and has_line_after(reader, other.farthest))
+        return Attachment(_OUTCOME[kind], other.identity, None, other, is_settled, shared)
     finally:
         if not was_open:
             other.close()
+
+
+def _is_reading(followed: Followed) -> bool:
+    return any(cursor.is_reading for cursor in followed.cursors())
 
 
 _OUTCOME = {

@@ -113,6 +113,18 @@ def goes_on(reader: ByteReader, position: int) -> bool:
         return False
 
 
+def has_line_after(reader: ByteReader, position: int) -> bool:
+    """Whether a line ends behind `position`, as far as can be read. Raises OSError."""
+    try:
+        while piece := reader.read(position, WINDOW_BYTES):
+            if b"\n" in piece:
+                return True
+            position += len(piece)
+    except Damaged:
+        return False
+    return False
+
+
 def end_of(reader: ByteReader, position: int) -> int:
     """Where a content ends that goes at least to `position`."""
     end = position
