@@ -28,7 +28,7 @@ from shipper.contents import (
 )
 from shipper.discover import COMPRESSED, Found
 from shipper.followed import NEVER, Followed, Replaced, end_of_archive
-from shipper.identity import Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
+from shipper.identity import FIRST_POWER, Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.records import Records
 from shipper.settings import MetricsStart, SourceSettings, Start
@@ -141,12 +141,15 @@ class Attacher:
         if not identity:
             return Attachment(Outcome.NO_LINE)
         begin = 0
-        if record is None or _says_nothing(record, found):
+        if record is None or _says_little(record, found, reader):
             others = _others(live, found, identity, beginning)
             relation = self._relation(found, identity, reader, others, asked)
-            if record is not None and relation.outcome is not Outcome.FOLLOW:
+            if record is not None and relation.original is not None and _tells_more(relation.original, record):
                 self.records.replaced(record)  # another file has its inode, a copy of what is followed
                 return relation
+            if record is not None and self._is_better_known(record, found, identity, reader):
+                self.records.replaced(record)  # another file has its inode, with what was read elsewhere
+                record = None
         if record is None:
             record, is_partial = self._same_content(found, identity, reader, asked)
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
@@ -200,6 +203,12 @@ class Attacher:
             return record, 0
         self.records.replaced(record)
         return None, _left_of(record, found.size, reader) if record.identity == identity else 0
+
+    def _is_better_known(self, record: FileRecord, found: Found, identity: str, reader: ByteReader) -> bool:
+        """Whether the file holds what was read farther in another file, that is gone."""
+        farther = [other for other in self.records.by_identity(identity) if _farthest(other) > _farthest(record)]
+        compared = (_compared(other, found, identity, reader, is_place_known=False) for other in farther)
+        return any(verdict is Verdict.SAME for verdict, _ in compared)
 
     def _left_of_copy(self, found: Found, reader: ByteReader, asked: Asked) -> int:
         """How much surely is left in a file that was a copy of what is gone, and was cut since."""
@@ -409,9 +418,17 @@ def _farthest(record: FileRecord) -> int:
     return max(position for position in (record.observed, record.shipped, 0) if position < NEVER)
 
 
-def _says_nothing(record: FileRecord, found: Found) -> bool:
-    """Whether nothing was read of what lay there, and the file has changed since."""
-    return not _farthest(record) and (record.size, record.mtime_ns) != (found.size, found.mtime_ns)
+def _says_little(record: FileRecord, found: Found, reader: ByteReader) -> bool:
+    """Whether the file has changed since, and what was read of it then, if anything, may be what others begin with."""
+    has_changed = (record.size, record.mtime_ns) != (found.size, found.mtime_ns)
+    read = _farthest(record)
+    is_longer = found.size > read or not isinstance(reader, PlainReader)
+    return has_changed and (not read or (read < FIRST_POWER and is_longer))
+
+
+def _tells_more(original: Followed, record: FileRecord) -> bool:
+    """Whether more was read of what is followed than of what lay where its likeness lies now."""
+    return not _farthest(record) or original.farthest > _farthest(record)
 
 
 def _is_farther(record: FileRecord | None, original: Followed | None) -> bool:

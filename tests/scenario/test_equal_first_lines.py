@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from harness.story import Story, Unseen
 
@@ -105,5 +107,27 @@ def test_many_files_under_one_header_are_not_compared_one_by_one(story: Story, m
     story.path("app.log.40").write_bytes(story.path("app.log.7").read_bytes())
     story.run()
     assert compared, "a copy is told by a look"
+
+    assert_each_line_once(story)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True], ids=["plain", "compressed"])
+@pytest.mark.parametrize("is_kept", [False, True], ids=["gone", "beside it"])
+def test_one_is_put_where_another_had_only_its_header(story: Story, *, is_kept: bool, is_compressed: bool) -> None:
+    """While down, as by a backup that is brought back and gets the inode: it is what it holds, not what lay there."""
+    story.append("app.log.1", HEADER)
+    story.write("app.log.1", 5, size=300)
+    story.append("app.log", HEADER)
+    story.run()
+    story.stop()
+    data = story.path("app.log.1").read_bytes()
+    with story.path("app.log").open("r+b") as file:
+        file.truncate()
+        file.write(gzip.compress(data) if is_compressed else data)
+    story.path("app.log").rename(story.path("app.log.2.gz" if is_compressed else "app.log.2"))
+    if not is_kept:
+        story.path("app.log.1").unlink()
+    story.start()
+    story.run()
 
     assert_each_line_once(story)
