@@ -78,14 +78,14 @@ class Typed:
     default=250,
     show_default=True,
     metavar="N",
-    help="Stop reading a file that unfolds to more than N times its size; 0: never.",
+    help="Stop reading a file that decompresses to more than N times its size; 0: never.",
 )
 @click.option(
     "--max-size",
     default="256GB",
     show_default=True,
     metavar="SIZE",
-    help="Stop reading a file that unfolds to more; 0: never.",
+    help="Stop reading a file that decompresses to more; 0: never.",
 )
 @click.option("--metrics", metavar="DIR", help="Also write Prometheus history: OpenMetrics files, one a UTC day.")
 @click.option("--blocks", metavar="TSDB_DIR", help="Also make TSDB blocks of such files with promtool.")
