@@ -61,7 +61,7 @@ class RuleCounter:
         self._counts: Counter[Key] = Counter()
         self._gathered: Gathered = defaultdict(list)
         self._numbers: Gathered = defaultdict(list)
-        """Of which the values are multiples."""
+        """As `_gathered`, but a field's own numbers, of which the values are multiples."""
         self._known: dict[Key, Series] = {}
         self._statuses, self._keys = _key_columns(rule)
         self._is_timed = rule.type.is_timed
@@ -75,9 +75,8 @@ class RuleCounter:
         self._waiting: tuple[Sequence[int], list[Sequence[Any]]] | None = None
 
     def carry(self, others: Iterable[RuleCounter]) -> None:
-        """Counts for counters as well: those with the same labels, wherever they are about the same lines of a batch.
-
-        Each value that is gathered is a line that they count, so going over their keys once is enough.
+        """Makes counters with the same labels ride along: for a batch of which both take the same lines, only this rule
+        goes over the keys. It gathers a value for each line, so the number of values is what a rider has to count.
         """
         if self.rule.type is RuleType.HISTOGRAM:
             mine = _grouping(self.rule)
@@ -87,7 +86,7 @@ class RuleCounter:
                 rider.is_rider = True
 
     def observe(self, batch: Batch, evaluated: Evaluated) -> None:
-        """Takes in the lines of a batch that the rule is about; a rider's wait until all were asked."""
+        """Takes in the lines of a batch that the rule is about. A rider only notes them, until every rule was asked."""
         rule = self.rule
         self._waiting = None
         if rule.sources and batch.source not in rule.sources:
@@ -141,7 +140,7 @@ class RuleCounter:
             self._examples.note(labels, values, [batch.lines[position] for position in positions[-LINES_A_BATCH:]])
 
     def _counts_for_riders(self, positions: Sequence[int]) -> bool:
-        """Whether these lines count for the others as well, which then need not."""
+        """Whether all riders have noted just these lines; if so, they stop waiting, and this rule counts for them."""
         if not self._riders or not all(rider.waits_for(positions) for rider in self._riders):
             return False
         for rider in self._riders:
@@ -149,18 +148,18 @@ class RuleCounter:
         return True
 
     def waits_for(self, positions: Sequence[int]) -> bool:
-        """Whether it is just these lines of the batch that are to be counted."""
+        """Whether it is just these lines of the batch that this rider has noted."""
         return self._waiting is not None and self._waiting[0] is positions
 
     def counted_by_other(self) -> None:
-        """The rule for which they waited has them."""
+        """The rule that this one rides on counts the noted lines."""
         self._waiting = None
 
     def count(self, key: Key, number: int) -> None:
         self._counts[key] += number
 
     def count_waiting(self) -> None:
-        """Counts the lines of the batch that nobody has counted for this rule."""
+        """Counts the lines that were noted, if no other rule has counted them."""
         if self._waiting is not None:
             (positions, labels), self._waiting = self._waiting, None
             self._counts.update(_zipped(labels, len(positions)))
@@ -270,7 +269,7 @@ class RuleCounter:
 
 
 def _grouping(rule: Rule) -> tuple[Any, ...]:
-    """The same for rules whose lines have the same keys."""
+    """What two rules have in common if equal lines have equal keys in both."""
     return tuple(value.canonical for _, value in rule.labels), rule.sources
 
 
@@ -279,8 +278,10 @@ def _zipped(labels: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
 
 
 def _key_columns(rule: Rule) -> tuple[dict[int, int], list[Value]]:
-    """The columns of a key: those of the labels, then statuses that are none. And by number of a label with a status,
-    the number of that status in the key."""
+    """Where in a key a status stands, by the number of the label that needs it; and the columns that make a key.
+
+    These are the columns of the labels, then the statuses that are no labels themselves.
+    """
     keys = [value for _, value in rule.labels]
     places = {value.canonical: number for number, value in enumerate(keys)}
     statuses = {}

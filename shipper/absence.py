@@ -26,12 +26,12 @@ _LONGEST_PAUSE: Final = 64
 
 
 def can_be_searched(name: str) -> bool:
-    """Whether a key of this name can only be written as it is, or with an escape that is found as well."""
+    """Whether the search sees each way to write a key of this name: as it is, or with escapes (`_ESCAPED`)."""
     return name.isascii() and name.isprintable() and not set(name) & set('"\\/')
 
 
 class Absence:
-    """Looks for names as keys. Where escapes are found time and again, which tells nothing, it is asked seldomer."""
+    """Looks for names as keys. A batch that has only escapes tells nothing: then it pauses, longer each time."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -40,7 +40,7 @@ class Absence:
         self._pause = self._longest = 0
 
     def found_in(self, data: bytes) -> Sequence[str] | None:
-        """None if no line in `data` has one of the names; else those that may be there, or nothing if it is any."""
+        """None if no line in `data` has one of the names; else those that may be there, or () if each may be."""
         if len(data) > MAX_SEARCHED_BYTES:
             return ()
         if self._pause:

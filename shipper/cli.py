@@ -10,32 +10,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from shipper import __version__
+from shipper.endings import Exit
 from shipper.errors import ConfigError, ShipperError
-from shipper.escaping import EscapingFormatter, printable
-from shipper.operations import add_commands
+from shipper.escaping import EscapingFormatter
+from shipper.lettercommands import dead_letter
+from shipper.operations import audit, status
+from shipper.options import config_option, end, indented_json, json_option, loader, output_option
 from shipper.replay.command import replay
 from shipper.testing.command import test_command
 
-if TYPE_CHECKING:
-    from shipper.config import Loaded
-
-
-class ExitWithUsage(click.ClickException):
-    """Ends with exit code 2 and our own message."""
-
-    exit_code = 2
-
-    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
-        for line in self.message.splitlines():
-            click.echo(f"shipper: {printable(line)}", err=True)
+_loader = partial(loader, reads_named_files=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -64,7 +54,7 @@ def start_logging(*, is_verbose: bool) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
+@config_option
 @click.option(
     "--output",
     metavar="URL|DIR",
@@ -114,7 +104,9 @@ def run(
     from shipper.daemon import run as run_daemon
 
     request = Request(
-        load=_loader(config_file, paths=paths, output=output, state=state, listen=listen, drain=drain),
+        load=_loader(
+            config_file, paths=paths, is_over_sources=True, output=output, state=state, listen=listen, drain=drain
+        ),
         reads_once=once,
         listens=not once or bool(listen),
         arguments=("shipper", *map(as_shown, sys.argv[1:])),
@@ -122,21 +114,21 @@ def run(
     try:
         code = run_daemon(request)
     except CANNOT_BEGIN as error:
-        _fail(error)
-    sys.exit(int(code))
+        end(Exit.USAGE, str(error))
+    sys.exit(code)
 
 
 @main.command("check")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
-@click.option("--output", metavar="URL|DIR", help="As for `run`.")
+@config_option
+@output_option
 @click.option("--state", metavar="DIR", help="As for `run`.")
 @click.option("--listen", metavar="HOST:PORT", help="As for `run`.")
 @click.option(
     "--print", "prints", is_flag=True, help="Print the effective configuration (secrets as ***), and nothing else."
 )
 @click.option("--offline", is_flag=True, help="Do not ask the server.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def check_command(
     *,
     paths: tuple[str, ...],
@@ -165,26 +157,20 @@ def check_command(
     from shipper.config.render import render
 
     try:
-        loaded = _loader(config_file, paths=paths, output=output, state=state, listen=listen)()
+        loaded = _loader(config_file, paths=paths, is_over_sources=True, output=output, state=state, listen=listen)()
     except ConfigError as error:
-        _fail(error)
+        end(Exit.USAGE, str(error))
     if prints:
         click.echo(render(loaded.settings), nl=False)
         return
     report = check(loaded, ping=None if offline else ping)
-    click.echo(_json(report) if as_json else as_text(report))
-    sys.exit(2 if report.problems else 0)
-
-
-def _json(value: object) -> str:
-    import orjson
-
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+    click.echo(indented_json(report) if as_json else as_text(report))
+    sys.exit(Exit.USAGE if report.problems else Exit.DONE)
 
 
 @main.command()
 @click.argument("path", default="-", metavar="[FILE]")
-@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
+@config_option
 @click.option(
     "--source", default="", metavar="NAME", help="The source whose settings apply, if the patterns do not say."
 )
@@ -208,7 +194,7 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
     from shipper.referred import rules_of
 
     try:
-        settings = _loader(config_file, paths=() if config_file else (path,))().settings
+        settings = _loader(config_file, paths=(path,))().settings
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
         chunks = chunks_of(path, sys.stdin.buffer, max_line_bytes=origin.source.max_line_bytes)
@@ -220,9 +206,9 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
         if has_labels and not as_json:
             click.echo(UNKNOWN_BUDGETS)
     except ConfigError as error:
-        _fail(error)
+        end(Exit.USAGE, str(error))
     except OSError as error:
-        raise ExitWithUsage(f"{path}: {error.strerror or error}") from None
+        end(Exit.USAGE, f"{path}: {error.strerror or error}")
     if is_empty:
         click.echo("no lines", err=True)
 
@@ -257,17 +243,17 @@ def demo(*, directory: str, rate: float, seconds: float | None, listen: str | No
     try:
         code = run_demo(Path(directory), rate=rate, seconds=seconds, listen=listen, output=output, echo=click.echo)
     except ShipperError as error:
-        _fail(error)
+        end(Exit.USAGE, str(error))
     sys.exit(code)
 
 
 @main.command()
-@click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).")
+@config_option
 @click.option("--output", metavar="URL", help="The server, if there is no configuration.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, change nothing.")
 @click.option("--force", is_flag=True, help="Replace a template or policy of this name that is not ours.")
 @click.option("--no-aliases", is_flag=True, help="No ECS names: for services that write them themselves.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def setup(
     *, config_file: str | None, output: str | None, dry_run: bool, force: bool, no_aliases: bool, as_json: bool
 ) -> None:
@@ -287,12 +273,12 @@ def setup(
     from shipper.templates import own_fields
 
     try:
-        settings = _loader(config_file, paths=() if config_file else (".",), output=output)().settings
+        settings = _loader(config_file, output=output)().settings
     except ConfigError as error:
-        _fail(error)
+        end(Exit.USAGE, str(error))
     server = settings.output.elasticsearch
     if server is None:
-        raise ExitWithUsage("setup needs a server: output.elasticsearch in the configuration, or --output URL")
+        end(Exit.USAGE, "setup needs a server: output.elasticsearch in the configuration, or --output URL")
     try:
         code = set_up(
             server,
@@ -304,30 +290,9 @@ def setup(
             as_json=as_json,
         )
     except ShipperError as error:
-        _fail(error)
+        end(Exit.USAGE, str(error))
     sys.exit(code)
 
 
-def _loader(config_file: str | None, **options: Any) -> Callable[[], Loaded]:
-    """Reads the configuration, with what was typed on top; again at each call."""
-    from shipper.config import CommandLine, load, zero_config
-    from shipper.referred import file_problems
-
-    command_line = CommandLine(directory=Path.cwd(), **options)
-    also = partial(file_problems, is_whole=False)
-
-    def read() -> Loaded:
-        if config_file is None:
-            return zero_config(command_line)
-        return load(Path(config_file), environ=os.environ, command_line=command_line, also=also)
-
-    return read
-
-
-def _fail(error: ShipperError) -> NoReturn:
-    raise ExitWithUsage(str(error)) from None
-
-
-add_commands(main)
-main.add_command(replay)
-main.add_command(test_command)
+for _command in (status, audit, dead_letter, replay, test_command):
+    main.add_command(_command)

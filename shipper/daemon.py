@@ -39,8 +39,9 @@ from shipper.positions import positions_of
 from shipper.progress import Progress
 from shipper.recent import Recent
 from shipper.referred import guard_of, rules_of, web_config_problems
+from shipper.reloading import check_same, is_another_output, moved_text
 from shipper.sdnotify import Notifier
-from shipper.settings import OutputSettings, Settings
+from shipper.settings import Settings
 from shipper.state import State, open_state
 from shipper.status import bind_gauges, status_of, totals_of
 from shipper.telemetry import Telemetry
@@ -51,6 +52,7 @@ DEFAULT_DRAIN_SECONDS = 5.0
 TOLD_UNREAD = 10
 BEAT_SECONDS = 30.0
 TICK_SECONDS = 0.25
+CANNOT_BEGIN = (ConfigError, InUseError, OutputError, StateError)
 FORMER_AGAIN_SECONDS = 2.0
 """A former configuration that cannot go on at once, for its output cannot be opened, is tried again so often."""
 
@@ -318,7 +320,7 @@ class Daemon:
             return
         if is_another_output(old.settings.output, loaded.settings.output):
             has_ledger = self._require_engine().output.has_ledger
-            log.warning(MOVED[has_ledger], self.output_name(), old.output.status().name)
+            log.warning("%s", moved_text(old.output.status().name, self.output_name(), has_ledger=has_ledger))
         failpoint("reload.started")
         self._loaded = loaded
         bind_gauges(self.telemetry, self._require_engine, loaded.settings)
@@ -401,9 +403,9 @@ class Daemon:
         if not engine.is_alive or (self._server is not None and not self._server.is_alive()):
             return False, "a thread has ended"
         silent = time.monotonic() - engine.beat_at
-        return (
-            (True, "ok") if silent < BEAT_SECONDS else (False, f"the pipeline has not moved for {silent:.0f} seconds")
-        )
+        if silent >= BEAT_SECONDS:
+            return False, f"the pipeline has not moved for {silent:.0f} seconds"
+        return True, "ok"
 
     def ready(self) -> tuple[bool, str]:
         """Whether the first scan is done and the state was committed; the output does not matter."""
@@ -415,44 +417,9 @@ class Daemon:
         return True, "ready"
 
 
-def check_same(old: Settings, new: Settings) -> None:
-    """What a reload cannot change. Raises ConfigError."""
-    problems = [
-        f"{name} cannot change while running: restart for it"
-        for name, before, after in (
-            ("state", old.state, new.state),
-            ("metrics.listen", old.metrics.listen, new.metrics.listen),
-            ("metrics.web_config", old.metrics.web_config, new.metrics.web_config),
-        )
-        if before != after
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-MOVED = {
-    True: "%r gets all that the files still hold, also what %r has: a directory has what its own ledger says (to move "
-    "an output, stop, move its directory whole, and start again)",
-    False: "%s gets what comes from now on and what %s has not taken; what was there before, `shipper replay` brings",
-}
-"""What another output gets, by whether it has a ledger."""
-
-
-def is_another_output(old: OutputSettings, new: OutputSettings) -> bool:
-    """Whether documents go to another place: another directory, or a server by none of its former addresses."""
-    if old.local is not None and new.local is not None:
-        return old.local.directory != new.local.directory
-    if old.elasticsearch is not None and new.elasticsearch is not None:
-        return not set(old.elasticsearch.hosts) & set(new.elasticsearch.hosts)
-    return old != new
-
-
 def run(request: Request) -> Exit:
     """Runs the daemon. Raises ConfigError, InUseError, OutputError or StateError if it cannot begin."""
     return Daemon(request=request, loaded=request.load(), notifier=Notifier(environ=os.environ)).run()
-
-
-CANNOT_BEGIN = (ConfigError, InUseError, OutputError, StateError)
 
 
 def _unread_words(unread: Sequence[tuple[str, str]]) -> str:

@@ -26,6 +26,7 @@ from shipper.oddlines import BAD_ENCODING
 from shipper.parse import TAGS
 from shipper.settings import DropSettings, Placement, SourceSettings
 from shipper.splice import COPIES_MOVED, FIELDS_MOVED, NO_TIME, WHERE_MOVED, Filling, Splicer
+from shipper.tagmarks import TagMarks
 from shipper.times import IndexPattern, first_times, given_times, usual_times
 
 FUTURE_SECONDS: Final = 86_400
@@ -50,7 +51,7 @@ class Choice(Protocol):
 
 @dataclass(slots=True)
 class Enriched:
-    """What became of a batch's lines: together with `len(documents.dead_letters)`, the counts are as many as those."""
+    """What became of a batch's lines: each is a document, or a dead letter, or counted by one of these numbers."""
 
     documents: Documents
     dropped: int
@@ -112,7 +113,7 @@ class Enricher:
             *((COPIES_MOVED, name, own) for new, own in source.copy.items() for name in _with_outer(new.split("."))),
         )
         self._taken = tuple(dict.fromkeys(taken))
-        """The names that ours take, what moves where a line has one, and the field that must be there for that."""
+        """Which of our groups moves, the name in a line that moves it, and a field that must be there too (or "")."""
         self._moved_by_message = 0
         for moved, name, _ in self._taken:
             if name.split(".")[0] == "message":
@@ -282,7 +283,7 @@ class Enricher:
     # Bytes
 
     def _body(self, batch: Batch, lines: _Lines, kept: Sequence[int]) -> tuple[bytes, list[tuple[str, int, int]]]:
-        """The framed documents of the lines that are kept, and which part of them goes to which index."""
+        """The framed documents of the lines that are kept; and index, start and end of each part for one index."""
         if not kept:
             return b"", []
         splicer = self._splicer
@@ -332,37 +333,13 @@ class Enricher:
         )
 
 
-class TagMarks:
-    """Sets of tags as bits of a number, for whole columns of them."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._bits = {name: 1 << number for number, name in enumerate(dict.fromkeys(names))}
-        self._texts: dict[int, bytes] = {0: b""}
-
-    def bit(self, name: str) -> int:
-        return self._bits[name]
-
-    def names(self, mark: int) -> list[str]:
-        """In the order in which they were given."""
-        return [name for name, bit in self._bits.items() if mark & bit]
-
-    def texts(self, marks: Sequence[int]) -> list[bytes]:
-        """What stands in each document: `,"tags":[…]`, or nothing."""
-        try:
-            return list(map(self._texts.__getitem__, marks))
-        except KeyError:
-            for mark in set(marks).difference(self._texts):
-                self._texts[mark] = b',"tags":' + _ENCODE(self.names(mark))
-            return list(map(self._texts.__getitem__, marks))
-
-
 def _with_outer(path: Sequence[str]) -> list[str]:
     """The dotted name of a path and those of the objects that it leads through."""
     return [".".join(path[:length]) for length in range(1, len(path) + 1)]
 
 
 def _present(column: Column) -> Sequence[int]:
-    """The positions of lines that have the field; the usual answer, none, costs a look at each pointer."""
+    """The positions of lines that have the field. Usually none has, which `count` tells without a loop."""
     if column.count(MISSING) == len(column):
         return ()
     return [i for i, value in enumerate(column) if value is not MISSING]

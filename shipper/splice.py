@@ -40,7 +40,10 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Form:
-    """A `%` template of a document, and its pieces: with None where the value of a number is to be put."""
+    """A `%` template of a document; the same cut at its places, for joining, which is faster than formatting.
+
+    `pieces` has None at each place; `slots` says which value goes there.
+    """
 
     __slots__ = ("pieces", "slots", "template")
 
@@ -48,7 +51,7 @@ class Form:
         self.template = template
         self.pieces: list[bytes | None] = []
         self.slots: list[tuple[int, int]] = []
-        """Where in `pieces` the value of which number stands."""
+        """Of each place: its index in `pieces`, and the number of its value in a row of `Splicer.values`."""
         start, literal, number = 0, b"", 0
         for place in _PLACE.finditer(template):
             literal += template[start : place.start()]
@@ -178,7 +181,7 @@ def shown_path(path: str) -> str:
 
 
 def _in_order_of_writing(names: Iterable[str], where: Nested) -> list[str]:
-    """Names in the order in which their values stand in a document, whichever of our groups stand together there."""
+    """Names in the order in which their values are written, which is the same however our groups are placed."""
     tree = Nested()
     merge(tree, where)
     merge(tree, nested((name, None) for name in names))
@@ -187,12 +190,12 @@ def _in_order_of_writing(names: Iterable[str], where: Nested) -> list[str]:
 
 
 def _slot(number: int) -> msgspec.Raw:
-    """Stands for a value in JSON that is made before the value is known (nothing else leaves a NUL in JSON)."""
+    """A placeholder for a value that is not known yet (JSON that we have encoded holds no other NUL)."""
     return msgspec.Raw(b"\0%d\0" % number)
 
 
 def _with_slots(text: bytes, count: int) -> bytes:
-    """The slots as `%` places, in order; those that are not in `text` take their value and leave nothing."""
+    """`text` with a `%` place for each slot, in order; a slot that it does not have swallows its value."""
     pieces = _SLOT.split(text)
     found, result, expected = pieces[1::2], [pieces[0]], 0
     for digits, piece in zip(found, pieces[2::2], strict=True):
@@ -204,7 +207,7 @@ def _with_slots(text: bytes, count: int) -> bytes:
 
 
 def _zeros(offsets: Sequence[int]) -> int:
-    """How many zeros stand before each of these offsets in an id; -1 where they are not equally long."""
+    """How many zeros an id puts before each of these ascending offsets; -1 where that differs from one to another."""
     digits = len(str(offsets[0]))
     return max(0, OFFSET_DIGITS - digits) if digits == len(str(offsets[-1])) else -1
 

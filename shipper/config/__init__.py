@@ -1,6 +1,6 @@
 """Configuration: a YAML file, the environment and the command line become one `Settings`, or one ConfigError.
 
-`compose` reads YAML strictly, `decode` types it by the structs of `settings`, `checks` looks between the fields,
+`compose` reads YAML strictly, `decode` types it by the `structs` of `settings`, `checks` looks between the fields,
 `command_line` puts what was typed on top, `render` writes it back for people. The daemon comes next.
 """
 

@@ -11,7 +11,7 @@ from msgspec import UnsetType
 
 from shipper.batch import Columns
 from shipper.errors import ExpressionError
-from shipper.expressions import syntax
+from shipper.expressions import syntax, tokens, tree
 from shipper.expressions.emitter import Emitter, kind_of, value_program
 from shipper.expressions.functions import FUNCTIONS, Function
 from shipper.expressions.program import Program
@@ -124,12 +124,12 @@ def compile_predicate(text: str, *, functions: Mapping[str, Function] = FUNCTION
     return Predicate(text=text, canonical=canonical, fields=fields, program=program, present=_present(node))
 
 
-def _present(node: syntax.Node) -> frozenset[str]:
+def _present(node: tree.Node) -> frozenset[str]:
     """The fields that must be there for a condition that asks for nothing else; else none."""
     match node:
-        case syntax.Call(name="exists", arguments=(syntax.Field(name=name),)):
+        case tree.Call(name="exists", arguments=(tree.Field(name=name),)):
             return frozenset({name})
-        case syntax.All(items=items):
+        case tree.All(items=items):
             fields = [_present(item) for item in items]
             return frozenset().union(*fields) if all(fields) else frozenset()
     return frozenset()
@@ -157,32 +157,30 @@ def compile_value(text: str, *, functions: Mapping[str, Function] = FUNCTIONS, s
         lacks_status=bool(_without_status(text, functions)),
         needs_status=bool(_without_status(text, {name: one for name, one in functions.items() if one.needs_status})),
         known=frozenset().union(
-            *(one.known for name, one in functions.items() if one.known and syntax.calls_of(text, name))
+            *(one.known for name, one in functions.items() if one.known and tokens.calls_of(text, name))
         ),
         multiple=_multiple(node),
     )
 
 
-def _multiple(node: syntax.Node) -> Multiple | None:
+def _multiple(node: tree.Node) -> Multiple | None:
     match node:
-        case syntax.Field(name=name):
+        case tree.Field(name=name):
             return Multiple(name, 1, is_divided=False)
-        case syntax.Arithmetic(
-            operator="*" | "/" as sign, left=syntax.Field() as left, right=syntax.Literal() as right
-        ):
+        case tree.Arithmetic(operator="*" | "/" as sign, left=tree.Field() as left, right=tree.Literal() as right):
             factor = right.value
             if not isinstance(factor, bool | str) and _FACTORS[0] <= factor <= _FACTORS[1]:
                 return Multiple(left.name, factor, is_divided=sign == "/")
     return None
 
 
-def _asked(text: str, functions: Mapping[str, Function]) -> list[tuple[int, syntax.Called]]:
+def _asked(text: str, functions: Mapping[str, Function]) -> list[tuple[int, tokens.Called]]:
     """The calls that give what a client asked for, each with the number of the argument that would be the status."""
     return [
         (function.status_at, call)
         for name, function in functions.items()
         if function.status_at is not None
-        for call in syntax.calls_of(text, name)
+        for call in tokens.calls_of(text, name)
     ]
 
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from shipper.batch import MISSING
 from shipper.errors import ExpressionError
-from shipper.expressions import syntax
+from shipper.expressions import tree
 from shipper.expressions.functions import FUNCTIONS, Function
 from shipper.expressions.patterns import compile_pattern
 from shipper.expressions.program import Input, Program, Run
-from shipper.expressions.syntax import Node
+from shipper.expressions.tree import Node
 from shipper.expressions.values import (
     ARITHMETIC,
     COMPARISONS,
@@ -35,22 +35,22 @@ _FLIPPED: Final = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=":
 def kind_of(node: Node) -> Kind:
     """What a tree yields, as far as it is known without lines. Raises ExpressionError for an unknown function."""
     match node:
-        case syntax.Literal(value=bool()) | syntax.Compare() | syntax.In() | syntax.Matches():
+        case tree.Literal(value=bool()) | tree.Compare() | tree.In() | tree.Matches():
             return Kind.BOOLEAN
-        case syntax.All() | syntax.Some() | syntax.Not():
+        case tree.All() | tree.Some() | tree.Not():
             return Kind.BOOLEAN
-        case syntax.Literal(value=str()):
+        case tree.Literal(value=str()):
             return Kind.STRING
-        case syntax.Literal() | syntax.Arithmetic():
+        case tree.Literal() | tree.Arithmetic():
             return Kind.NUMBER
-        case syntax.Call():
+        case tree.Call():
             function = _function(node)
             kinds = {kind_of(argument) for argument in node.arguments} if function.name == "coalesce" else set()
             return kinds.pop() if len(kinds) == 1 else function.kind
     return Kind.ANY
 
 
-def _function(call: syntax.Call) -> Function:
+def _function(call: tree.Call) -> Function:
     function = FUNCTIONS.get(call.name)
     if function is None:
         from difflib import get_close_matches  # only a mistake needs it
@@ -139,18 +139,18 @@ class Emitter:
 
     def is_column(self, node: Node) -> bool:
         """True if the value is a column that is there without running over rows."""
-        return isinstance(node, syntax.Field) or (isinstance(node, syntax.Call) and _function(node).column is not None)
+        return isinstance(node, tree.Field) or (isinstance(node, tree.Call) and _function(node).column is not None)
 
     def value(self, node: Node) -> str:
         """Source of the value of a row, MISSING where undefined."""
         kind = kind_of(node)
         match node:
-            case syntax.Field(name=name):
+            case tree.Field(name=name):
                 self.fields.add(name)
                 return self._input(Input(field=name, key=f"value {name}"))
-            case syntax.Literal(value=constant):
+            case tree.Literal(value=constant):
                 return self._bind(constant)
-            case syntax.Call() if kind is not Kind.NUMBER or node.name == "coalesce":
+            case tree.Call() if kind is not Kind.NUMBER or node.name == "coalesce":
                 return self._call(node)
         return f"defined({self.number(node)})" if kind is Kind.NUMBER else f"({self.truth(node)})"
 
@@ -160,57 +160,57 @@ class Emitter:
         if kind is Kind.BOOLEAN:
             raise ExpressionError("a number is needed here, this is true or false", column=node.column)
         match node:
-            case syntax.Field(name=name):
+            case tree.Field(name=name):
                 self.fields.add(name)
                 return self._input(Input(field=name, is_number=True, key=f"number {name}"))
-            case syntax.Literal(value=str() as text):
+            case tree.Literal(value=str() as text):
                 number = number_of(text)
                 if number != number:
                     raise ExpressionError(f"a number is needed here, {text!r} is none", column=node.column)
                 return self._bind(number)
-            case syntax.Literal(value=constant):
+            case tree.Literal(value=constant):
                 return self._bind(constant)
-            case syntax.Arithmetic(operator=operator, left=left, right=right):
+            case tree.Arithmetic(operator=operator, left=left, right=right):
                 first, second = self.number(left), self.number(right)
                 if self._careful:
                     return f"{self._bind(ARITHMETIC[operator])}({first}, {second})"
                 return f"({first} {operator} {second})"
-            case syntax.Call() if kind is Kind.NUMBER and node.name != "coalesce":
+            case tree.Call() if kind is Kind.NUMBER and node.name != "coalesce":
                 return self._call(node)
         return f"number_of({self.value(node)})"
 
     def truth(self, node: Node) -> str:
         """Source of the truth of a row: what is not a condition by itself is true only if its value is `true`."""
         match node:
-            case syntax.All(items=items):
+            case tree.All(items=items):
                 return "(" + " and ".join(self.truth(item) for item in items) + ")"
-            case syntax.Some(items=items):
+            case tree.Some(items=items):
                 return "(" + " or ".join(self.truth(item) for item in items) + ")"
-            case syntax.Not(item=item):
+            case tree.Not(item=item):
                 return f"(not {self.truth(item)})"
-            case syntax.Compare():
+            case tree.Compare():
                 return self._compare(node.operator, node.left, node.right, node.column)
-            case syntax.In(value=value, items=items):
+            case tree.In(value=value, items=items):
                 return self._in(node, value, items)
-            case syntax.Matches(value=value, pattern=pattern):
+            case tree.Matches(value=value, pattern=pattern):
                 test = self._once(node, lambda: compile_pattern(str(pattern.value), column=pattern.column))
                 return f"{self._bind(test)}({self.value(value)})"
         kind = kind_of(node)
-        if kind is Kind.BOOLEAN and isinstance(node, syntax.Call):
+        if kind is Kind.BOOLEAN and isinstance(node, tree.Call):
             return self._call(node)
         if kind in {Kind.BOOLEAN, Kind.ANY}:
             return f"({self.value(node)} is True)"
         raise ExpressionError(f"a condition is needed here, this is a {kind.value}", column=node.column)
 
     def _compare(self, operator: str, left: Node, right: Node, column: int) -> str:
-        if isinstance(left, syntax.Literal) and not isinstance(right, syntax.Literal):
+        if isinstance(left, tree.Literal) and not isinstance(right, tree.Literal):
             return self._compare(_FLIPPED[operator], right, left, column)
         kinds = {kind_of(left), kind_of(right)}
         if Kind.BOOLEAN in kinds:
             return self._compare_booleans(operator, left, right, column)
         if Kind.NUMBER in kinds:
             return self._compare_numbers(operator, left, right)
-        if isinstance(right, syntax.Literal) and not _is_number(right.value):
+        if isinstance(right, tree.Literal) and not _is_number(right.value):
             return self._compare_text(operator, left, right)
         return f"{self._bind(COMPARISONS[operator])}({self.value(left)}, {self.value(right)})"
 
@@ -227,7 +227,7 @@ class Emitter:
             return f"{first} {operator} {second}"
         return f"{self._bind(_differs)}({first}, {second})"  # NaN would differ from everything
 
-    def _compare_text(self, operator: str, left: Node, right: syntax.Literal) -> str:
+    def _compare_text(self, operator: str, left: Node, right: tree.Literal) -> str:
         value, constant = self.value(left), self._bind(right.value)
         if operator == "==":
             return f"{value} == {constant}"
@@ -235,10 +235,10 @@ class Emitter:
             return f"({value}.__class__ is str and {value} {operator} {constant})"
         return f"{self._bind(COMPARISONS[operator])}({value}, {constant})"
 
-    def _in(self, node: Node, value: Node, items: syntax.Constants) -> str:
+    def _in(self, node: Node, value: Node, items: tree.Constants) -> str:
         constants = [item.value for item in items.items]
         is_text = all(isinstance(constant, str) and not _is_number(constant) for constant in constants)
-        if is_text and isinstance(value, syntax.Field):
+        if is_text and isinstance(value, tree.Field):
             row, texts = self.value(value), self._bind(self._once(node, lambda: frozenset(constants)))
             return f"({row}.__class__ is str and {row} in {texts})"
         if all(item.type in {"int", "float"} for item in items.items):
@@ -247,7 +247,7 @@ class Emitter:
         test = self._once(node, lambda: lambda value: any(equal(value, constant) for constant in constants))
         return f"{self._bind(test)}({self.value(value)})"
 
-    def _call(self, call: syntax.Call) -> str:
+    def _call(self, call: tree.Call) -> str:
         function = self._functions[_function(call).name]
         arguments = list(call.arguments)
         extra = [self._bind(self._once(call, lambda: _bounds(function, call)))] if function.has_bounds else []
@@ -275,18 +275,18 @@ def _differs(left: Any, right: Any) -> bool:
     return bool(left < right or left > right)
 
 
-def _check_arguments(function: Function, call: syntax.Call, given: int) -> None:
+def _check_arguments(function: Function, call: tree.Call, given: int) -> None:
     most = len(function.parameters)
     if given < most - function.optional or (given > most and not function.is_variadic):
         raise ExpressionError(f"wrong number of arguments: {function.signature}", column=call.column)
     for argument in call.arguments:
-        if isinstance(argument, syntax.Constants) and not function.has_bounds:
+        if isinstance(argument, tree.Constants) and not function.has_bounds:
             raise ExpressionError(f"{function.name} takes no list: {function.signature}", column=argument.column)
 
 
-def _bounds(function: Function, call: syntax.Call) -> tuple[Any, ...]:
+def _bounds(function: Function, call: tree.Call) -> tuple[Any, ...]:
     last = call.arguments[-1] if call.arguments else None
-    if not isinstance(last, syntax.Constants):
+    if not isinstance(last, tree.Constants):
         raise ExpressionError(f"a list of bounds is missing: {function.signature}", column=call.column)
     bounds: tuple[Any, ...] = tuple(item.value for item in last.items)
     is_numeric = all(item.type in {"int", "float"} for item in last.items)

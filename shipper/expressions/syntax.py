@@ -1,4 +1,4 @@
-"""Reads the text of an expression into a tree. Knows the grammar only; what functions exist is for `emitter` to check.
+"""Reads the tokens of an expression into a tree. Knows the grammar only; `emitter` checks which functions there are.
 
 or := and ("or" and)*        and := not ("and" not)*      not := "not" not | comparison
 comparison := sum (op sum | "in" list | "matches" string)?
@@ -8,117 +8,29 @@ primary := number | string | true | false | field | name "(" arguments ")" | "("
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final, NamedTuple, NoReturn
-
-import msgspec
+from collections.abc import Callable
+from typing import Final, NoReturn
 
 from shipper.errors import ExpressionError
+from shipper.expressions.tokens import KEYWORDS, Token, spelled, tokenize, unescape
+from shipper.expressions.tree import (
+    All,
+    Arithmetic,
+    Call,
+    Compare,
+    Constants,
+    Field,
+    In,
+    Literal,
+    Matches,
+    Node,
+    Not,
+    Some,
+)
 
 MAX_CHARACTERS = 10_000
 MAX_DEPTH = 30
 COMPARISON_OPERATORS: Final = ("==", "!=", "<=", ">=", "<", ">")
-_KEYWORDS: Final = frozenset({"and", "or", "not", "in", "matches", "true", "false", "null"})
-_ESCAPES: Final = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "r": "\r"}
-_MISTAKES: Final = {
-    "=": "write == to compare",
-    "&&": "write and",
-    "||": "write or",
-    "!": "write not",
-    "===": "write ==",
-    "=~": 'write matches "..."',
-    "~": 'write matches "..."',
-    "%": "there is no remainder; only + - * /",
-}
-_TOKEN: Final = re.compile(
-    r"""(?P<space>\s+)
-    |(?P<number>(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![\w])
-    |(?P<name>[@$]?[^\W\d]\w*(?:\.[@$]?\w+)*)
-    |`(?P<quoted>[^`]+)`
-    |(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    |(?P<mistake>===|=~|&&|\|\||!(?!=)|=(?!=)|~|%)
-    |(?P<operator>==|!=|<=|>=|[<>+\-*/(),\[\]])""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-class Token(NamedTuple):
-    kind: str
-    text: str
-    column: int
-
-
-class Node(msgspec.Struct, frozen=True, eq=False):
-    """A piece of the expression; two are equal if they mean the same, wherever they stand."""
-
-    column: int
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Node) and type(self) is type(other) and self._meaning() == other._meaning()
-
-    def __hash__(self) -> int:
-        return hash(self._meaning())
-
-    def _meaning(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__struct_fields__ if name != "column")
-
-
-class Field(Node, frozen=True, eq=False):
-    name: str
-
-
-class Literal(Node, frozen=True, eq=False):
-    value: str | int | float | bool
-
-    @property
-    def type(self) -> str:
-        return type(self.value).__name__
-
-    def _meaning(self) -> tuple[object, ...]:
-        return self.type, self.value  # keeps 1 and true apart, which are equal in Python
-
-
-class Constants(Node, frozen=True, eq=False):
-    items: tuple[Literal, ...]
-
-
-class Call(Node, frozen=True, eq=False):
-    name: str
-    arguments: tuple[Node, ...]
-
-
-class Arithmetic(Node, frozen=True, eq=False):
-    operator: str
-    left: Node
-    right: Node
-
-
-class Compare(Node, frozen=True, eq=False):
-    operator: str
-    left: Node
-    right: Node
-
-
-class In(Node, frozen=True, eq=False):
-    value: Node
-    items: Constants
-
-
-class Matches(Node, frozen=True, eq=False):
-    value: Node
-    pattern: Literal
-
-
-class All(Node, frozen=True, eq=False):
-    items: tuple[Node, ...]
-
-
-class Some(Node, frozen=True, eq=False):
-    items: tuple[Node, ...]
-
-
-class Not(Node, frozen=True, eq=False):
-    item: Node
 
 
 def parse(text: str) -> tuple[Node, str]:
@@ -126,84 +38,13 @@ def parse(text: str) -> tuple[Node, str]:
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"longer than {MAX_CHARACTERS:,} characters", column=1)
     tokens = tokenize(text)
-    canonical = " ".join(map(_spelled, tokens[:-1]))
+    canonical = " ".join(map(spelled, tokens[:-1]))
     return _Parser(tokens).parse(), canonical
 
 
-class Called(NamedTuple):
-    """A call in an expression: the texts of its arguments, in one spelling; the column of its closing bracket."""
-
-    arguments: list[str]
-    end: int
-
-
-def calls_of(text: str, name: str) -> list[Called]:
-    """The calls of a function, wherever they stand in an expression that can be parsed; inner ones come first."""
-    found = []
-    opened: list[tuple[bool, list[list[str]]]] = []
-    tokens = tokenize(text)[:-1]
-    for before, token in zip([None, *tokens], tokens, strict=False):
-        mark = token.text if token.kind == "operator" else ""
-        if mark in {")", "]"}:
-            is_call, arguments = opened.pop()
-            if is_call:
-                found.append(Called([" ".join(argument) for argument in arguments if argument], token.column))
-        for _, arguments in opened if mark != "," else opened[:-1]:
-            arguments[-1].append(_spelled(token))
-        if mark == "," and opened:
-            opened[-1][1].append([])
-        if mark in {"(", "["}:
-            opened.append((before is not None and (before.kind, before.text) == ("name", name), [[]]))
-    return found
-
-
-def field_text(name: str) -> str:
-    """The expression that is a field of this name."""
-    match = _TOKEN.fullmatch(name)
-    is_plain = match is not None and match.lastgroup == "name" and name not in _KEYWORDS
-    return name if is_plain else f"`{name}`"
-
-
-def _spelled(token: Token) -> str:
-    """A token as every spelling of it is written."""
-    if token.kind == "string":
-        text = _unescape(token.text[1:-1]).replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{text}"'
-    return field_text(token.text) if token.kind == "quoted" else token.text
-
-
-def tokenize(text: str) -> list[Token]:
-    """The tokens of a text, the last of kind "end". Raises ExpressionError at the first that is none."""
-    tokens = []
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            _refuse_character(text, position)
-        kind = match.lastgroup or ""
-        token = Token(kind, match[kind], position + 1)
-        if kind == "mistake":
-            raise ExpressionError(f"{token.text!r} is not an operator: {_MISTAKES[token.text]}", column=token.column)
-        if kind != "space":
-            tokens.append(token)
-        position = match.end()
-    tokens.append(Token("end", "", len(text) + 1))
-    return tokens
-
-
-def _refuse_character(text: str, position: int) -> NoReturn:
-    character = text[position]
-    if character in "\"'":
-        raise ExpressionError(f"the text that begins with {character} is not closed", column=position + 1)
-    if character == "`":
-        raise ExpressionError("the field name that begins with ` is not closed", column=position + 1)
-    if character.isdigit():
-        raise ExpressionError("a number cannot be followed by letters; quote text, or put ` around a field name",
-                              column=position + 1)  # fmt: skip
-    raise ExpressionError(f"unexpected character {character!r}", column=position + 1)
-
-
 class _Parser:
+    """Reads one expression by recursive descent: a method for each line of the grammar."""
+
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._next = 0
@@ -298,8 +139,8 @@ class _Parser:
     def _sum(self) -> Node:
         return self._chain(("+", "-"), lambda: self._chain(("*", "/"), self._unary))
 
-    def _chain(self, operators: tuple[str, ...], operand: Any) -> Node:
-        node: Node = operand()
+    def _chain(self, operators: tuple[str, ...], operand: Callable[[], Node]) -> Node:
+        node = operand()
         length = 0
         while self._is_next(*operators):
             token = self._take()
@@ -337,7 +178,7 @@ class _Parser:
             self._expect(")")
             self._depth -= 1
             return node
-        if token.kind != "name" or token.text in _KEYWORDS:
+        if token.kind != "name" or token.text in KEYWORDS:
             self._unexpected(token, "a field, a value or a function")
         self._take()
         return self._call(token) if self._is_next("(") else Field(token.column, token.text)
@@ -378,7 +219,7 @@ class _Parser:
         if token.kind == "number":
             return Literal(token.column, _number(token))
         if token.kind == "string":
-            return Literal(token.column, _unescape(token.text[1:-1]))
+            return Literal(token.column, unescape(token.text[1:-1]))
         return Literal(token.column, token.text == "true")
 
 
@@ -389,8 +230,3 @@ def _number(token: Token) -> int | float:
     if number == float("inf"):
         raise ExpressionError("the number is too large", column=token.column)
     return number
-
-
-def _unescape(text: str) -> str:
-    """Resolves \\" \\' \\\\ \\n \\t \\r; any other backslash stays, so that "\\d+" needs no doubling."""
-    return re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[0]), text, flags=re.DOTALL)

@@ -93,14 +93,14 @@ class LocalOutput:
             reraise=True,
         )
         self._changed = threading.Condition()
-        self._queue: list[Submitted] = []  # these seven are guarded by _changed
+        self._queue: list[Submitted] = []  # guarded by _changed, as are the seven after it but `_learning`
         self._under_way_bytes = 0
         self._pending = 0
         self._queued_bytes = 0
         self._to_learn: set[str] = set()
-        """Identities of which lines may come again that day files have, or will have once the queue is empty."""
+        """Identities of contents that were cut: the day files may have lines of them that now come again."""
         self._learning: set[str] = set()
-        """Those among them when the queue was last taken. The writer's thread only."""
+        """Those of them that the writer looks up before it writes what it took last. The writer's thread only."""
         self._is_hurried = False
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None

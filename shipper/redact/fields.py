@@ -41,7 +41,7 @@ Groups: key or element, colon, string, atom, opening, closing, element that is a
 _LONE_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _LITERALS: Final = frozenset({b"true", b"false"})
 MOST_HOLDERS: Final = 8
-"""Of objects and lists within one another that may each be named by what comes later."""
+"""Enclosing objects that are remembered for one value, innermost first: the name of each may still come."""
 _COMMA: Final = re.compile(rb"[ \t\r\n]*+,")
 _OPENS: Final = re.compile(rb"[ \t\r\n]*+[{\[]")
 _raw = msgspec.json.Decoder(msgspec.Raw)
@@ -90,22 +90,25 @@ class _Open:
     """Whether all that is in it is allowed."""
     outer: _Open | None
     is_headers: bool = False
-    """Whether names and values take turns in it, if it is a list."""
+    """Whether it is a list in which names and values take turns, as in raw HTTP headers."""
     named: KeyRule | None = None
     """What a name within it says of the value beside that name, or of the next element."""
     name: bytes = b""
     """That name, of an element."""
     held: list[_Held] = field(default_factory=list)
+    """Values in it that are to be redacted if the name beside them, `{"value": …, "name": "password"}`, says so."""
     holder: _Open | None = None
-    """The one whose name may still come, if this is the value beside it or within that."""
+    """The nearest object that holds this as such a value, or holds what this is in."""
     count: int = 0
     """Of its elements, if it is a list, so far."""
     has_kept: bool = False
+    """Whether a member was kept, so that a comma stands before the next one."""
     renamed: dict[bytes, int] = field(default_factory=dict)
+    """How often each redacted key was written, so that no two are called the same."""
 
 
 class _Held(NamedTuple):
-    """A value whose name may still come: these pieces."""
+    """A value whose name may still come, and which of the walk's pieces it is: `[first, last)`."""
 
     key: Key | None
     first: int
@@ -134,7 +137,9 @@ class _Walk:
         self._where = where
         self._allowed = allowed
         self._pieces: list[bytes] = []
+        """The redacted text so far."""
         self._done = 0
+        """How much of the text the pieces stand for."""
         self._frame = _Open(None, None, not allowed, None)
         self._depth = 0
         self._dropping: tuple[int, int] | None = None
@@ -307,7 +312,7 @@ class _Walk:
         return None if key.named is not None else key.sensed
 
     def _cut(self, position: int) -> int:
-        """Ends a piece; returns which one comes next."""
+        """Ends a piece at `position`; returns the number of the next one."""
         self._pieces.append(self._text[self._done : position])
         self._done = position
         return len(self._pieces)

@@ -40,7 +40,7 @@ class Raw:
 
 
 class Unfolded(CompressedReader):
-    """What a compressed stream unfolds to, within limits. Damaged where it goes beyond them."""
+    """What a compressed stream decompresses to, within limits. Damaged where it goes beyond them."""
 
     def __init__(self, raw: Raw, codec: Codec, limits: Limits) -> None:
         self._source = raw
@@ -58,10 +58,10 @@ class Unfolded(CompressedReader):
     def _beyond(self, unfolded_bytes: int) -> str:
         limits = self._limits
         if limits.size_bytes and unfolded_bytes > limits.size_bytes:
-            return f"unfolds to more than {limits.size_bytes >> 20:,} MiB (--max-size)"
+            return f"decompresses to more than {limits.size_bytes >> 20:,} MiB (--max-size)"
         is_much = unfolded_bytes > FREE_BYTES and unfolded_bytes > limits.ratio * max(1, self.compressed_position)
         if limits.ratio and is_much:
-            return f"unfolds to more than {limits.ratio} times its size (--max-ratio)"
+            return f"decompresses to more than {limits.ratio} times its size (--max-ratio)"
         return ""
 
     def _raw(self, size: int, position: int) -> bytes:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import click
 
+from shipper.endings import Exit
 from shipper.errors import ConfigError
-from shipper.escaping import printable
-
-_FAILED, _USAGE = 1, 2
+from shipper.options import end, indented_json, json_option, loader
 
 
 @click.command("test")
 @click.argument("files", nargs=-1, metavar="TESTS.yml...")
 @click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration (YAML).  [default: the defaults]")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def test_command(*, files: tuple[str, ...], config_file: str | None, as_json: bool) -> None:
     """Run test cases of a configuration: lines, and what is to become of them.
 
@@ -45,8 +42,7 @@ def test_command(*, files: tuple[str, ...], config_file: str | None, as_json: bo
     \b
     Exit codes: 0 all passed; 1 some failed; 2 usage, configuration, or a test file that cannot be used.
     """
-    from shipper.config import CommandLine, load, zero_config
-    from shipper.referred import file_problems, rules_of
+    from shipper.referred import rules_of
     from shipper.testing.cases import read_cases
     from shipper.testing.report import as_data, as_text
     from shipper.testing.trial import Trial
@@ -54,25 +50,11 @@ def test_command(*, files: tuple[str, ...], config_file: str | None, as_json: bo
     try:
         if not files:
             raise ConfigError(["nothing to test: give a file of test cases; `shipper test --help` shows one"])
-        here = Path.cwd()
-        if config_file is None:
-            settings = zero_config(CommandLine(directory=here, paths=(".",))).settings
-        else:
-            line = CommandLine(directory=here)
-            also = partial(file_problems, is_whole=False)
-            settings = load(Path(config_file), environ=os.environ, command_line=line, also=also).settings
+        settings = loader(config_file, reads_named_files=True)().settings
         trial = Trial(settings=settings, rules=rules_of(settings))
-        cases = read_cases(files, directory=here)
+        cases = read_cases(files, directory=Path.cwd())
         outcomes = [trial.run(case, origin) for case, origin in zip(cases, trial.origins(cases), strict=True)]
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(f"shipper: {printable(problem)}", err=True)
-        sys.exit(_USAGE)
-    click.echo(_as_json(as_data(outcomes)) if as_json else as_text(outcomes))
-    sys.exit(_FAILED if any(outcome.failures for outcome in outcomes) else 0)
-
-
-def _as_json(value: object) -> str:
-    import orjson
-
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+        end(Exit.USAGE, str(error))
+    click.echo(indented_json(as_data(outcomes)) if as_json else as_text(outcomes))
+    sys.exit(Exit.UNFINISHED if any(outcome.failures for outcome in outcomes) else Exit.DONE)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from exporter.texts import number_text
-from shipper.config.decode import nearest
+from shipper.config.structs import nearest
 
 ABSENT: Final = "absent"
 """Written for the value of a sample that there must not be."""

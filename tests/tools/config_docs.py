@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from shipper import settings
-from shipper.config.decode import field_type
+from shipper.config.structs import field_type
 from shipper.expressions import FUNCTIONS
 from shipper.settings import Config, Kind, Secret, Within
 

@@ -6,10 +6,17 @@ import msgspec
 import pytest
 
 from shipper.batch import OutputStatus
-from shipper.daemon import check_same
 from shipper.endings import REFUSED_SECONDS, STUCK_SECONDS, cannot_deliver
 from shipper.errors import ConfigError
-from shipper.settings import MetricsSettings, Settings, SourceSettings
+from shipper.reloading import check_same, is_another_output
+from shipper.settings import (
+    ElasticsearchSettings,
+    LocalSettings,
+    MetricsSettings,
+    OutputSettings,
+    Settings,
+    SourceSettings,
+)
 
 NOW = 10_000.0
 
@@ -54,3 +61,27 @@ def test_a_reload_cannot_move_the_state_or_the_port() -> None:
         check_same(settings(), other)
 
     assert ["state", "metrics.listen"] == [problem.split()[0] for problem in caught.value.problems]
+
+
+def local(directory: str) -> OutputSettings:
+    return OutputSettings(local=LocalSettings(directory=directory))
+
+
+def servers(*hosts: str) -> OutputSettings:
+    return OutputSettings(elasticsearch=ElasticsearchSettings(hosts=hosts))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (local("/a"), local("/a"), False),
+        (local("/a"), local("/b"), True),
+        (local("/a"), servers("http://a:9200"), True),
+        (servers("http://a:9200"), local("/a"), True),
+        (servers("http://a:9200"), servers("http://b:9200"), True),
+        (servers("http://a:9200", "http://b:9200"), servers("http://b:9200", "http://c:9200"), False),
+    ],
+)
+def test_another_output(old: OutputSettings, new: OutputSettings, expected: bool) -> None:
+    """A directory is known by its name; a server that keeps one of its addresses is the same."""
+    assert expected == is_another_output(old, new)

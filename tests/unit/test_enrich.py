@@ -10,13 +10,14 @@ import pytest
 
 from shipper.batch import Batch, Frame
 from shipper.columns import Fields
-from shipper.enrich import FUTURE_SECONDS, Enriched, Enricher, TagMarks
+from shipper.enrich import FUTURE_SECONDS, Enriched, Enricher
 from shipper.errors import ExpressionError
 from shipper.identity import line_id
 from shipper.parse import Parser
 from shipper.redact.stage import Redactor
 from shipper.settings import DEFAULT_TAGS, Coercion, DropSettings, Format, Placement, RedactSettings, SourceSettings
 from shipper.splice import FIRST_COPY, NO_TIME, Filling, Splicer
+from shipper.tagmarks import TagMarks
 from shipper.tail import Chunk
 from shipper.times import IndexPattern
 

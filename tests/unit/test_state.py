@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from shipper.batch import Mark
 from shipper.errors import InUseError, StateError
 from shipper.identity import pack_marks
-from shipper.state import _MIGRATIONS, SCHEMA_VERSION, Commit, FileRecord, open_state
+from shipper.state import Commit, FileRecord, open_state
+from shipper.statefile import _MIGRATIONS, SCHEMA_VERSION
 
 ROOT = Path(__file__).parents[2]
 RECORD = FileRecord(
