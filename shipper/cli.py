@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from shipper import __version__
 from shipper.errors import ConfigError, ShipperError
@@ -167,6 +168,9 @@ def check_command(
     try:
         loaded = _loader(config_file, paths=paths, output=output, state=state, listen=listen)()
     except ConfigError as error:
+        if as_json:
+            click.echo(_json({"file": config_file or "(no file)", "problems": error.problems}))
+            sys.exit(2)
         _fail(error)
     if prints:
         click.echo(render(loaded.settings), nl=False)
@@ -328,6 +332,23 @@ def _fail(error: ShipperError) -> NoReturn:
     raise ExitWithUsage(str(error)) from None
 
 
+def _not_empty(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """A variable of a script that is not set must not mean all lines, the default output, or the working directory."""
+    if value == "" and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
+        raise ExitWithUsage(f"{option.opts[-1]}: is empty; give a value, or leave it out")
+    return value
+
+
+def _refuse_empty(command: click.Command) -> None:
+    """Of all commands below it, for each option that takes text; `--listen ''` means that nothing is served."""
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _refuse_empty(below)
+    for option in command.params:
+        if isinstance(option, click.Option) and option.type is click.STRING and option.name != "listen":
+            option.callback = _not_empty
+
+
 add_commands(main)
 main.add_command(replay)
 main.add_command(test_command)
+_refuse_empty(main)
