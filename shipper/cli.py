@@ -24,6 +24,7 @@ from shipper.escaping import EscapingFormatter, printable
 from shipper.operations import add_commands
 from shipper.replay.command import replay
 from shipper.testing.command import test_command
+from shipper.typed import COUNT, FiniteRange
 
 if TYPE_CHECKING:
     from shipper.config import Loaded
@@ -192,7 +193,16 @@ def _json(value: object) -> str:
 @click.option(
     "--source", default="", metavar="NAME", help="The source whose settings apply, if the patterns do not say."
 )
-@click.option("-n", "--lines", "count", default=5, show_default=True, help="How many lines at most; 0 for all.")
+@click.option(
+    "-n",
+    "--lines",
+    "count",
+    type=COUNT,
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="How many lines at most; 0 for all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
 def explain(*, path: str, config_file: str | None, source: str, count: int, as_json: bool) -> None:
     """Show what becomes of a file's lines, and why: time, tags, drops, document, id, metrics.
@@ -239,8 +249,21 @@ def _json_line(value: object) -> str:
 
 @main.command()
 @click.argument("directory", default="demo", metavar="[DIRECTORY]")
-@click.option("--rate", default=200.0, show_default=True, help="Lines a second.")
-@click.option("--seconds", type=float, default=None, help="Stop by itself after so long.  [default: at Ctrl-C]")
+@click.option(
+    "--rate",
+    type=FiniteRange(0, min_open=True),
+    default=200.0,
+    show_default=True,
+    metavar="LINES",
+    help="Lines a second.",
+)
+@click.option(
+    "--seconds",
+    type=FiniteRange(0),
+    metavar="SECONDS",
+    default=None,
+    help="Stop by itself after so long.  [default: at Ctrl-C]",
+)
 @click.option(
     "--listen", metavar="HOST:PORT", default=None, help="Page and metrics.  [default: 127.0.0.1:9640, or a free port]"
 )

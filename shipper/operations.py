@@ -15,6 +15,7 @@ import click
 
 from shipper.errors import ConfigError, InUseError, ShipperError
 from shipper.escaping import printable
+from shipper.typed import COUNT
 
 if TYPE_CHECKING:
     from shipper.carrier import Carrier
@@ -83,7 +84,9 @@ def status(*, config_file: str | None, state: str | None, as_json: bool) -> None
 @click.option("--since", default="", metavar="T", help="Ask only about lines of this time or later, as `replay`.")
 @click.option("--until", default="", metavar="T", help="Ask only about lines before this time; of a day the whole.")
 @click.option("--where", default="", metavar="EXPR", help="Ask only about lines for which this is true.")
-@click.option("--show", default=5, show_default=True, metavar="N", help="How many missing lines to name of each file.")
+@click.option(
+    "--show", type=COUNT, default=5, show_default=True, metavar="N", help="How many missing lines to name of each file."
+)
 @_json
 def audit(
     *,
@@ -151,7 +154,7 @@ def audit(
         report = run_audit(
             settings,
             found,
-            show=max(0, show),
+            show=show,
             advance=progress.advance,
             archived=bool(paths),
             stem_name=stem,
@@ -254,7 +257,7 @@ def list_letters(
 
 @dead_letter.command("show")
 @_selecting
-@click.option("--limit", default=20, show_default=True, metavar="N", help="How many at most; 0 for all.")
+@click.option("--limit", type=COUNT, default=20, show_default=True, metavar="N", help="How many at most; 0 for all.")
 @_config
 @_state
 @_json
