@@ -299,7 +299,8 @@ class Daemon:
             rules = rules_of(loaded.settings, known=self._file_problems(loaded.settings))
             check_same(old.settings, loaded.settings)
         except (ConfigError, OSError) as error:
-            log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400 - no bug
+            for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
+                log.error("the configuration was not reloaded: %s", problem)  # noqa: TRY400 - no bug
             self.telemetry.config_last_reload_successful.set(0)
             self._notifier.ready("running with the former configuration")
             return
@@ -418,11 +419,11 @@ class Daemon:
 def check_same(old: Settings, new: Settings) -> None:
     """What a reload cannot change. Raises ConfigError."""
     problems = [
-        f"{name} cannot change while running: restart for it"
-        for name, before, after in (
-            ("state", old.state, new.state),
-            ("metrics.listen", old.metrics.listen, new.metrics.listen),
-            ("metrics.web_config", old.metrics.web_config, new.metrics.web_config),
+        f"{name} cannot change while running (from {before!r} to {after!r}{hint}): restart for it"
+        for name, before, after, hint in (
+            ("state", old.state, new.state, "; where none is given it lies in the output's directory"),
+            ("metrics.listen", old.metrics.listen, new.metrics.listen, ""),
+            ("metrics.web_config", old.metrics.web_config, new.metrics.web_config, ""),
         )
         if before != after
     ]
