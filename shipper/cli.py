@@ -12,8 +12,10 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from shipper import __version__
 from shipper.endings import Exit
@@ -24,6 +26,7 @@ from shipper.operations import audit, status
 from shipper.options import config_option, end, indented_json, json_option, loader, output_option
 from shipper.replay.command import replay
 from shipper.testing.command import test_command
+from shipper.typed import COUNT, FiniteRange
 
 _loader = partial(loader, reads_named_files=True)
 
@@ -159,6 +162,9 @@ def check_command(
     try:
         loaded = _loader(config_file, paths=paths, is_over_sources=True, output=output, state=state, listen=listen)()
     except ConfigError as error:
+        if as_json:
+            click.echo(indented_json({"file": config_file or "(no file)", "problems": error.problems}))
+            sys.exit(Exit.USAGE)
         end(Exit.USAGE, str(error))
     if prints:
         click.echo(render(loaded.settings), nl=False)
@@ -174,7 +180,16 @@ def check_command(
 @click.option(
     "--source", default="", metavar="NAME", help="The source whose settings apply, if the patterns do not say."
 )
-@click.option("-n", "--lines", "count", default=5, show_default=True, help="How many lines at most; 0 for all.")
+@click.option(
+    "-n",
+    "--lines",
+    "count",
+    type=COUNT,
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="How many lines at most; 0 for all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
 def explain(*, path: str, config_file: str | None, source: str, count: int, as_json: bool) -> None:
     """Show what becomes of a file's lines, and why: time, tags, drops, document, id, metrics.
@@ -221,8 +236,21 @@ def _json_line(value: object) -> str:
 
 @main.command()
 @click.argument("directory", default="demo", metavar="[DIRECTORY]")
-@click.option("--rate", default=200.0, show_default=True, help="Lines a second.")
-@click.option("--seconds", type=float, default=None, help="Stop by itself after so long.  [default: at Ctrl-C]")
+@click.option(
+    "--rate",
+    type=FiniteRange(0, min_open=True),
+    default=200.0,
+    show_default=True,
+    metavar="LINES",
+    help="Lines a second.",
+)
+@click.option(
+    "--seconds",
+    type=FiniteRange(0),
+    metavar="SECONDS",
+    default=None,
+    help="Stop by itself after so long.  [default: at Ctrl-C]",
+)
 @click.option(
     "--listen", metavar="HOST:PORT", default=None, help="Page and metrics.  [default: 127.0.0.1:9640, or a free port]"
 )
@@ -294,5 +322,22 @@ def setup(
     sys.exit(code)
 
 
+def _not_empty(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """A variable of a script that is not set must not mean all lines, the default output, or the working directory."""
+    if value == "" and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
+        end(Exit.USAGE, f"{option.opts[-1]}: is empty; give a value, or leave it out")
+    return value
+
+
+def _refuse_empty(command: click.Command) -> None:
+    """Of all commands below it, for each option that takes text; `--listen ''` means that nothing is served."""
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _refuse_empty(below)
+    for option in command.params:
+        if isinstance(option, click.Option) and option.type is click.STRING and option.name != "listen":
+            option.callback = _not_empty
+
+
 for _command in (status, audit, dead_letter, replay, test_command):
     main.add_command(_command)
+_refuse_empty(main)

@@ -301,7 +301,8 @@ class Daemon:
             rules = rules_of(loaded.settings, known=self._file_problems(loaded.settings))
             check_same(old.settings, loaded.settings)
         except (ConfigError, OSError) as error:
-            log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400 - no bug
+            for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
+                log.error("the configuration was not reloaded: %s", problem)  # noqa: TRY400 - no bug
             self.telemetry.config_last_reload_successful.set(0)
             self._notifier.ready("running with the former configuration")
             return

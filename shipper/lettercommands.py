@@ -26,6 +26,7 @@ from shipper.options import (
     state_directory,
     state_option,
 )
+from shipper.typed import COUNT
 
 if TYPE_CHECKING:
     from shipper.carrier import Carrier
@@ -94,7 +95,7 @@ def list_letters(
 
 @dead_letter.command("show")
 @_selecting
-@click.option("--limit", default=20, show_default=True, metavar="N", help="How many at most; 0 for all.")
+@click.option("--limit", type=COUNT, default=20, show_default=True, metavar="N", help="How many at most; 0 for all.")
 @config_option
 @state_option
 @json_option

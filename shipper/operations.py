@@ -24,6 +24,7 @@ from shipper.options import (
     state_directory,
     state_option,
 )
+from shipper.typed import COUNT
 
 if TYPE_CHECKING:
     from shipper.replay.choice import Choice
@@ -72,7 +73,9 @@ def status(*, config_file: str | None, state: str | None, as_json: bool) -> None
 @click.option("--since", default="", metavar="T", help="Ask only about lines of this time or later, as `replay`.")
 @click.option("--until", default="", metavar="T", help="Ask only about lines before this time; of a day the whole.")
 @click.option("--where", default="", metavar="EXPR", help="Ask only about lines for which this is true.")
-@click.option("--show", default=5, show_default=True, metavar="N", help="How many missing lines to name of each file.")
+@click.option(
+    "--show", type=COUNT, default=5, show_default=True, metavar="N", help="How many missing lines to name of each file."
+)
 @json_option
 def audit(
     *,

@@ -9,11 +9,11 @@ from shipper.settings import OutputSettings, Settings
 def check_same(old: Settings, new: Settings) -> None:
     """What a reload cannot change. Raises ConfigError."""
     problems = [
-        f"{name} cannot change while running: restart for it"
-        for name, before, after in (
-            ("state", old.state, new.state),
-            ("metrics.listen", old.metrics.listen, new.metrics.listen),
-            ("metrics.web_config", old.metrics.web_config, new.metrics.web_config),
+        f"{name} cannot change while running (from {before!r} to {after!r}{hint}): restart for it"
+        for name, before, after, hint in (
+            ("state", old.state, new.state, "; where none is given it lies in the output's directory"),
+            ("metrics.listen", old.metrics.listen, new.metrics.listen, ""),
+            ("metrics.web_config", old.metrics.web_config, new.metrics.web_config, ""),
         )
         if before != after
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from shipper.config import values
-from shipper.config.decode import absolute, absolute_glob
+from shipper.config.decode import absolute, absolute_glob, within
+from shipper.config.structs import field_type
 from shipper.config.values import BadValue
 from shipper.elastic.bulk import check_index_pattern
 from shipper.errors import ConfigError
@@ -136,7 +138,8 @@ def _metrics(settings: Settings, command_line: CommandLine) -> MetricsSettings:
 
 
 def _drain(_: Settings, command_line: CommandLine) -> float:
-    return values.duration(command_line.drain or "")
+    hint = typing.get_type_hints(Settings, include_extras=True)["drain_seconds"]
+    return float(within(field_type(hint), values.duration(command_line.drain or "")))
 
 
 def _path(text: str, directory: Path) -> str:

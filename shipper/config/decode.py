@@ -216,9 +216,7 @@ class Decoder:
             value = _one_of({option.value: option for option in wanted.base}, text)
         else:
             value = _BASES[wanted.base](text)
-        if wanted.bounds and not wanted.bounds.low <= value <= wanted.bounds.high:
-            raise BadValue(f"expected {wanted.bounds.low:g} to {wanted.bounds.high:g}")
-        return value
+        return within(wanted, value)
 
     def _path(self, text: str) -> str:
         return absolute(text, self._directory) if text else ""
@@ -236,6 +234,14 @@ class Decoder:
     def _add(self, node: Node, where: str, message: str) -> Any:
         self._problems.add(node.line, f"{where}: {message}" if where else message)
         return FAILED
+
+
+def within(wanted: FieldType, value: Any) -> Any:
+    """`value`, if it is one that the field takes."""
+    if wanted.bounds and not wanted.bounds.low <= value <= wanted.bounds.high:
+        low, high = (values.amount(bound, wanted.kind) for bound in (wanted.bounds.low, wanted.bounds.high))
+        raise BadValue(f"expected {low} to {high}")
+    return value
 
 
 def expression(text: str) -> str:

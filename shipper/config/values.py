@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from shipper.routepatterns import parse_pattern
-from shipper.settings import Secret
+from shipper.settings import Kind, Secret
 
 LITERAL_REFERENCE: Final = "$${"
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)(?P<end>\}?)")
@@ -104,6 +104,13 @@ def duration(text: str) -> float:
     if not match or match[2] not in _DURATION_UNITS:
         raise BadValue("expected a duration such as 500ms, 5s, 2m or a number of seconds")
     return float(Decimal(match[1]) * _DURATION_UNITS[match[2]])
+
+
+def amount(number: float, kind: Kind | None) -> str:
+    """A bound or default as it would be written: `64MiB`, `0.5s`, `100`."""
+    if kind is Kind.SIZE and number >= 1024:
+        return f"{number / (1 << 20):g}MiB" if number >= 1 << 20 else f"{number / 1024:g}KiB"
+    return f"{number:g}s" if kind is Kind.DURATION else f"{number:g}"
 
 
 def untyped(text: str, *, is_plain: bool) -> str | int | float | bool:

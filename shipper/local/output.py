@@ -53,7 +53,6 @@ class LocalOutput:
     """
 
     frame = FRAME
-    has_ledger = True
 
     def __init__(
         self,
@@ -109,6 +108,8 @@ class LocalOutput:
         self._tidy_error = ""
         self._progress_at = monotonic()
         self._error = ""
+        self.has_ledger = True
+        """Until it is closed: then nothing is `covered`, which does not mean that nothing is there."""
 
     # The pipeline's thread --------------------------------------------------------------------------------
 
@@ -226,6 +227,7 @@ class LocalOutput:
 
     def release(self) -> None:
         """Gives the directory back; documents that are not done will be read again."""
+        self.has_ledger = False  # first: whoever is told nothing by a closed one must not take it for the truth
         self._files.close()
         self._ledger.close()
 

@@ -14,6 +14,7 @@ import click
 from shipper.endings import Exit
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError
 from shipper.options import end, indented_json, loader, output_option
+from shipper.typed import FiniteRange
 
 if TYPE_CHECKING:
     from shipper.replay.job import MetricsWish, Request
@@ -69,9 +70,7 @@ class Typed:
 @click.option("--repair", is_flag=True, help="Replace reduced documents by whole ones, once the mapping is mended.")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Processes.  [default: cores]")
 @click.option("--shard", default="", metavar="I/N", help="Only part I (from 0) of N; the other parts run elsewhere.")
-@click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), metavar="LINES", help="At most so many lines a second."
-)
+@click.option("--rate", type=FiniteRange(0, min_open=True), metavar="LINES", help="At most so many lines a second.")
 @click.option(
     "--max-ratio",
     type=click.IntRange(0),
@@ -91,7 +90,7 @@ class Typed:
 @click.option("--blocks", metavar="TSDB_DIR", help="Also make TSDB blocks of such files with promtool.")
 @click.option(
     "--step",
-    type=click.FloatRange(1, 3600),
+    type=FiniteRange(1, 3600),
     metavar="SECONDS",
     help="Time between samples of history: the scrape interval.  [default: 15]",
 )
@@ -206,8 +205,12 @@ def _metrics_wish(typed: Typed) -> MetricsWish | None:
         return None
     pairs = [re.fullmatch(r"([a-zA-Z_][a-zA-Z0-9_]*)=(.*)", label, re.DOTALL) for label in typed.labels]
     bad = [label for label, pair in zip(typed.labels, pairs, strict=True) if pair is None]
-    if bad:
-        raise ConfigError([f"--label: {label!r} is not NAME=VALUE" for label in bad])
+    problems = [f"--label: {label!r} is not NAME=VALUE" for label in bad]
+    for option, directory in (("--metrics", metrics), ("--blocks", blocks)):
+        if directory is not None and Path(directory).exists() and not Path(directory).is_dir():
+            problems.append(f"{option}: {directory!r} is there and no directory")
+    if problems:
+        raise ConfigError(problems)
     return MetricsWish(
         directory=Path.cwd() / metrics if metrics is not None else None,
         blocks=Path.cwd() / blocks if blocks is not None else None,

@@ -144,6 +144,33 @@ def test_check_names_all_mistakes_at_once(tmp_path: Path) -> None:
         assert words in done.stderr
 
 
+def test_check_tells_mistakes_to_programs_too(tmp_path: Path) -> None:
+    """With --json they are JSON as well, whatever the mistake; the exit code is the same."""
+    (tmp_path / "c.yml").write_text("sources: [{name: a, paths: [x], formt: json}]\n")
+
+    done = run_to_end("check", "-c", "c.yml", "--json", directory=tmp_path)
+
+    assert (done.returncode, done.stderr) == (2, "")
+    expected = {"file": "c.yml", "problems": ["c.yml:1: sources[0].formt: unknown key, did you mean format?"]}
+    assert json.loads(done.stdout) == expected
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["run x --state", "run x -c", "replay x --since", "replay x --metrics", "audit x --where", "dead-letter list --id"],
+)
+def test_an_option_without_a_value_is_no_option_left_out(tmp_path: Path, typed: str) -> None:
+    """As of a variable that a script does not have: `--since "$SINCE"` must not send everything."""
+    *command, option = typed.split()
+    option = {"-c": "--config"}.get(option, option)
+
+    done = run_to_end(*command, option, "", directory=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr == f"shipper: {option}: is empty; give a value, or leave it out\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_check_reports_files_server_and_metrics(tmp_path: Path, sink: Sink) -> None:
     """What is followed and what is not, what the server is, which metrics there will be."""
     (tmp_path / "logs").mkdir()

@@ -203,12 +203,13 @@ def test_reload_takes_the_new_configuration(tmp_path: Path) -> None:
         shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 2, "the new line")
         assert [None, ["found"]] == [document["_source"].get("tags") for document in documents_in(tmp_path / "out")]
 
-        config.write_text(text + "tagz: {}\n")
+        config.write_text(text + "tagz: {}\nhosst: x\n")
         shipper.signal(signal.SIGHUP)
         shipper.wait_for(lambda: shipper.metric("shipper_config_last_reload_successful") == 0, "the refusal")
         write(tmp_path / "logs/app.log", line(7, method="PUT"))
         shipper.wait_for(lambda: len(documents_in(tmp_path / "out")) == 3, "the old one at work")
-        assert "tagz" in shipper.log
+        for mistake in ("4: tagz: ", "5: hosst: "):
+            assert f"ERROR the configuration was not reloaded: {config}:{mistake}" in shipper.log
         shipper.wait_for(lambda: shipper.metric("http_requests_total") == 2, "both that came after the first start")
         assert shipper.stop() == 0
 

@@ -167,8 +167,12 @@ class LocalReceiver:
     def restart(self, *, keeps_submitted: bool) -> None:
         if keeps_submitted:
             assert self._local.deliver(self._local.take())
-        self._local.release()
+        self.close()
         self._local = self._new()
+
+    def close(self) -> None:
+        """Gives the directory back, as a stop does while the pipeline may still be at a scan."""
+        self._local.release()
 
     def documents(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}

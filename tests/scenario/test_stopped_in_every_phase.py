@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 from command import Running
+from harness.receiver import LocalReceiver
 from harness.sink import Fault, Sink
+from harness.world import World
 from lives import Lives
+
+from shipper.positions import positions_in
 
 pytestmark = pytest.mark.together
 DRAIN_SECONDS = 2.0
@@ -64,6 +68,23 @@ def test_in_the_first_scan(directory: Path) -> None:
         running.wait_for((story.state / "control.sock").exists, "the socket")
         stopped(running)
     finish(story)
+
+
+def test_in_the_first_scan_when_the_output_is_closed_already(directory: Path) -> None:
+    """A ledger that is closed says nothing of a file; that is no reason to take what it has for not shipped."""
+    receiver = LocalReceiver(directory / "out")
+    world = World(directory, receiver=receiver)
+    with world:
+        world.path("app.log").write_bytes(world.lines(20))
+        world.run()
+        world.stop()
+    with world:
+        receiver.close()
+        world.pipeline.step()
+        world.commit()
+        world.kill(keeps_submitted=False)
+    (file,) = positions_in(world.state_directory / "state.db")
+    assert file.shipped == world.path("app.log").stat().st_size
 
 
 # Working

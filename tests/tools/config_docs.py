@@ -21,6 +21,7 @@ from typing import Any, Literal
 import msgspec
 
 from shipper import settings
+from shipper.config import values
 from shipper.config.structs import field_type
 from shipper.expressions import FUNCTIONS
 from shipper.settings import Config, Kind, Secret, Within
@@ -134,14 +135,8 @@ def _alternatives(options: tuple[str, ...]) -> str:
 def _bounds(bounds: Within | None, kind: Kind | None) -> str:
     if bounds is None or bounds.high >= 1 << 60:
         return ""
-    shown = (_amount(number, kind) for number in (bounds.low, bounds.high))
+    shown = (values.amount(number, kind) for number in (bounds.low, bounds.high))
     return ", " + " to ".join(shown)
-
-
-def _amount(number: float, kind: Kind | None) -> str:
-    if kind is Kind.SIZE and number >= 1024:
-        return f"{number / (1 << 20):g}MiB" if number >= 1 << 20 else f"{number / 1024:g}KiB"
-    return f"{number:g}s" if kind is Kind.DURATION else f"{number:g}"
 
 
 def _default(struct: type[Config], item: msgspec.structs.FieldInfo) -> str:
@@ -155,7 +150,7 @@ def _default(struct: type[Config], item: msgspec.structs.FieldInfo) -> str:
             return f"`{str(item.default).lower()}`"
         case int() | float():
             hints = typing.get_type_hints(struct, include_extras=True)
-            return f"`{_amount(item.default, field_type(hints[item.name]).kind)}`"
+            return f"`{values.amount(item.default, field_type(hints[item.name]).kind)}`"
         case Enum():
             return f"`{item.default.value}`"
         case tuple():

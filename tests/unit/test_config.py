@@ -233,6 +233,7 @@ def test_fields_beside_our_own_are_fine(tmp_path: Path) -> None:
         ("hosts: [https://es:9200]\n    ca_file: k\n    fingerprint: " + "a" * 64,
          ["fingerprint: give either ca_file or fingerprint"]),
         ("hosts: [https://es:9200]\n    concurrency: 9", ["concurrency: expected 1 to 8, got '9'"]),
+        ("hosts: [https://es:9200]\n    bulk_bytes: 1GB", ["bulk_bytes: expected 1KiB to 100MiB, got '1GB'"]),
         ("hosts: [https://es:9200]\n    compression: zstd", ["compression: expected gzip or none, got 'zstd'"]),
         ("hosts: [https://es:9200]\n    headers: {Host: x}", ["headers: key: this header is set by shipper itself"]),
         ("hosts: [es:9200]", ["hosts[0]: expected http://host:port or https://host:port, got 'es:9200'"]),
@@ -438,6 +439,7 @@ def test_the_other_options(tmp_path: Path) -> None:
         ({"output": "ftp://x"}, ["--output: expected http://…, https://… or a directory"]),
         ({"output": "https://u:hunter2@es"}, ["--output: the port is missing; write :9200 (or :443) behind the host"]),
         ({"output": ""}, ["--output: expected a path that is not empty"]),
+        ({"drain": "2d"}, ["--drain: expected 0s to 86400s"]),
         ({"listen": "9640", "drain": "soon", "state": ""}, ["--state: ", "--listen: ", "--drain: "]),
     ],
 )
