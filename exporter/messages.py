@@ -6,8 +6,8 @@ Pure functions over bytes and text; the sockets are `server`'s, what is answered
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, unquote
@@ -17,6 +17,8 @@ import msgspec
 MAX_HEAD_BYTES: Final = 16 << 10
 NO_HEADERS: Final[Mapping[str, str]] = {}
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _Q: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -96,7 +98,7 @@ def format_response(
     headers = {
         "Content-Type": response.content_type,
         "Content-Length": str(len(response.body)),
-        "Date": formatdate(usegmt=True),
+        "Date": http_date(time.time()),
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Resource-Policy": "same-origin",
         **response.headers,
@@ -107,6 +109,12 @@ def format_response(
     lines = [f"HTTP/1.1 {response.status.value} {response.status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
     return head if is_head else head + response.body
+
+
+def http_date(now: float) -> str:
+    """A moment (Unix time) as HTTP writes it, whatever the locale. (`email.utils` can, and loads a parser of mail.)"""
+    at = time.gmtime(now)
+    return time.strftime(f"{_DAYS[at.tm_wday]}, %d {_MONTHS[at.tm_mon - 1]} %Y %H:%M:%S GMT", at)
 
 
 def quality(header: str, *, offered: Sequence[str]) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from enum import Enum
 from typing import Any, Final
 
 import msgspec
 
+from shipper.blake2 import blake2b
 from shipper.expressions import Predicate, Value
 
 DEFAULT_WINDOW_SECONDS: Final = 300.0
@@ -107,4 +107,4 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         ]
         if self.window_seconds:
             parts.append(self.window_seconds)
-        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+        return blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

@@ -10,10 +10,8 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import Metric, ProcessCollector
-from prometheus_client.registry import Collector, CollectorRegistry
-
 from exporter.exposition import Format, head_lines
+from exporter.registry import Collector, CollectorRegistry, Metric, ProcessCollector
 from exporter.texts import label_pairs, number_text
 
 _TEXT_KINDS: Final = {"unknown": "untyped", "info": "gauge", "stateset": "gauge", "gaugehistogram": "gauge"}

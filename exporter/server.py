@@ -12,7 +12,6 @@ import logging
 import queue
 import selectors
 import socket
-import ssl
 import threading
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from exporter.admission import REFUSALS, Admission
-from exporter.connection import READ_BYTES, Connection, Wait, encrypted
+from exporter.connection import READ_BYTES, Connection, Wait
 from exporter.doorkeeper import Doorkeeper
 from exporter.listen import bind, parse_listen
 from exporter.messages import (
@@ -238,16 +237,23 @@ class Server:
         with contextlib.suppress(OSError):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = str(address[0]).removeprefix("::ffff:")
-        context = self._guard.context() if self._guard is not None else None
         try:
-            client = encrypted(client, context) if context is not None else client
+            connection = self._connection(client, host)
         except OSError:  # it is gone already
             client.close()
             return
-        deadline = self._clock() + self._limits.head_seconds
-        connection = Connection(client, host, deadline, is_shaking=context is not None)
         self._connections.add(connection)
-        self._selector.register(client, selectors.EVENT_READ, connection)
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+
+    def _connection(self, client: socket.socket, host: str) -> Connection:
+        """Raises OSError."""
+        deadline = self._clock() + self._limits.head_seconds
+        context = self._guard.context() if self._guard is not None else None
+        if context is None:
+            return Connection(client, host, deadline)
+        from exporter.encrypted import encrypted  # 4 MB that a plain server does without
+
+        return encrypted(client, host, deadline, context)
 
     def _advance(self, connection: Connection) -> None:
         if connection not in self._connections:
@@ -264,8 +270,8 @@ class Server:
         except BlockingIOError:
             return
         except OSError as error:
-            if connection.is_shaking and not isinstance(error, ssl.SSLEOFError):  # which is a probe of the port
-                self._tell_refused(connection, str(getattr(error, "reason", None) or error))
+            if reason := connection.refusal(error):
+                self._tell_refused(connection, reason)
             self._drop(connection)
 
     def _shake(self, connection: Connection) -> None:

@@ -18,8 +18,8 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry
 
+from exporter.registry import CollectorRegistry
 from exporter.rule import Rule
 from exporter.rules import label_warnings
 from exporter.scrape import Scrapes

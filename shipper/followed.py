@@ -362,9 +362,10 @@ class Followed:
     def is_joined(self) -> bool:
         """Whether no cursor lags behind the other."""
         ship, observe = self.ship, self.observe
-        if ship is None or observe is None or not (ship.is_reading and observe.is_reading):
+        if ship is None or observe is None:
             return True
-        return ship.position == observe.position
+        shipped, observed = ship.lines.position, observe.lines.position
+        return shipped == observed or shipped >= NEVER or observed >= NEVER
 
     @property
     def is_at_end(self) -> bool:
@@ -374,7 +375,8 @@ class Followed:
     def is_resting(self, facts: os.stat_result) -> bool:
         """Whether these facts say nothing new of a file that is where it is written to, and of which all has been read.
 
-        What nearly every look finds, so it is asked first, and costs little.
+        What nearly every look finds, so it is asked first, and costs little: `is_final` is written out, for its
+        properties were a tenth of a look.
         """
         return (
             facts.st_size == self.size == self.looked_at_size
@@ -382,8 +384,9 @@ class Followed:
             and facts.st_ino == self.inode
             and facts.st_dev == self.device
             and facts.st_nlink > 0
+            and not (self.is_renamed or self.is_deleted or self.is_complete or self.is_gone)
+            and self.is_listed
             and self.is_joined
-            and not self.is_final
         )
 
     def acknowledge(self) -> None:

@@ -11,13 +11,13 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from functools import cache
-from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple
 
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from shipper.batch import Mark
+from shipper.blake2 import blake2b
 
 COMPRESSION_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 FIRST_LINE_BYTES = 1 << 20

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import heapq
 from enum import Enum
-from itertools import count
 
 from shipper.contents import Key
 from shipper.followed import Followed
 
 FIRST_SECONDS = 0.05
 SLOWEST_SECONDS = 0.5
-PAYING_BYTES = 16 << 10
+PAYING_BYTES = 32 << 10
 """A file that grows is looked at when about so much is new, within these bounds: each read costs as much as many lines,
 and what was not read when a file is emptied is lost."""
 LONGEST_SECONDS = 1.0
@@ -74,14 +73,21 @@ class Looks:
     """The files that wait for their next look. A file stands in it once; an earlier time replaces a later one."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Followed]] = []
-        self._order = count()
+        self._at: dict[float, list[Followed]] = {}  # all that rest share few times
+        self._times: list[float] = []  # its keys, a heap
+        self._pauses: dict[tuple[float, bool], tuple[float, float]] = {}  # of this moment: what is alike rests alike
+        self._moment = 0.0
 
     def put(self, followed: Followed, at: float) -> None:
         if followed.next_look is not None and followed.next_look <= at:
             return
         followed.next_look = at
-        heapq.heappush(self._heap, (at, next(self._order), followed))
+        together = self._at.get(at)
+        if together is None:
+            self._at[at] = [followed]
+            heapq.heappush(self._times, at)
+        else:
+            together.append(followed)
 
     def after_reading(self, followed: Followed, now: float) -> None:
         """When everything was read that the last look had found."""
@@ -89,19 +95,28 @@ class Looks:
 
     def later(self, followed: Followed, now: float, *, files: int) -> None:
         """After a look that found nothing."""
+        if now != self._moment:
+            self._moment = now
+            self._pauses.clear()
         quiet = now - followed.changed_at
-        followed.interval = next_interval(followed.interval, quiet_seconds=quiet, files=files)
-        self.put(followed, next_look(now, followed.interval))
+        alike = followed.interval, quiet > QUIET_SECONDS
+        pause = self._pauses.get(alike)
+        if pause is None:
+            interval = next_interval(followed.interval, quiet_seconds=quiet, files=files)
+            self._pauses[alike] = pause = interval, next_look(now, interval)
+        followed.interval, at = pause
+        self.put(followed, at)
 
     def due(self, now: float) -> list[Followed]:
         """Takes out those whose time has come."""
         due = []
-        while self._heap and self._heap[0][0] <= now:
-            at, _, followed = heapq.heappop(self._heap)
-            if followed.next_look == at:
-                followed.next_look = None
-                due.append(followed)
+        while self._times and self._times[0] <= now:
+            at = heapq.heappop(self._times)
+            for followed in self._at.pop(at):
+                if followed.next_look == at:
+                    followed.next_look = None
+                    due.append(followed)
         return due
 
     def next_at(self) -> float | None:
-        return self._heap[0][0] if self._heap else None
+        return self._times[0] if self._times else None

@@ -167,17 +167,18 @@ class Pipeline:
 
     def _look(self, followed: Followed, now: float) -> None:
         """Has it grown, shrunk, gone? One `fstat`, or one `stat` where it is not open."""
-        if not self._register.has(followed):
-            return
         try:
             facts = followed.stat()
         except (FileNotFoundError, NotADirectoryError):
             facts = None
         except OSError as error:
-            self._cannot_read(followed, error, now)
+            if self._register.has(followed):
+                self._cannot_read(followed, error, now)
             return
         if facts is not None and followed.is_resting(facts):
             self._looks.later(followed, now, files=len(self._register))
+            return
+        if not self._register.has(followed):
             return
         seen = None if facts is None else (key_of(facts), facts.st_size, facts.st_mtime_ns)
         sight = sight_of(key=followed.key, size=followed.size, mtime_ns=followed.mtime_ns, now=seen)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shipper.control import NoAnswerError, ask
-from shipper.copied import copied
 from shipper.escaping import printable
 from shipper.state import FileRecord
 
@@ -142,6 +141,8 @@ def positions_in(path: Path) -> Iterator[FilePosition]:
         "SELECT path, source, identity, device, inode, size, observed_from, observed, shipped_from, shipped, is_gone "
         "FROM files ORDER BY id"
     )
+    from shipper.copied import copied  # what a daemon does without
+
     with copied(path) as connection:
         for row in connection.execute(question):
             names = FilePosition.__struct_fields__

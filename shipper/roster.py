@@ -20,6 +20,7 @@ from shipper.discover import COMPRESSED, Found, Listing, scan, would_match
 from shipper.failpoints import failpoint
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.intake import Intake
+from shipper.looks import next_look
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
 from shipper.settings import SourceSettings
@@ -102,7 +103,7 @@ class Roster:
         """Does what is due; returns files that are newly followed."""
         now = self._monotonic()
         if now >= self._look_at_directories:
-            self._look_at_directories = now + DIRECTORY_SECONDS
+            self._look_at_directories = next_look(now, DIRECTORY_SECONDS)
             if self._watcher.has_changed() and not self._reads_once:
                 self._scan_at = min(self._scan_at, max(now + SETTLE_SECONDS, self._scan_not_before))
         self._intake.look(now)

@@ -6,7 +6,6 @@ Without JavaScript it shows what was when it was loaded. Everything that comes f
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
@@ -47,6 +46,8 @@ def _template() -> str:
 
 def _hash(html: str, element: str) -> str:
     content = html.partition(f"<{element}>")[2].partition(f"</{element}>")[0]
+    import hashlib  # with OpenSSL: only where somebody looks at the page
+
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 

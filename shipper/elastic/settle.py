@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from prometheus_client import Counter
-
+from exporter.registry import Counter
 from shipper.deadletter import DeadLetterWriter
 from shipper.elastic.bulk import ItemError, Results, Verdict
 from shipper.elastic.gather import Queue

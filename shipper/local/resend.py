@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
+from exporter.registry import CollectorRegistry
 from shipper.batch import Batch, Documents
 from shipper.carrier import Fate, Rebuilt, Verdict
 from shipper.deadletter import DeadLetterWriter

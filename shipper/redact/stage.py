@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from hashlib import blake2b
 from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
 
 from shipper.batch import MISSING, Batch
+from shipper.blake2 import blake2b
 from shipper.columns import DECODE_ERRORS, Fields, Row
 from shipper.errors import ConfigError
 from shipper.identity import checksum

@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from exporter.rule import Rule
+from shipper.blake2 import blake2b
 from shipper.errors import ConfigError
 from shipper.positions import FilePosition, by_identity, positions_at
 from shipper.progress import Progress

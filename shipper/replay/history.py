@@ -14,9 +14,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
 from exporter.families import Series
+from exporter.registry import CollectorRegistry
 from exporter.rule import Rule
 from exporter.series import Exporter
 from shipper.audit import position_of

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from shipper.blake2 import blake2b
 from shipper.elastic.bulk import check_index_pattern
 from shipper.errors import ConfigError
 from shipper.replay.entries import STANDARD_INPUT

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
+from exporter.registry import CollectorRegistry
 from shipper.batch import Content, Documents, Frame, Output, OutputStatus
 from shipper.deadletter import DeadLetterWriter
 from shipper.elastic.bulk import FRAME

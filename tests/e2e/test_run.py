@@ -476,3 +476,14 @@ def test_once_gives_up_on_a_server_that_refuses(tmp_path: Path, sink: Sink) -> N
     assert done.returncode == 1
     assert "to go on where it stopped: shipper run app.log --once" in done.stderr
     assert "401" in done.stderr
+
+
+def test_a_daemon_without_tls_has_no_openssl_in_memory(tmp_path: Path) -> None:
+    """Neither starting, nor shipping into files, nor a scrape loads it; it is 6 MB of a sidecar."""
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("logs", directory=tmp_path) as running:
+        running.wait_for(lambda: documents_in(tmp_path / "shipped"), "the document")
+        assert running.get("/metrics")[0] == 200
+        loaded = Path(f"/proc/{running.pid}/maps").read_text()
+    assert "libcrypto" not in loaded
+    assert "_ssl." not in loaded

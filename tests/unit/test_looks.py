@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from harness.world import World
 
 from shipper.looks import (
     FIRST_SECONDS,
@@ -18,6 +19,8 @@ from shipper.looks import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shipper.followed import Followed
 
 
@@ -79,3 +82,53 @@ def test_a_file_that_was_read_is_looked_at_when_it_pays_next() -> None:
     looks.later(cast("Followed", followed), 100.2, files=1)
     assert looks.next_at() == pytest.approx(100.4)
     assert followed.interval == 0.2
+
+
+def test_a_file_is_looked_at_once_however_often_it_was_put_at_that_time() -> None:
+    """An earlier look replaces a later one, and what was meant for later comes again only if it is put there."""
+    looks, followed = Looks(), resting(0.0)
+    looks.put(followed, 102.0)
+    looks.put(followed, 101.0)
+    assert looks.due(101.0) == [followed]
+    looks.put(followed, 102.0)
+    looks.put(followed, 103.0)
+    assert looks.due(102.0) == [followed]
+    assert looks.due(104.0) == []
+    assert looks.next_at() is None
+
+
+def test_files_that_rest_alike_are_looked_at_together_and_others_at_their_own_time() -> None:
+    """What was found out for one file holds only for those with the same pause, and at the same moment."""
+    looks = Looks()
+    quiet, another, busy = resting(2.0), resting(2.0), resting(0.1)
+    busy.changed_at = 99.9
+    for followed in (quiet, another, busy):
+        looks.later(followed, 100.0, files=3)
+    assert looks.due(100.2) == [busy]
+    looks.later(busy, 100.2, files=3)
+    assert looks.next_at() == pytest.approx(100.5)
+    assert looks.due(102.0) == [busy, quiet, another]
+    assert [2.0, 2.0, 0.4] == pytest.approx([followed.interval for followed in (quiet, another, busy)])
+
+
+def test_two_hundred_usual_lines_a_second_are_read_in_two_batches() -> None:
+    """Each costs as much as a hundred lines, and nobody sees them before the next commit."""
+    assert interval_of_growth(200 * 320 // 2, seconds=0.5) == SLOWEST_SECONDS
+
+
+def resting(interval: float) -> Followed:
+    """A file of which nothing else matters here; it has not changed for a minute and more."""
+    return cast("Followed", SimpleNamespace(next_look=None, interval=interval, changed_at=0.0))
+
+
+def test_a_daemon_at_rest_wakes_up_once_a_second(tmp_path: Path) -> None:
+    """Looks at files fall together with those at directories, whenever it was started."""
+    with World(tmp_path) as world:
+        world.now += 0.3
+        world.write("app.log", 1)
+        world.run(80.0)
+        wakes = []
+        for _ in range(10):
+            world.now += world.step()
+            wakes.append(world.now)
+    assert [wakes[0] + second for second in range(10)] == pytest.approx(wakes)

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from exporter.births import Scraper
 from exporter.listen import parse_listen
-from exporter.messages import MAX_HEAD_BYTES, BadRequestError, Response, parse_head
+from exporter.messages import MAX_HEAD_BYTES, BadRequestError, Response, http_date, parse_head
 from exporter.page import page_headers, render_page
 from exporter.scrape import ScrapeRequest
 from exporter.server import Limits, Server
@@ -457,3 +458,11 @@ def test_close_lets_the_answers_under_way_finish(daemon: Daemon) -> None:
     assert not server.is_alive()
     with pytest.raises(ConnectionRefusedError):
         _connect(server)
+
+
+@pytest.mark.parametrize(
+    "moment", [0.0, 951_827_696.9, 1_705_314_645.0, *(1.7e9 + 31.5 * 86_400 * n for n in range(12))]
+)
+def test_dates_are_written_as_mail_has_them(moment: float) -> None:
+    """Days and months by their English names, the day with two digits."""
+    assert formatdate(moment, usegmt=True) == http_date(moment)
