@@ -30,7 +30,6 @@ from shipper.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 _GZIP_LEVEL = 1
-_CALL_BYTES = 512 * 1024
 _GZIP_WINDOW = 31  # zlib's way to say: gzip, not zlib
 SERVER_SECONDS = 10.0
 """How long the server may wait for one document's shard or mapping before it answers for all. By itself it waits a
@@ -186,19 +185,10 @@ def _server_timeout(request_seconds: float, *, is_hurried: bool) -> str:
     return f"{max(int(seconds * 1000), 1)}ms"
 
 
-def compressed(pieces: Sequence[bytes]) -> list[bytes]:
-    """Return one gzip stream of all the pieces, as pieces.
+def compressed(pieces: Sequence[bytes]) -> bytes:
+    """Return one gzip stream of all the pieces.
 
-    In few calls: after each the thread waits for the interpreter, which the pipeline has meanwhile. Not in one: memory
-    in so large blocks is not given back by a thread, which made 30 MB more of a process.
+    By two calls that leave the interpreter to the others: after each the thread waits for its turn, while the
+    pipeline's thread may be waiting for room.
     """
-    compressor = isal_zlib.compressobj(level=_GZIP_LEVEL, wbits=_GZIP_WINDOW)
-    out, group, size = [], list[bytes](), 0
-    for piece in pieces:
-        group.append(piece)
-        size += len(piece)
-        if size >= _CALL_BYTES:
-            out.append(compressor.compress(b"".join(group)))
-            group, size = [], 0
-    out += [compressor.compress(b"".join(group)), compressor.flush()]
-    return [piece for piece in out if piece]
+    return isal_zlib.compress(b"".join(pieces), level=_GZIP_LEVEL, wbits=_GZIP_WINDOW)

@@ -206,6 +206,7 @@ class ElasticsearchOutput:
             try:
                 self._deliver(work)
             finally:
+                del work  # else it stayed in memory until there is more to do
                 self._queue.release()
 
     def _deliver(self, bulk: Bulk) -> None:

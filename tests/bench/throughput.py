@@ -35,19 +35,22 @@ class Case(NamedTuple):
 
 
 BASE = Case("whole pipeline", "at most 4.5")
+GZIP = "compression: gzip"
+AS_IT_COMES = Case("as it comes: redaction and gzip", top="", output=GZIP)
 CASES: Sequence[Case] = (
     BASE,
-    Case("with gzip", "at most 1.0 more", output="compression: gzip"),
+    Case("with gzip", "at most 1.0 more", output=GZIP),
+    Case("with gzip, on both cores", "wall time 1.25 times better", output=GZIP, is_pinned=False),
     Case("with the default redaction", "at most 0.8 more", top=""),
-    Case("as it comes: redaction and gzip", top="", output="compression: gzip"),
+    AS_IT_COMES,
+    AS_IT_COMES._replace(title="as it comes, on both cores", goal="wall time 1.25 times better", is_pinned=False),
     Case("metrics only", "at most 2.5", source="ship: false", ships=False),
     Case("a field of ours in a quarter of the lines", "at most 1.5 times", line=with_own_field),
     Case("hostile mix", "at most 2 times", line=hostile, portion=0.5),
     Case("pino-http's lines", line=pino),
     Case("the usual lines in CRI's", line=cri, source="format: cri"),
-    Case("with gzip, on both cores", "wall time 1.25 times better", output="compression: gzip", is_pinned=False),
 )
-QUICK: Sequence[Case] = (BASE, CASES[3])
+QUICK: Sequence[Case] = (BASE, AS_IT_COMES)
 
 
 @dataclass
@@ -97,13 +100,14 @@ HEAD = ("", "CPU s a million lines", "spread", "of reference", "lines/s", "peak 
 
 
 def reached(result: Result, *, base: Result) -> str:
-    """In the terms of the case's goal."""
+    """In the terms of the case's goal; wall times are compared within a round, where they stand side by side."""
     cpu, base_cpu = median(result.cpu_seconds), median(base.cpu_seconds)
     goal = result.case.goal
     if goal.endswith("more"):
         return f"{cpu - base_cpu:.2f} more"
     if goal.startswith("wall"):
-        return f"{median(base.wall_seconds) / median(result.wall_seconds):.2f} times"
+        gains = [one / two for one, two in zip(base.wall_seconds, result.wall_seconds, strict=True)]
+        return f"{median(gains):.2f} times"
     return f"{cpu / base_cpu:.2f} times" if goal.endswith("times") else f"{cpu:.2f}"
 
 

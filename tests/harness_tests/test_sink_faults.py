@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import urllib.parse
+import zlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -335,6 +336,18 @@ def test_discard_counts_and_answers_for_each_document() -> None:
         assert len(json.loads(post(sink, "/_bulk", packed, {"content-encoding": "gzip"}).text)["items"]) == 2
         assert sink.stats()["documents"] == 5
         assert sink.docs() == []
+
+
+def test_discard_counts_what_was_packed() -> None:
+    """A large body, one of two members, and of one that was cut off as much as there is."""
+    packed = gzip.compress(bulk(*map(str, range(20_000))))
+    half = packed[: len(packed) // 2]
+    of_half = zlib.decompressobj(wbits=31).decompress(half).count(b"\n") // 2
+    with Sink(discard=True) as sink:
+        for body, expected in ((packed, 20_000), (packed + packed, 40_000), (half, of_half)):
+            sink.clear_stats()
+            items = json.loads(post(sink, SLIM, body, {"content-encoding": "gzip"}).text)["items"]
+            assert (expected, expected) == (len(items), sink.stats()["documents"])
 
 
 def test_discard_stays_empty_whatever_fails() -> None:

@@ -8,7 +8,7 @@ from bench.latency import delays_of
 from bench.measure import Cost
 from bench.replay import Run, verdict
 from bench.report import DOCUMENT, as_markdown, as_text, between
-from bench.throughput import BASE, CASES, QUICK, Result, Table, reached
+from bench.throughput import AS_IT_COMES, BASE, CASES, QUICK, Result, Table, reached
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,21 @@ def test_both_cores_are_held_against_one_and_all_else_against_the_first() -> Non
         for number, case in enumerate(CASES)
     ]
     goals = {row[0]: row[-1] for row in Table(results, [1.0]).rows()}
-    one, both = (
-        next(i for i, case in enumerate(CASES) if case.title == title) for title in ("with gzip", CASES[-1].title)
-    )
-    assert goals["with gzip"].endswith(f"{one:.2f} more")
-    assert goals[CASES[-1].title].endswith(f"{(one + 8) / (both + 8):.2f} times")
+    places = {case.title: place for place, case in enumerate(CASES)}
+    assert goals["with gzip"].endswith(f"{places['with gzip']:.2f} more")
+    for alone, title in (("with gzip", "with gzip"), (AS_IT_COMES.title, "as it comes")):
+        one, both = places[alone], places[f"{title}, on both cores"]
+        assert goals[f"{title}, on both cores"].endswith(f"{(one + 8) / (both + 8):.2f} times")
+
+
+def test_wall_times_are_compared_within_a_round() -> None:
+    """A round in which everything takes twice as long says as much as another."""
+    alone, both = Result(BASE), Result(BASE._replace(goal="wall time 1.25 times better", is_pinned=False))
+    for pace, wall in ((1.0, 3.0), (2.0, 6.0), (1.0, 4.0)):
+        alone.note(Cost(4.0, 6.0 * pace, 50.0), lines=1_000_000, reference=1.0)
+        both.note(Cost(4.0, wall, 50.0), lines=1_000_000, reference=1.0)
+
+    assert "2.00 times" == reached(both, base=alone)
 
 
 def test_titles_of_cases_are_unique() -> None:

@@ -39,6 +39,17 @@ def test_documents_of_a_batch_are_done_once_and_in_any_size(sink: Sink, tmp_path
     assert first == sink.stats()["documents"]
 
 
+def test_a_sender_that_waits_keeps_nothing(sink: Sink, tmp_path: Path) -> None:
+    """What was delivered leaves the memory at once, and not when there is more to send."""
+    documents = documents_of(lines_of(3))
+    before = sys.getrefcount(documents)
+    with Delivery(tmp_path, sink.url) as delivery:
+        delivery.submit(documents)
+        delivery.wait_done()
+        noted = 1  # by the test's own list
+        wait_until(lambda: sys.getrefcount(documents) == before + noted, what="nobody else has them", timeout_seconds=5)
+
+
 @pytest.mark.parametrize("compression", ["gzip", "none"])
 def test_the_documents_arrive_byte_for_byte(sink: Sink, tmp_path: Path, compression: str) -> None:
     """What enrichment framed is what the server gets, compressed or not."""
@@ -259,7 +270,7 @@ def test_pieces_are_one_stream() -> None:
     """The pieces of a body are compressed into one gzip member."""
     import gzip
 
-    assert gzip.decompress(b"".join(compressed([b"one", *[b"two" * 100_000] * 5, b""]))) == b"one" + b"two" * 500_000
+    assert gzip.decompress(compressed([b"one", *[b"two" * 100_000] * 5, b""])) == b"one" + b"two" * 500_000
 
 
 def test_a_change_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ import orjson
 
 from harness.sink.bulk import Document, Operation, RefusedError, Store, answer_shape, parse
 from harness.sink.faults import Fault, Faults
-from harness.sink.messages import PRODUCT, Answer, Head, Wire, inflated
+from harness.sink.messages import PRODUCT, Answer, Head, Wire, inflated, lines_of_gzip
 
 _ROOT = {
     "name": "sink", "cluster_name": "sink", "cluster_uuid": "sinksinksinksinksinksi",
@@ -166,7 +166,10 @@ class Core:
             if self.keep:
                 return self._bulk(head, inflated(head, wire))
             if "content-encoding" in head.headers:
-                return self._applied(head, inflated(head, wire), 1.0)
+                counted = lines_of_gzip(wire)
+                if counted is None:
+                    return self._applied(head, inflated(head, wire), 1.0)
+                return self._discard(head, counted[0] // 2, counted[1])
             return self._discard(head, wire.lines // 2, wire.size_bytes)
         if head.path == "/":
             return _json(_ROOT)

@@ -7,10 +7,11 @@ import http.client
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 PRODUCT = {"X-elastic-product": "Elasticsearch"}
 """The header by which clients know Elasticsearch."""
+_PIECE_BYTES = 256 * 1024
 _BrokenGzipError = cast(type[Exception], isal_zlib.error)  # its stub has it as an instance
 
 
@@ -48,6 +49,21 @@ class Wire(NamedTuple):
     def lines(self) -> int:
         """How many newlines it has."""
         return self.buffer.count(b"\n", self.begin, self.end)
+
+
+def lines_of_gzip(wire: Wire) -> tuple[int, int] | None:
+    """How many newlines and bytes a gzip body unfolds to, by pieces that stay in the cache; None if it is not whole."""
+    inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    lines = size = 0
+    given = bytes(wire)
+    with contextlib.suppress(_BrokenGzipError):
+        while piece := inflater.decompress(given, _PIECE_BYTES):
+            lines += piece.count(b"\n")
+            size += len(piece)
+            given = b""
+            if inflater.eof:
+                return None if inflater.unused_data else (lines, size)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
