@@ -77,7 +77,7 @@ class Waiting(msgspec.Struct):
 
     settings: Settings
     rules: list[Rule]
-    descriptors: dict[tuple[int, int], int]
+    descriptors: dict[int, int]
     """Open files that nothing else leads to; whoever runs next takes them over."""
     again_at: float = 0.0
     is_told: bool = False
@@ -141,9 +141,7 @@ class Daemon:
         self._state.close()
         return code
 
-    def _make_engine(
-        self, settings: Settings, rules: list[Rule], descriptors: dict[tuple[int, int], int] | None = None
-    ) -> Engine:
+    def _make_engine(self, settings: Settings, rules: list[Rule], descriptors: dict[int, int] | None = None) -> Engine:
         if self._state is None:
             raise StateError("the state is not open")
         return Engine(

@@ -20,7 +20,6 @@ from shipper.attach import Attacher
 from shipper.batch import Output
 from shipper.columns import FieldReader
 from shipper.committing import URGENT_SECONDS, Committer
-from shipper.contents import Key
 from shipper.deadletter import DeadLetterWriter
 from shipper.enrich import Enricher
 from shipper.failpoints import failpoint
@@ -71,7 +70,7 @@ class Engine:
         telemetry: Telemetry,
         on_crash: Crash,
         reads_once: bool = False,
-        descriptors: Mapping[Key, int] | None = None,
+        descriptors: Mapping[int, int] | None = None,
     ) -> None:
         self.settings = settings
         self._state = state
@@ -147,7 +146,7 @@ class Engine:
     def _output_crashed(self) -> None:
         self._on_crash(RuntimeError("the output has ended"))
 
-    def _make_pipeline(self, descriptors: Mapping[Key, int]) -> Pipeline:
+    def _make_pipeline(self, descriptors: Mapping[int, int]) -> Pipeline:
         settings = self.settings
         metrics_start = MetricsStart.BEGINNING if self._reads_once else settings.metrics.start
         attacher = Attacher(
@@ -250,7 +249,7 @@ class Engine:
         failpoint("stop.committed")
         return is_delivered
 
-    def release(self) -> dict[Key, int]:
+    def release(self) -> dict[int, int]:
         """Closes files; returns the descriptors of those that are deleted, for the next engine to read to the end."""
         return self.pipeline.roster.release()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from shipper.batch import Mark
 from shipper.contents import Key, content_agrees, key_of
-from shipper.identity import MARK_BYTES, Trail, mark_of
+from shipper.identity import MARK_BYTES, Trail, mark_of, unpack_marks
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
 from shipper.tail import (
@@ -486,7 +486,11 @@ class Followed:
         return content_agrees(self.reader, marks, os.fstat(self.descriptor).st_size)
 
     def marks_at(self, position: int) -> Sequence[Mark]:
-        """The marks up to `position`, where a batch ended (Content)."""
+        """The marks up to `position`, where a batch ended, and where its first lines end (Content)."""
+        line_ends = [mark for mark in unpack_marks(self.trail.line_ends) if mark.position < position]
+        return line_ends + self._marks_until(position)
+
+    def _marks_until(self, position: int) -> list[Mark]:
         powers = self.trail.powers
         marks = powers.copy() if position >= self.trail.position else [m for m in powers if m.position <= position]
         end = self._mark_at(position)
@@ -523,7 +527,7 @@ class Followed:
             self.shipped_from,
             self.last_time,
             self.tail_start,
-            self.marks_at(min(high, self.trail.position)),
+            self._marks_until(min(high, self.trail.position)),
             self.is_gone,
             int(now),
             self.is_renamed,

@@ -134,12 +134,14 @@ class Register:
         self.is_urgent = False
         return changed
 
-    def release(self) -> dict[Key, int]:
-        """Closes all; returns descriptors of files that nothing else leads to, the caller's from now on."""
+    def release(self) -> dict[int, int]:
+        """Closes all; returns descriptors of files that nothing else leads to, the caller's from now on, by the ids of
+        their records (two records may have one inode: an earlier file's, and that of the file that has it now).
+        """
         pinned = {}
         for followed in self.all():
             if followed.is_open and (not followed.is_listed or os.fstat(followed.descriptor).st_nlink == 0):
-                pinned[followed.key] = os.dup(followed.descriptor)
+                pinned[followed.id] = os.dup(followed.descriptor)
             followed.close()
         return pinned
 

@@ -57,11 +57,13 @@ class Roster:
         watcher: Watcher,
         open_files: OpenFiles,
         reads_once: bool = False,
-        descriptors: Mapping[Key, int] | None = None,
+        descriptors: Mapping[int, int] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`descriptors`: open files of the engine before, to which nothing else leads; this one's from now on."""
+        """`descriptors`: open files of the engine before, to which nothing else leads, by the ids of their records;
+        this one's from now on.
+        """
         self._sources = {source.name: source for source in sources}
         self._attacher = attacher
         self._records = attacher.records
@@ -216,14 +218,14 @@ class Roster:
     def _adopt_deleted(self) -> None:
         """Goes on in files that the engine before this one held open and nothing leads to."""
         for record in self._records.unfinished():
-            descriptor = self._descriptors.get(record.key)
+            descriptor = self._descriptors.get(record.id)
             if descriptor is None:
                 continue
             source = self._source_of(record)
             if source is None:
                 log.warning("%r was deleted, and no source follows it any more: it is not read on", record.path)
                 continue
-            del self._descriptors[record.key]
+            del self._descriptors[record.id]
             found = Found(source, record.path, record.path, *record.key, size=0, mtime_ns=0)
             self._intake.adopt(found, descriptor, self._monotonic())
         for descriptor in self._descriptors.values():
@@ -375,7 +377,7 @@ class Roster:
         """
         return [*sorted(self.listing.problems.items()), *sorted(self.waiting())]
 
-    def release(self) -> dict[Key, int]:
+    def release(self) -> dict[int, int]:
         """Ends watching and closes all files; those to which nothing else leads stay open, the caller's from now on."""
         self._watcher.close()
         return self.register.release()

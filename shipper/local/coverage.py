@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from shipper.batch import Content, Mark
+from shipper.identity import FIRST_POWER, MOST_LINE_ENDS
 
 Ranges = tuple[tuple[int, int], ...]
 REMEMBERED_IDENTITIES = 256
@@ -24,13 +25,16 @@ class Coverage(NamedTuple):
     marks: tuple[Mark, ...] = ()
 
     def plus(self, start: int, end: int, marks: Iterable[Mark]) -> Coverage:
-        """The same with `[start, end)`. Of the marks, those at ends of ranges and at powers of two stay: few."""
+        """The same with `[start, end)`. Of the marks, those at ends of ranges, at powers of two, and the first of those
+        below the first power, where lines end, stay: few.
+        """
         if start >= end:
             return self
         ranges = merged((*self.ranges, (start, end)))
         ends = {stop for _, stop in ranges}
         known = {mark.position: mark for mark in (*self.marks, *marks)}
-        kept = [mark for at, mark in known.items() if at in ends or at & (at - 1) == 0]
+        first = set(sorted(at for at in known if at < FIRST_POWER)[:MOST_LINE_ENDS])
+        kept = [mark for at, mark in known.items() if at in ends or at in first or at & (at - 1) == 0]
         return Coverage(ranges, tuple(sorted(kept)))
 
     def before(self, end: int) -> Coverage:

@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry
 from harness.receiver import MemoryReceiver, Receiver
 from shipper.attach import Attacher
 from shipper.batch import MISSING, Batch
-from shipper.contents import Key
 from shipper.enrich import Enricher
 from shipper.feeding import Stages
 from shipper.followed import Followed
@@ -121,7 +120,7 @@ class World:
         self.state = state
         self._build({})
 
-    def _build(self, descriptors: Mapping[Key, int]) -> None:
+    def _build(self, descriptors: Mapping[int, int]) -> None:
         """The engine's part: stages, roster and pipeline on the state."""
         assert self.state is not None
         snapshot = self.state.load()

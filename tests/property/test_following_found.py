@@ -241,3 +241,34 @@ def test_what_waits_of_a_file_that_is_cut_is_written_once() -> None:
         state.write(count=35, size=3000)
         state.run(seconds=3.0)
         state.cut(kept=34, is_torn=False)
+
+
+def test_an_open_file_that_is_handed_over_is_its_own_not_that_of_an_earlier_file_on_its_inode() -> None:
+    """A reload took it for the earlier one, which had no line left but was remembered, and shipped it under new ids."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=False, has_header=True, before=1, open_limit=100)
+        state.stop()
+        state.replace(count=0)
+        state.swap_link(count=2)
+        state.copytruncate(is_matched=False, regrown=0, seconds=0.0)
+        state.copytruncate(is_matched=True, regrown=0, seconds=0.0)
+        state.clock_jumps(seconds=-86400.0)
+        state.start()
+        state.delete(which=0)
+        state.replace(count=0)
+        state.copytruncate(is_matched=True, regrown=1, seconds=0.0)
+        state.compress(members=1, seconds=0.3, steps=1, which=1)
+        state.write_in_pieces(pieces=[1], seconds=0.0)
+        state.compress(members=1, seconds=3.0, steps=1, which=0)
+        state.reload()
+
+
+def test_a_ledger_ahead_of_the_state_knows_what_is_left_of_a_short_file_that_is_cut() -> None:
+    """It knew by its end alone what it had, so that what was left of it was written again."""
+    with following() as state:
+        state.begin(has_ledger=True, starts_now=False, has_header=False, before=1, open_limit=100)
+        state.write(count=2, size=50)
+        state.reload()
+        state.run(seconds=0.01)
+        state.kill(keeps_submitted=False)
+        state.cut(is_torn=False, kept=2)

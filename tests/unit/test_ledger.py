@@ -52,13 +52,13 @@ def test_ranges_merge(ranges: list[tuple[int, int]], expected: tuple[tuple[int, 
 
 
 def test_marks_stay_few() -> None:
-    """Of a growing range only its last end and the powers of two keep their marks."""
+    """Of a growing range only its last end, the powers of two, and the first below 1 KiB keep their marks."""
     content = FakeContent(text(1000))
     coverage = Coverage()
-    for end in (700, 1500, 2900, 3000):
+    for end in (*range(10, 700, 10), 1500, 2900, 3000):
         coverage = coverage.plus(coverage.ranges[-1][1] if coverage.ranges else 0, end, content.marks_at(end))
     assert coverage.ranges == ((0, 3000),)
-    assert [mark.position for mark in coverage.marks] == [1024, 2048, 3000]
+    assert [mark.position for mark in coverage.marks] == [*range(10, 250, 10), 1024, 2048, 3000]
 
 
 def test_an_empty_range_changes_nothing() -> None:
@@ -69,11 +69,11 @@ def test_an_empty_range_changes_nothing() -> None:
 
 def test_each_range_keeps_its_end_mark() -> None:
     """Two ranges apart keep a mark at both ends; filling the gap drops the inner one."""
-    content = FakeContent(text(100))
-    apart = Coverage().plus(0, 300, content.marks_at(300)).plus(600, 900, content.marks_at(900))
-    assert [mark.position for mark in apart.marks] == [300, 900]
-    joined = apart.plus(300, 600, content.marks_at(600))
-    assert (joined.ranges, [mark.position for mark in joined.marks]) == (((0, 900),), [900])
+    content = FakeContent(text(300))
+    apart = Coverage().plus(0, 1300, content.marks_at(1300)).plus(1600, 1900, content.marks_at(1900))
+    assert [mark.position for mark in apart.marks] == [1024, 1300, 1900]
+    joined = apart.plus(1300, 1600, content.marks_at(1600))
+    assert (joined.ranges, [mark.position for mark in joined.marks]) == (((0, 1900),), [1024, 1900])
 
 
 def record_of(content: FakeContent, end: int, *, key: int = 1) -> Record:
