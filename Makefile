@@ -26,7 +26,7 @@ WORKERS := 4
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check bench bench-quick bench-files bench-peers bench-redaction bench-metrics bench-elasticsearch bench-replay fuzz sbom mindeps lock clean
+.PHONY: help run test soak check bench bench-quick bench-files bench-peers bench-losses bench-redaction bench-metrics bench-elasticsearch bench-replay fuzz sbom mindeps lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-20s %s\n", $$1, $$2 }'
@@ -61,8 +61,11 @@ bench-quick: $(TEST_VENV)/.installed $(VENV)/.installed ## Two of its cases with
 bench-files: $(TEST_VENV)/.installed $(VENV)/.installed ## What many files cost: start, commits, fairness, idle
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.files $(ARGS)
 
-bench-peers: $(TEST_VENV)/.installed $(VENV)/.installed ## The same beside the shippers that Debian packages
+bench-peers: $(TEST_VENV)/.installed $(VENV)/.installed ## The same beside other shippers: Debian's, and those that are found: ARGS="--bin DIR"
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.peers $(ARGS)
+
+bench-losses: $(TEST_VENV)/.installed $(VENV)/.installed ## What the same shippers lose or double in two stories
+	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.losses $(ARGS)
 
 bench-redaction: $(TEST_VENV)/.installed ## What redaction finds, what it masks in vain, and what it costs
 	PYTHONPATH=tests $(TEST_VENV)/bin/python -m bench.redaction $(ARGS)

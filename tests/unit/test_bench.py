@@ -83,7 +83,7 @@ def test_titles_of_cases_are_unique() -> None:
     assert len(CASES) == len({case.title for case in CASES})
 
 
-@pytest.mark.parametrize("name", ["throughput", "standing", "peers"])
+@pytest.mark.parametrize("name", ["throughput", "standing", "peers", "losses"])
 def test_the_document_has_a_place_for_each_table(name: str) -> None:
     text = between(DOCUMENT.read_text(), name, "what was measured")
 
