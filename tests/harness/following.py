@@ -44,6 +44,10 @@ SEEN_SECONDS = 3.0
 RETRY_SECONDS = 6.0
 """After so long it has tried again to read what it could not."""
 MOST_FILES = 8
+MEMORY = Path("/dev/shm")
+"""Where the state and the output lie: no power is cut here, so no disk is waited for. The logs do not lie there, since
+only disks use inodes again.
+"""
 STYLES = st.sampled_from(["date", "number"])
 PAUSES = st.sampled_from([0.0, 0.0, 0.3, 3.0])
 
@@ -54,6 +58,7 @@ class Following(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="shipper-following-"))
+        self.kept = Path(tempfile.mkdtemp(prefix="shipper-kept-", dir=MEMORY if MEMORY.is_dir() else None))
         self.written = Written()
         self.files = self.written.files
         self.is_unterminated = False
@@ -83,7 +88,7 @@ class Following(RuleBasedStateMachine):
         held_bytes: int = 0,
     ) -> None:
         """`held_bytes`: so much disk space deleted files may hold; without limit if it is 0."""
-        receiver: Receiver = LocalReceiver(self.directory / "out") if has_ledger else MemoryReceiver()
+        receiver: Receiver = LocalReceiver(self.kept / "out") if has_ledger else MemoryReceiver()
         self.world = World(
             self.directory,
             receiver=receiver,
@@ -92,6 +97,7 @@ class Following(RuleBasedStateMachine):
             held_deleted_bytes=held_bytes,
             metrics=has_metrics,
         )
+        self.world.state_directory = self.kept / "state"
         self.written.are_counted = has_metrics
         self.has_header = has_header
         self.is_loss_exact = not has_header and open_limit >= MOST_FILES
@@ -469,6 +475,7 @@ class Following(RuleBasedStateMachine):
         if hasattr(self, "world") and self.world.is_running:
             self.world.kill()
         shutil.rmtree(self.directory)
+        shutil.rmtree(self.kept)
 
     def check(self) -> None:
         self.disturb(has_place=True, is_answering=True)
@@ -494,7 +501,7 @@ class Following(RuleBasedStateMachine):
         """A daemon without any state adds nothing to what is there."""
         before = self.world.receiver.documents().keys()
         self.world.stop()
-        self.world.state_directory = self.directory / "other-state"
+        self.world.state_directory = self.kept / "other-state"
         self.world.reads_once = True
         self.world.start()
         self.world.run_once()
