@@ -93,6 +93,10 @@ class Asides:
     def get(self, key: Key) -> Aside | None:
         return self._by_key.get(key)
 
+    def is_unreadable(self, key: Key) -> bool:
+        aside = self._by_key.get(key)
+        return aside is not None and aside.why is Why.UNREADABLE
+
     def put(self, aside: Aside) -> None:
         """Keeps it until `drop`, and has it due at its `retry_at`."""
         self._by_key[aside.found.device, aside.found.inode] = aside

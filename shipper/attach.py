@@ -17,6 +17,7 @@ import msgspec
 from shipper.batch import Mark
 from shipper.checks import Kept, cut_to, is_intact, kept, what_is_kept
 from shipper.contents import (
+    Key,
     beginning_of,
     content_agrees,
     digest_before,
@@ -93,6 +94,8 @@ class Asked(msgspec.Struct, frozen=True):
     """It has been a twin up to here; that much of it was read in the other file."""
     twin_of: str = ""
     """The identity of what it has been a twin of."""
+    is_unreadable: Callable[[Key], bool] = lambda _key: False
+    """Whether a file lies somewhere that cannot be read at present."""
 
 
 class Attacher:
@@ -239,6 +242,8 @@ class Attacher:
         is_partial = False
         known = [record for one in {identity, asked.twin_of} for record in self.records.by_identity(one)]
         for record in sorted(known, key=_farthest, reverse=True):
+            if _is_first_line_alone(record) and asked.is_unreadable(record.key):
+                continue  # it lies there still, and what is equal is what others begin with, too
             verdict, agree = _compared(record, found, record.identity, reader, is_place_known=False)
             if verdict is Verdict.SAME:
                 return record, False
@@ -424,6 +429,11 @@ def _says_little(record: FileRecord, found: Found, reader: ByteReader) -> bool:
     read = _farthest(record)
     is_longer = found.size > read or not isinstance(reader, PlainReader)
     return has_changed and (not read or (read < FIRST_POWER and is_longer))
+
+
+def _is_first_line_alone(record: FileRecord) -> bool:
+    """Whether no more was read of a file than its first line, as far as is known."""
+    return _farthest(record) < FIRST_POWER and not record.line_ends
 
 
 def _tells_more(original: Followed, record: FileRecord) -> bool:

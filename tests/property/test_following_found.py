@@ -272,3 +272,16 @@ def test_a_ledger_ahead_of_the_state_knows_what_is_left_of_a_short_file_that_is_
         state.run(seconds=0.01)
         state.kill(keeps_submitted=False)
         state.cut(is_torn=False, kept=2)
+
+
+def test_a_new_file_is_not_taken_for_one_that_cannot_be_read_because_both_have_a_header() -> None:
+    """It went on where that one had been read to, which was a file of its own then: its last line was never one."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=False, has_header=True, before=1, open_limit=100)
+        state.rename(is_linked=False, is_recreated=False, seconds=0.0, style="date")
+        state.write_without_newline()
+        state.compress(members=1, seconds=3.0, steps=1, which=0)
+        state.reload()
+        state.rename_in_cascade()
+        state.write(count=1, size=50)
+        state.unreadable(is_restarted=False, seconds=0.3, which=2)
