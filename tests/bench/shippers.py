@@ -81,6 +81,50 @@ pipelines:
       workers_count: 1
 """
 
+FLUENT_BIT = """\
+service: {{flush: 1, log_level: warn}}
+parsers:
+  - {{name: request, format: json, time_key: timestamp, time_format: "%Y-%m-%dT%H:%M:%S.%LZ", time_keep: on}}
+pipeline:
+  inputs:
+    - name: tail
+      path: {log}
+      parser: request
+      read_from_head: on
+      db: {directory}/tail.db
+      db.locking: on
+      mem_buf_limit: 50M
+      buffer_chunk_size: 512K
+      buffer_max_size: 1M
+      skip_long_lines: on
+  filters:
+    - name: lua
+      match: "*"
+      call: tag
+      type_int_key: statusCode duration contentLength
+      code: |
+        function tag(tag, time, record)
+          local slow, failed = record.duration > 2000, record.statusCode >= 500
+          if not (slow or failed) then return 0 end
+          record.tags = {{}}
+          if slow then table.insert(record.tags, "slow_request") end
+          if failed then table.insert(record.tags, "server_error") end
+          return 2, time, record
+        end
+  outputs:
+    - name: es
+      match: "*"
+      host: {host}
+      port: {port}
+      suppress_type_name: on
+      logstash_format: on
+      logstash_prefix: logs
+      generate_id: on
+      buffer_size: false
+      retry_limit: false
+      workers: 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -131,6 +175,10 @@ def _file_d(program: Path, config: Path, directory: Path) -> Sequence[str]:
     return [str(program), f"--config={config}", "--http=off"]
 
 
+def _fluent_bit(program: Path, config: Path, directory: Path) -> Sequence[str]:
+    return [str(program), "-q", "-c", str(config)]
+
+
 PEERS: Sequence[Peer] = (
     Peer(
         "file.d",
@@ -139,6 +187,14 @@ PEERS: Sequence[Peer] = (
         _file_d,
         "parses, tags, bulk, offsets with fsync",
         "ids, metrics but counters, routes, index by event time, errors of documents",
+    ),
+    Peer(
+        "Fluent Bit",
+        "fluent-bit",
+        FLUENT_BIT,
+        _fluent_bit,
+        "parses, tags (by Lua), bulk, ids of content, index by event time, offsets in SQLite",
+        "metrics in this run, routes, redaction, fsync",
     ),
     Peer(
         "rsyslog",
