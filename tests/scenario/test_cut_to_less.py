@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
-from harness.story import Story, Unseen
+from harness.story import Story, Unseen, between_two_looks
 
 SIZE = 100
 LINES = 40
@@ -185,4 +186,25 @@ def test_after_it_came_back_from_a_backup_while_lines_waited(story: Story, more:
     story.write("other.log", more, size=300)
     story.run(60.0)
 
+    story.assert_exact()
+
+
+def test_of_a_file_that_was_emptied_unnoticed_while_it_had_but_a_header(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it began with at first, behind the header, is not what it begins with now: it is cut once, not for ever."""
+    header = b'{"msg":"log opened"}\n'
+    story.append("another.log", header + b'{"msg":"a line that is nev')
+    story.run()
+    with between_two_looks(story):
+        os.truncate(story.path("another.log"), 0)
+        story.append("another.log", header + story.lines(60, size=300))
+    story.run()
+    os.truncate(story.path("another.log"), story.path("another.log").stat().st_size - 10 * 300)
+    caplog.set_level(logging.INFO, logger="shipper.roster")
+    story.run()
+    story.write("another.log", 3)
+    story.run()
+
+    assert 1 == caplog.text.count("was truncated")
     story.assert_exact()
