@@ -115,7 +115,7 @@ def tail_was_continued(followed: Followed) -> bool:
     """Whether the unterminated line that was read as the last goes on. Then shipping stands at its beginning again.
 
     To be asked before reading, as long as there is a `tail_start`. (The metrics have counted the line.) Raises
-    OSError, Damaged.
+    OSError, Damaged, and Replaced if other bytes stand before the end of that line by now.
     """
     start, end = followed.tail_start, followed.farthest
     if start is None or followed.reader is None or end <= start:
@@ -127,6 +127,9 @@ def tail_was_continued(followed: Followed) -> bool:
         followed.tail_start = None
     if following in (b"", b"\n"):
         return False
+    for cursor in followed.cursors():
+        if cursor.position == end:
+            followed.verify(end, cursor.before)  # else what goes on there is another content
     if followed.ship is None:
         followed.tail_start = None
         return True

@@ -120,6 +120,21 @@ def test_continued_after_it_was_delivered(story: Story, unseen: Unseen) -> None:
     assert story.written == story.tally.counts.total()
 
 
+def test_emptied_after_it_was_delivered(story: Story, unseen: Unseen) -> None:
+    """What is written there then, past its old length, is another content from its first line, and not its end."""
+    story.write("app.log", 5)
+    write_unterminated(story)
+    story.run()
+    story.path("app.log").rename(story.path("app.log.1"))
+    story.run(20.0)
+    with unseen(story):
+        story.path("app.log.1").write_bytes(story.lines(40, size=90))
+    story.run(20.0)
+
+    assert 0 == story.metric("unexpected_tails_total")
+    story.assert_exact()
+
+
 def test_the_only_line(story: Story, unseen: Unseen) -> None:
     """A file that holds nothing else: it is met when its line has an end, or when it was renamed."""
     write_unterminated(story, "app.log")
