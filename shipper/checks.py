@@ -13,7 +13,7 @@ import msgspec
 from shipper.batch import Mark
 from shipper.contents import digest_before, end_of_lines
 from shipper.followed import NEVER, Followed, Replaced
-from shipper.identity import MARK_BYTES, Trail, unpack_marks
+from shipper.identity import FIRST_POWER, MARK_BYTES, Trail, mark_of, unpack_marks
 from shipper.tail import Damaged, bytes_before
 
 
@@ -72,7 +72,7 @@ def what_is_kept(followed: Followed) -> Kept | None:
         if followed.farthest <= size < followed.sure_size and is_intact(followed):
             return Kept(followed.farthest, size)
         return kept(
-            followed.trail.powers,
+            [*followed.trail.powers, *_marks_of_cursors(followed)],
             size,
             lambda at: digest_before(reader, at),
             read=followed.farthest,
@@ -80,6 +80,14 @@ def what_is_kept(followed: Followed) -> Kept | None:
         )
     except (OSError, Damaged):
         return None
+
+
+def _marks_of_cursors(followed: Followed) -> list[Mark]:
+    """Where cursors stand: one may have read, and handed on, what was left before the other found the file cut. (Not
+    where that may be a header alone, with which other contents begin; below the first power, ends of lines tell more.)
+    """
+    stand = [(cursor.position, cursor.before) for cursor in followed.cursors()]
+    return [mark_of(position, before) for position, before in stand if before and position > FIRST_POWER]
 
 
 def cut_to(followed: Followed, left: Kept) -> None:

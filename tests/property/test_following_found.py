@@ -285,3 +285,16 @@ def test_a_new_file_is_not_taken_for_one_that_cannot_be_read_because_both_have_a
         state.rename_in_cascade()
         state.write(count=1, size=50)
         state.unreadable(is_restarted=False, seconds=0.3, which=2)
+
+
+def test_what_one_cursor_hands_on_of_a_file_that_is_cut_is_written_once() -> None:
+    """The other found the cut then, and what stood behind the last power of two was written again."""
+    with following() as state:
+        state.begin(has_ledger=True, starts_now=False, has_header=True, before=1, open_limit=100)
+        state.disturb(has_place=True, is_answering=False)
+        state.disturb(has_place=False, is_answering=False)
+        state.cut(is_torn=False, kept=0)
+        state.copytruncate(is_matched=True, regrown=60, seconds=0.0)
+        state.cut(is_torn=False, kept=5)
+        state.disturb(has_place=True, is_answering=True)
+        state.cut(is_torn=False, kept=4)
