@@ -428,7 +428,7 @@ def _says_little(record: FileRecord, found: Found, reader: ByteReader) -> bool:
     has_changed = (record.size, record.mtime_ns) != (found.size, found.mtime_ns)
     read = _farthest(record)
     is_longer = found.size > read or not isinstance(reader, PlainReader)
-    return has_changed and (not read or (read < FIRST_POWER and is_longer))
+    return has_changed and (not read or (_is_first_line_alone(record) and is_longer))
 
 
 def _is_first_line_alone(record: FileRecord) -> bool:

@@ -97,7 +97,7 @@ def cut_to(followed: Followed, left: Kept) -> None:
     make that harmless, and so does what the output knows of the part that surely is left.
     """
     followed.size = followed.sure_size = left.likely
-    followed.note_head(left.sure or left.likely)
+    followed.note_head()
     if left.sure < MARK_BYTES:
         followed.is_beginning_sure = False
     for cursor in followed.cursors():

@@ -403,17 +403,17 @@ class Followed:
     def ship_from(self, position: int) -> None:
         """Ships again from the beginning of a line. Raises OSError."""
         if not position:
-            self.note_head(MARK_BYTES)
+            self.note_head()
         self.shipped, self.shipped_mark = position, None
         if self.ship is not None:
             self.ship.jump(position, self._bytes_before(position))
 
-    def note_head(self, size: int) -> None:
+    def note_head(self) -> None:
         """What it begins with now is what it began with: before anything was read, more was known of that, and a file
         that was emptied since, unnoticed, begins otherwise. Raises OSError.
         """
         readable = self.reader if self.is_plain else None
-        self.head = readable.read(0, min(size, MARK_BYTES)) if readable is not None else b""
+        self.head = readable.read(0, MARK_BYTES) if readable is not None else b""
 
     def note_growth(self, now: float, size: int) -> None:
         """Remembers when the file had which size, as far as a cursor is behind it; seldomer the longer that is."""
