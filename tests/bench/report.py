@@ -30,14 +30,17 @@ def as_markdown(head: Sequence[str], rows: Rows) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def machine() -> str:
-    """What it was measured on, as far as it matters: nothing that names it."""
-    model = "an unknown processor"
+def processor() -> str:
+    """Its kind, as the operating system names it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    return f"{os.cpu_count()} cores, {model}, CPython {platform.python_version()}"
+            return line.partition(":")[2].strip()
+    return "an unknown processor"
+
+
+def machine() -> str:
+    """What it was measured on, as far as it matters: nothing that names it."""
+    return f"{os.cpu_count()} cores, {processor()}, CPython {platform.python_version()}"
 
 
 def between(text: str, name: str, content: str) -> str:

@@ -89,6 +89,10 @@ class Table:
             rows.append((one.case.title, *cpu, rate, f"{max(one.peaks_mb):.0f}", goal))
         return rows
 
+    def ratios(self) -> dict[str, list[float]]:
+        """To the reference loop, by case, one of each round."""
+        return {result.case.title: result.ratios for result in self.results}
+
     def _base_of(self, result: Result) -> Result:
         """What a case is compared with: one on both cores with the same on one, all others with the first."""
         same = result.case._replace(is_pinned=True, title="", goal="")

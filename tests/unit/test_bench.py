@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from bench.gate import recorded, worse
+from bench import gate
+from bench.__main__ import hold
+from bench.gate import recorded_for, records, worse
 from bench.latency import delays_of
 from bench.measure import Cost
 from bench.replay import Run, verdict
@@ -14,19 +16,52 @@ from bench.throughput import AS_IT_COMES, BASE, CASES, QUICK, Result, Table, rea
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        ({"a": 4.0}, []),
-        ({"a": 5.2}, []),
-        ({"a": 5.3}, ["a: 5.30 times the reference loop, 4.00 was recorded"]),
-        ({"b": 99.0}, []),
+        ({"a": [4.0]}, []),
+        ({"a": [9.0, 5.2, 6.0]}, []),
+        ({"a": [5.3, 9.0]}, ["a: 5.30 times the reference loop at best, 4.00 was recorded"]),
+        ({"b": [99.0]}, []),
     ],
-    ids=["equal", "within the tolerance", "worse", "not recorded"],
+    ids=["equal", "one round within the tolerance", "every round worse", "not recorded"],
 )
-def test_a_run_is_held_against_the_recorded_ratios(now: dict[str, float], expected: list[str]) -> None:
-    assert expected == worse(now, {"a": 4.0}, tolerance=1.3)
+def test_a_run_is_held_against_the_recorded_ratios(now: dict[str, list[float]], expected: list[str]) -> None:
+    assert expected == worse(now, {"a": 4.0})
 
 
-def test_every_case_of_a_quick_run_is_recorded() -> None:
-    assert {case.title for case in QUICK} == set(recorded())
+def test_every_case_of_a_quick_run_is_recorded_for_every_processor() -> None:
+    for ratios in records().values():
+        assert {case.title for case in QUICK} == set(ratios)
+
+
+def test_a_processor_without_a_record_is_held_against_the_greatest_of_all() -> None:
+    known = {"one": {"a": 2.0, "b": 5.0}, "two": {"a": 3.0}}
+
+    assert {"a": 2.0, "b": 5.0} == recorded_for("one", known)
+    assert {"a": 3.0, "b": 5.0} == recorded_for("three", known)
+
+
+def _table(*ratios: float) -> Table:
+    return Table([Result(BASE, ratios=[*ratios])], [1.0])
+
+
+def test_a_disturbed_run_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "records", lambda: {"any": {BASE.title: 3.0}})
+    later = iter([_table(5.0), _table(3.5)])
+
+    hold(_table(4.5, 4.2), lambda: next(later))
+
+    assert [] == list(later)
+
+
+def test_a_run_that_stays_worse_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(gate, "records", lambda: {"any": {BASE.title: 3.0}})
+
+    with pytest.raises(SystemExit) as ended:
+        hold(_table(4.5), lambda: _table(4.0))
+
+    assert 1 == ended.value.code
+    assert (
+        "worse: whole pipeline: 4.00 times the reference loop at best, 3.00 was recorded\n" == capsys.readouterr().err
+    )
 
 
 def test_a_delay_ends_with_the_first_sample_that_has_all_lines() -> None:
