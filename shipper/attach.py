@@ -20,9 +20,9 @@ from shipper.contents import (
     Key,
     beginning_of,
     content_agrees,
-    digest_before,
     end_of_lines,
     has_line_after,
+    has_mark,
     is_json_object,
     key_of,
     reaches,
@@ -45,7 +45,7 @@ class Live(Protocol):
 
     def live(self, identity: str) -> Sequence[Followed]: ...
 
-    def beginning_as(self, beginning: int | None) -> Sequence[Followed]: ...
+    def beginning_as(self, beginning: bytes) -> Sequence[Followed]: ...
 
 
 class Outcome(Enum):
@@ -223,12 +223,15 @@ class Attacher:
         self, found: Found, identity: str, reader: ByteReader, others: Sequence[Followed], asked: Asked
     ) -> Attachment:
         """What the file is to those that are followed; to be followed itself if it is none of them."""
-        answers = [_answer(other, reader, found.size, asked.equal_until) for other in others]
-        kin = [answer for answer in answers if answer.outcome is not Outcome.FOLLOW]
-        if kin:
-            return max(kin, key=_evidence)
-        equal_until = max((answer.equal_until for answer in answers), default=0)
-        return Attachment(Outcome.FOLLOW, identity, equal_until=equal_until)
+        best, equal_until = None, 0
+        for other in sorted(others, key=_rank, reverse=True):
+            if best is not None and _is_outdone(other, best, reader):
+                break  # of thousands that have no more than a header in common, each would be looked into
+            answer = _answer(other, reader, found.size, asked.equal_until)
+            equal_until = max(equal_until, answer.equal_until)
+            if answer.outcome is not Outcome.FOLLOW and (best is None or _evidence(answer) > _evidence(best)):
+                best = answer
+        return best if best is not None else Attachment(Outcome.FOLLOW, identity, equal_until=equal_until)
 
     def _same_content(
         self, found: Found, identity: str, reader: ByteReader, asked: Asked
@@ -323,7 +326,7 @@ class Attacher:
         return end_of_lines(reader, size) if isinstance(reader, PlainReader) else NEVER
 
 
-def _others(live: Live, found: Found, identity: str, beginning: int | None) -> list[Followed]:
+def _others(live: Live, found: Found, identity: str, beginning: bytes) -> list[Followed]:
     """What is followed and may be what the file is, or a copy of it.
 
     Also what has another identity, although it begins with the same line under the same stem: it is the one that it had
@@ -348,7 +351,7 @@ def _left(marks: Sequence[Mark], line_ends: bytes, read: int, size: int, reader:
     if not isinstance(reader, PlainReader):
         return 0
     ends = unpack_marks(line_ends)
-    left = kept(marks, size, lambda at: digest_before(reader, at), read=read, line_ends=ends)
+    left = kept(marks, size, lambda mark: has_mark(reader, mark), read=read, line_ends=ends)
     return left.sure if left is not None else 0
 
 
@@ -387,6 +390,20 @@ _OUTCOME = {
     Kinship.SO_FAR: Outcome.TWIN,
     Kinship.LONGER: Outcome.LONGER,
 }
+
+
+def _rank(followed: Followed) -> tuple[int, bool]:
+    """Whose answer goes before another's, as far as that can be known without asking."""
+    return followed.farthest, not _is_reading(followed)
+
+
+def _is_outdone(other: Followed, best: Attachment, reader: ByteReader) -> bool:
+    """Whether nothing that `other` and those ranked below it may answer goes before `best`."""
+    original = best.original
+    if original is None or other.farthest != original.farthest:
+        return True
+    are_plain = other.is_plain and original.is_plain and isinstance(reader, PlainReader)
+    return are_plain and best.outcome is Outcome.TWIN and _rank(other) == _rank(original)
 
 
 def _evidence(answer: Attachment) -> tuple[int, bool, bool]:

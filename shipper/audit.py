@@ -15,7 +15,7 @@ import msgspec
 
 from shipper.archived import Log, Logs
 from shipper.batch import Mark
-from shipper.contents import content_agrees
+from shipper.contents import content_agrees, digests_at
 from shipper.discover import COMPRESSED, NEVER_READ, NOT_READ_LIVE, Found
 from shipper.enrich import Choice
 from shipper.idset import IdSet
@@ -224,6 +224,9 @@ class _Content(msgspec.Struct, frozen=True):
 
     def has(self, marks: Sequence[Mark]) -> bool | None:
         return content_agrees(self.reader, marks, self.size)
+
+    def digests_at(self, position: int) -> Sequence[int] | None:
+        return digests_at(self.reader, position)
 
     def marks_at(self, position: int) -> Sequence[Mark]:
         raise AssertionError(f"nothing is written here, so nobody asks for marks ({position})")

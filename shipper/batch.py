@@ -163,6 +163,9 @@ class Content(Protocol):
     def has(self, marks: Sequence[Mark]) -> bool | None:
         """True if the content agrees with all marks that lie within it, False if one differs, None if none does."""
 
+    def digests_at(self, position: int) -> Sequence[int] | None:
+        """What a mark at `position` must say; nothing if the content does not go so far, None if that is not known."""
+
     def marks_at(self, position: int) -> Sequence[Mark]:
         """The marks of everything before `position`, which must be where a batch ended; the last is at it."""
 

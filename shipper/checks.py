@@ -5,13 +5,15 @@ The answers move the cursors where that is needed. `pipeline` and `roster` ask, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 import msgspec
 
 from shipper.batch import Mark
-from shipper.contents import digest_before, end_of_lines
+from shipper.contents import end_of_lines, has_mark
 from shipper.followed import NEVER, Followed, Replaced
 from shipper.identity import FIRST_POWER, MARK_BYTES, Trail, mark_of, unpack_marks
 from shipper.tail import Damaged, bytes_before
@@ -42,20 +44,20 @@ class Kept(msgspec.Struct, frozen=True):
 def kept(
     marks: Sequence[Mark],
     size: int,
-    digest_at: Callable[[int], int | None],
+    has: Callable[[Mark], bool | None],
     *,
     read: int,
     line_ends: Sequence[Mark] = (),
 ) -> Kept | None:
     """What is left in `size` bytes of a content of which `read` bytes are known by `marks`; None if nothing surely is.
 
-    `digest_at` as for `agrees`. `line_ends`: where each of the first lines ends; what follows the last that agrees is
-    no line of that content.
+    `has` as for `agrees`. `line_ends`: where each of the first lines ends; what follows the last that agrees is no line
+    of that content. Behind a mark that does not agree nothing is sure, whatever agrees there by chance.
     """
-    within = [mark for mark in marks if mark.position <= size]
-    sure = max((mark.position for mark in within if digest_at(mark.position) == mark.digest), default=0)
+    within = sorted(mark for mark in marks if mark.position <= size)
+    sure = max((mark.position for mark in takewhile(has, within)), default=0)
     if not sure:
-        left = takewhile(lambda mark: mark.position <= size and digest_at(mark.position) == mark.digest, line_ends)
+        left = takewhile(lambda mark: mark.position <= size and has(mark), line_ends)
         end = max((mark.position for mark in left), default=0)
         return Kept(end, end) if end else None
     is_only_cut = size < read and sure == max(mark.position for mark in within)
@@ -74,7 +76,7 @@ def what_is_kept(followed: Followed) -> Kept | None:
         return kept(
             [*followed.trail.powers, *_marks_of_cursors(followed)],
             size,
-            lambda at: digest_before(reader, at),
+            lambda mark: has_mark(reader, mark),
             read=followed.farthest,
             line_ends=unpack_marks(followed.trail.line_ends),
         )
@@ -88,6 +90,29 @@ def _marks_of_cursors(followed: Followed) -> list[Mark]:
     """
     stand = [(cursor.position, cursor.before) for cursor in followed.cursors()]
     return [mark_of(position, before) for position, before in stand if before and position > FIRST_POWER]
+
+
+def cut_off(followed: Followed, kept_bytes: int, *, record_id: int) -> Followed | None:
+    """What the output has in its hands of lines that the file, which is to be cut to `kept_bytes`, has no more; None if
+    there are none. It is gone, and fades like a deleted file: what is not delivered when the process ends is counted.
+    """
+    under_way = deque(batch for batch in followed.under_way if batch.end > kept_bytes)
+    if not under_way:
+        return None
+    rest = replace(
+        followed,
+        id=record_id,
+        observed=NEVER if followed.source.metrics else followed.observed,  # what was not counted is lost already
+        shipped=max(followed.shipped, kept_bytes),  # before that, it is shipped again
+        last_time=followed.ship_time,
+        is_gone=True,
+        descriptor=-1,
+        reader=None,
+        under_way=under_way,
+    )
+    if rest.ship is not None:
+        rest.ship.lines.jump(under_way[-1].end)
+    return rest
 
 
 def cut_to(followed: Followed, left: Kept) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from shipper.batch import Mark
-from shipper.identity import MARK_BYTES, agrees, mark_of
+from shipper.identity import MARK_BYTES, agrees, digests, fits, window
 from shipper.oddlines import BOM
 from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before
 
@@ -44,27 +44,36 @@ def content_agrees(reader: ByteReader, marks: Sequence[Mark], size: int) -> bool
     A compressed stream is read once, forwards; `size` (in bytes on disk) matters only for a plain file.
     """
     if isinstance(reader, PlainReader):
-        return agrees(marks, size, lambda position: digest_before(reader, position))
+        return agrees(marks, size, lambda mark: has_mark(reader, mark))
     answer: bool | None = None
     for mark in sorted(marks):
         if not reaches(reader, mark.position):
             break
-        answer = mark_of(mark.position, bytes_before(reader, mark.position)) == mark
+        answer = fits(mark, bytes_before(reader, mark.position))
         if not answer:
             break
     return answer
 
 
-def digest_before(reader: ByteReader, position: int) -> int | None:
-    """The digest of the mark at a position; None where that cannot be read. Raises OSError, Damaged."""
-    before = bytes_before(reader, position)
-    return mark_of(position, before).digest if len(before) == min(position, MARK_BYTES) else None
+def has_mark(reader: ByteReader, mark: Mark) -> bool | None:
+    """Whether a content has a mark; None where its place cannot be read. Raises OSError."""
+    found = digests_at(reader, mark.position)
+    return mark.digest in found if found else None
+
+
+def digests_at(reader: ByteReader, position: int) -> Sequence[int]:
+    """What a mark at a position may say; nothing where that cannot be read. Raises OSError."""
+    try:
+        before = bytes_before(reader, position)
+    except Damaged:
+        return ()
+    return digests(position, before) if len(before) == window(position) else ()
 
 
 def reaches(reader: ByteReader, position: int) -> bool:
     """Whether a compressed stream can be read up to `position`. Raises OSError."""
     try:
-        return len(bytes_before(reader, position)) == min(position, MARK_BYTES)
+        return len(bytes_before(reader, position)) == window(position)
     except Damaged:
         return False
 
@@ -78,12 +87,12 @@ def is_equal_so_far(one: ByteReader, other: ByteReader, length: int) -> bool:
     return one.read(start, length - start) == other.read(start, length - start)
 
 
-def beginning_of(reader: ByteReader) -> int | None:
-    """The digest of the first MARK_BYTES; None where there are fewer, or they cannot be read. Raises OSError."""
+def beginning_of(reader: ByteReader) -> bytes:
+    """The first MARK_BYTES, or as many as there are and can be read. Raises OSError."""
     try:
-        return digest_before(reader, MARK_BYTES)
+        return reader.read(0, MARK_BYTES)
     except Damaged:
-        return None
+        return b""
 
 
 def has_one_line(reader: ByteReader, size: int) -> bool:

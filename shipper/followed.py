@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from shipper.batch import Mark
-from shipper.contents import Key, content_agrees, key_of
-from shipper.identity import MARK_BYTES, Trail, mark_of, unpack_marks
+from shipper.contents import Key, content_agrees, digests_at, has_mark, key_of
+from shipper.identity import FIRST_POWER, MARK_BYTES, Trail, mark_of, tail_of, unpack_marks, window
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
 from shipper.tail import (
@@ -69,7 +69,7 @@ class Cursor:
     def __init__(self, lines: LineReader) -> None:
         self.lines = lines
         self.before: bytes | None = None if lines.position else b""
-        """At most MARK_BYTES; None if they are not known (of a compressed file that is read on)."""
+        """What the mark there is made of; None if it is not known (of a compressed file that is read on)."""
 
     @property
     def position(self) -> int:
@@ -83,12 +83,12 @@ class Cursor:
         """Remembers what stands before the place to which `chunk` led."""
         if chunk.is_cut:
             self.before = bytes_before(reader, chunk.end)
-        elif len(chunk.data) >= MARK_BYTES:
+        elif len(chunk.data) >= MARK_BYTES and chunk.end > FIRST_POWER:
             self.before = chunk.data[-MARK_BYTES:]
         elif self.before is None or chunk.leading_nuls:
             self.before = bytes_before(reader, chunk.end)
         else:
-            self.before = (self.before + chunk.data)[-MARK_BYTES:]
+            self.before = tail_of(self.before + chunk.data, chunk.end)
 
     def jump(self, position: int, before: bytes | None) -> None:
         """Goes on at the beginning of a line, before which `before` stands."""
@@ -174,8 +174,8 @@ class Followed:
     """Offsets that the output has already."""
     asked_marks: int = -1
     """How many marks of powers there were when the output was asked for that."""
-    beginning: int | None = None
-    """The digest of its first MARK_BYTES; None if there were fewer when it was met."""
+    beginning: bytes = b""
+    """How it began when it was met: at most MARK_BYTES."""
     is_beginning_sure: bool = True
     """It was not cut to less since."""
     cut_at: int | None = None
@@ -315,7 +315,7 @@ class Followed:
         farthest = self.farthest
         if not farthest:
             return reader.read(0, len(self.head)) == self.head
-        if len(bytes_before(reader, farthest)) < min(farthest, MARK_BYTES):
+        if len(bytes_before(reader, farthest)) < window(farthest):
             return False
         return content_agrees(reader, self.trail.known_marks(), size) is not False
 
@@ -346,12 +346,12 @@ class Followed:
         """Everything before this was read by both."""
         return min((cursor.position for cursor in self.cursors()), default=NEVER)
 
-    def may_begin_as(self, beginning: int | None) -> bool:
+    def may_begin_as(self, beginning: bytes) -> bool:
         """Whether a content that begins so can be this one, or a copy of it. (Of thousands that have the first line in
         common, for it is a header, most are told apart by what comes next, without a look into each.)
         """
-        own = self.beginning if self.is_beginning_sure else None
-        return beginning is None or own is None or beginning == own
+        own = self.beginning if self.is_beginning_sure else b""
+        return own.startswith(beginning) or beginning.startswith(own)
 
     def nuls_in(self, start: int, end: int) -> int:
         """How many bytes of this range are known to be NULs at the end of the file, which are no text."""
@@ -445,7 +445,12 @@ class Followed:
                 size = len(expected)
                 if reader.read(position - size if position else 0, size) != expected:
                     raise Replaced
+            if position > FIRST_POWER and not self._has_first_mark(reader):
+                raise Replaced  # lines of the same lengths that end alike would pass for those that were read
         self.sure_size = self.size
+
+    def _has_first_mark(self, reader: ByteReader) -> bool:
+        return all(has_mark(reader, mark) for mark in self.trail.powers[:1])
 
     def _verify_archive(self) -> None:
         """Raises Replaced if the file was written anew: a stream that goes on in it gives nothing, or garbage."""
@@ -493,6 +498,10 @@ class Followed:
         if self.reader is None:
             return None
         return content_agrees(self.reader, marks, os.fstat(self.descriptor).st_size)
+
+    def digests_at(self, position: int) -> Sequence[int] | None:
+        """What a mark there must say (Content)."""
+        return digests_at(self.reader, position) if self.reader is not None else None
 
     def marks_at(self, position: int) -> Sequence[Mark]:
         """The marks up to `position`, where a batch ended, and where its first lines end (Content)."""

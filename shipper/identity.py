@@ -24,6 +24,7 @@ FIRST_LINE_BYTES = 1 << 20
 """A first line longer than this enters the identity with its prefix; a constant, so that no setting changes ids."""
 
 MARK_BYTES = 256
+"""A mark is made of so many bytes before its position; in the first kilobyte, of all of them."""
 FIRST_POWER = 1024
 MOST_LINE_ENDS = 24
 """Of the first kilobyte so many lines are known one by one."""
@@ -96,9 +97,38 @@ def line_id(identity: str, offset: int, line: bytes) -> str:
 # Marks -----------------------------------------------------------------------------------------------
 
 
+def window(position: int) -> int:
+    """How many bytes before `position` its mark is made of.
+
+    Contents that begin with the same header often differ early in their lines and end them alike (a time, then a stack
+    trace): in the first kilobyte nothing of that may be left out.
+    """
+    return position if position <= FIRST_POWER else MARK_BYTES
+
+
+def tail_of(data: bytes, position: int) -> bytes:
+    """The end of `data` of which the mark at `position` is made; `data` ends there."""
+    return data[-window(position) :] if position else b""
+
+
 def mark_of(position: int, before: bytes) -> Mark:
-    """The mark at `position`; `before` ends there and has at least MARK_BYTES, or everything from the file's start."""
-    return Mark(position, xxh3_64_intdigest(before[-MARK_BYTES:]))
+    """The mark at `position`; `before` ends there and has at least what `window` says."""
+    return Mark(position, xxh3_64_intdigest(tail_of(before, position)))
+
+
+def digests(position: int, before: bytes) -> Sequence[int]:
+    """What the mark at `position` may say of a content of which `before` stands there.
+
+    What was noted when all marks were made of the last MARK_BYTES stays valid.
+    """
+    digest = xxh3_64_intdigest(tail_of(before, position))
+    is_early = MARK_BYTES < position <= FIRST_POWER
+    return (digest, xxh3_64_intdigest(before[-MARK_BYTES:])) if is_early else (digest,)
+
+
+def fits(mark: Mark, before: bytes) -> bool:
+    """Whether `mark` is of a content of which `before` stands before its position."""
+    return mark.digest in digests(mark.position, before)
 
 
 def power_positions(start: int, end: int) -> list[int]:
@@ -141,8 +171,8 @@ class Trail:
         self.powers: list[Mark] = list(powers)
         self.line_ends = line_ends
         """Packed marks where lines end in the first kilobyte, from the second on: the first may be a header."""
-        self.tail = tail[-MARK_BYTES:]
-        """The bytes before `position`."""
+        self.tail = tail_of(tail, position)
+        """The bytes before `position`, as many as its mark is made of."""
         self._next_power = _power_above(position)
 
     @classmethod
@@ -162,11 +192,11 @@ class Trail:
         if self.position < FIRST_POWER:
             self.line_ends += _line_ends(self.tail + data[:FIRST_POWER], self.position - len(self.tail), len(self.tail))
             self.line_ends = self.line_ends[: 16 * MOST_LINE_ENDS]
-        if end >= self._next_power or len(data) < MARK_BYTES:
+        if end >= self._next_power or end <= FIRST_POWER or len(data) < MARK_BYTES:
             passed = self.tail + data
             base = end - len(passed)
             self._add_powers(end, lambda at, size: passed[at - base : at - base + size])
-            self.tail = passed[-MARK_BYTES:]
+            self.tail = tail_of(passed, end)
         else:
             self.tail = data[-MARK_BYTES:]
         self.position = end
@@ -176,13 +206,13 @@ class Trail:
         if self.position < FIRST_POWER:
             self.line_ends = _line_ends(read(0, min(end, FIRST_POWER)), 0, 0)[: 16 * MOST_LINE_ENDS]
         self._add_powers(end, read)
-        start = max(0, end - MARK_BYTES)
+        start = end - window(end)
         self.tail = read(start, end - start)
         self.position = end
 
     def _add_powers(self, end: int, read: Callable[[int, int], bytes]) -> None:
         while self._next_power <= end:
-            start = max(0, self._next_power - MARK_BYTES)
+            start = self._next_power - window(self._next_power)
             self.powers.append(mark_of(self._next_power, read(start, self._next_power - start)))
             self._next_power *= 2
 
@@ -215,19 +245,17 @@ def _power_above(position: int) -> int:
     return power
 
 
-def agrees(marks: Sequence[Mark], size: int, digest_at: Callable[[int], int | None]) -> bool | None:
+def agrees(marks: Sequence[Mark], size: int, has: Callable[[Mark], bool | None]) -> bool | None:
     """Whether a content of `size` bytes fits `marks`; None if it is too short to say.
 
-    `digest_at(position)` hashes the MARK_BYTES before a position, or returns None where it cannot be read. Looks at the
-    highest mark first: files that only append agree everywhere below it.
+    `has` says whether the content has a mark, or None where it cannot be read. Looks at the highest first: files that
+    only append agree everywhere below it. The lowest is made of all that stands before it.
     """
     within = sorted((mark for mark in marks if mark.position <= size), reverse=True)
-    for mark in within[:3]:
-        digest = digest_at(mark.position)
-        if digest is None:
-            return None
-        if digest != mark.digest:
-            return False
+    for mark in (*within[:3], *within[3:][-1:]):
+        answer = has(mark)
+        if not answer:
+            return answer
     return True if within else None
 
 

@@ -14,12 +14,13 @@ import msgspec
 
 from shipper.contents import Key
 from shipper.followed import Followed
+from shipper.identity import MARK_BYTES
 from shipper.state import FileRecord
 from shipper.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-_Key = TypeVar("_Key", str, int)
+_Key = TypeVar("_Key", str, bytes)
 
 
 class Changed(msgspec.Struct):
@@ -36,7 +37,7 @@ class Register:
         self._telemetry = telemetry
         self._by_key: dict[Key, Followed] = {}
         self._by_identity: dict[str, list[Followed]] = {}
-        self._by_beginning: dict[int, list[Followed]] = {}
+        self._by_beginning: dict[bytes, list[Followed]] = {}
         self._fading: list[Followed] = []
         self._dirty: dict[int, Followed | FileRecord] = {}
         self._forgotten: list[int] = []
@@ -61,9 +62,9 @@ class Register:
         fading = [followed for followed in self._fading if followed.identity == identity]
         return [*self._by_identity.get(identity, ()), *fading]
 
-    def beginning_as(self, beginning: int | None) -> Sequence[Followed]:
-        """What is read of contents that began so when they were met."""
-        return self._by_beginning.get(beginning, ()) if beginning is not None else ()
+    def beginning_as(self, beginning: bytes) -> Sequence[Followed]:
+        """What is read of contents that began so when they were met; nothing where that is too short to say much."""
+        return self._by_beginning.get(beginning, ()) if len(beginning) == MARK_BYTES else ()
 
     def all(self) -> Iterator[Followed]:
         """What is followed, and what fades; from any thread."""
@@ -75,7 +76,7 @@ class Register:
     def add(self, followed: Followed) -> None:
         self._by_key[followed.key] = followed
         self._by_identity.setdefault(followed.identity, []).append(followed)
-        if followed.beginning is not None:
+        if len(followed.beginning) == MARK_BYTES:
             self._by_beginning.setdefault(followed.beginning, []).append(followed)
         self.touch(followed)
 
@@ -90,17 +91,25 @@ class Register:
         """Nothing more is read of it; it fades."""
         del self._by_key[followed.key]
         _take_out(self._by_identity, followed.identity, followed)
-        if followed.beginning is not None:
+        if len(followed.beginning) == MARK_BYTES:
             _take_out(self._by_beginning, followed.beginning, followed)
         followed.is_gone = True
         followed.close()
-        self._fading.append(followed)
-        self.touch(followed)
+        self.fade(followed)
+
+    def fade(self, gone: Followed) -> None:
+        """Keeps what is gone until everything of it is acknowledged."""
+        self._fading.append(gone)
+        self.touch(gone)
 
     def take_acknowledged(self) -> list[Followed]:
         """Takes out what has faded: gone, and acknowledged to the end."""
         if not self._fading:
             return []
+        for followed in self._fading:
+            if followed.under_way and followed.under_way[0].is_done:  # it was handed over when it was in a file
+                followed.acknowledge()
+                self.touch(followed)
         done = [followed for followed in self._fading if not followed.under_way]
         self._fading = [followed for followed in self._fading if followed.under_way]
         return done

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from shipper.aside import Aside, Why
 from shipper.attach import Attacher, unread
 from shipper.batch import Output
-from shipper.checks import cut_to, is_intact, what_is_kept
+from shipper.checks import cut_off, cut_to, is_intact, what_is_kept
 from shipper.contents import Key, key_of
 from shipper.discover import COMPRESSED, Found, Listing, scan, would_match
 from shipper.failpoints import failpoint
@@ -300,6 +300,7 @@ class Roster:
             self.give_up(followed, "truncated", size)
         elif not self._intake.continue_in_copy(followed, self._monotonic()):
             self._lose_rest(followed, size, "truncated", kept=left.likely)
+            self._let_fade(cut_off(followed, left.likely, record_id=self._records.next_id))
             cut_to(followed, left)
             self.register.touch(followed)
             self.register.is_urgent = True
@@ -307,6 +308,11 @@ class Roster:
             self._intake.go_on(followed)
         if key in self._present and self.register.get(key) is None:
             self._intake.take_up(self._present[key], now)
+
+    def _let_fade(self, rest: Followed | None) -> None:
+        if rest is not None:
+            self._records.next_id += 1
+            self.register.fade(rest)
 
     def give_up(self, followed: Followed, reason: str, size: int) -> None:
         """Its file has nothing more for us: goes on in a copy, or counts what was not read of `size` as lost."""

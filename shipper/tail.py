@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shipper.compression import EDGE_BYTES, Codec, codec_of, told_bytes
-from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES
+from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES, window
 
 CHUNK_BYTES = 64 << 10
 FULL_CHUNK_BYTES = 128 << 10
@@ -461,6 +461,6 @@ def _first_text(line: bytes) -> bytes | None:
 
 
 def bytes_before(reader: ByteReader, position: int) -> bytes:
-    """The MARK_BYTES before a position (fewer at the beginning); shorter than that where the file ends earlier."""
-    start = max(0, position - MARK_BYTES)
-    return reader.read(start, position - start)
+    """What the mark at a position is made of; fewer bytes where the file ends earlier."""
+    size = window(position)
+    return reader.read(position - size, size)

@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from shipper.batch import Batch, DeadLetter, Documents, Mark
-from shipper.identity import MARK_BYTES, agrees, line_id, mark_of, power_positions
+from shipper.identity import agrees, digests, fits, line_id, mark_of, power_positions
 from shipper.local import FRAME, LocalOutput
 from shipper.settings import LocalSettings
 from shipper.telemetry import Telemetry
@@ -28,13 +28,16 @@ class FakeContent:
     identity: str = IDENTITY
 
     def has(self, marks: Sequence[Mark]) -> bool | None:
-        return agrees(marks, len(self.data), lambda position: self._mark(position).digest)
+        return agrees(marks, len(self.data), lambda mark: fits(mark, self.data[: mark.position]))
+
+    def digests_at(self, position: int) -> Sequence[int]:
+        return digests(position, self.data[:position]) if position <= len(self.data) else ()
 
     def marks_at(self, position: int) -> list[Mark]:
         return [self._mark(at) for at in sorted({*power_positions(0, position), position})]
 
     def _mark(self, position: int) -> Mark:
-        return mark_of(position, self.data[max(0, position - MARK_BYTES) : position])
+        return mark_of(position, self.data[:position])
 
     def ids(self) -> list[str]:
         """The ids of all its lines."""

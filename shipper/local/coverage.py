@@ -6,7 +6,7 @@ again with an equal first line), and only marks say which of them a file is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +16,8 @@ from shipper.identity import FIRST_POWER, MOST_LINE_ENDS
 
 Ranges = tuple[tuple[int, int], ...]
 REMEMBERED_IDENTITIES = 256
+FIRST_LINE = 1
+"""Where two contents of one identity are equal at least: a line is covered if its first byte is."""
 
 
 class Coverage(NamedTuple):
@@ -71,8 +73,29 @@ def agreeing(records: Iterable[Record], content: Content) -> list[Record]:
     A file that is shorter than a record agrees if it has every mark that lies within it; one that is too short for any
     mark does not agree (a line that is there twice can be found and mended, a missing one cannot).
     """
-    found = [record for record in records if record.coverage.marks and content.has(record.coverage.marks)]
+    begins = _Beginning(content)
+    found = [record for record in records if begins.as_in(record) and content.has(record.coverage.marks)]
     return sorted(found, key=_farthest)
+
+
+class _Beginning:
+    """How a content begins. Of thousands that have the first line in common, for it is a header, most are told apart by
+    what comes next, without a look into the file for each.
+    """
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._digests: dict[int, Sequence[int] | None] = {}
+
+    def as_in(self, record: Record) -> bool:
+        """Whether the content has a record's first mark, or that cannot be said so cheaply."""
+        if not record.coverage.marks:
+            return False
+        first = record.coverage.marks[0]
+        if first.position not in self._digests:
+            self._digests[first.position] = self._content.digests_at(first.position)
+        found = self._digests[first.position]
+        return found is None or first.digest in found
 
 
 def is_of(record: Record, content: Content) -> bool:
@@ -86,11 +109,10 @@ def is_of(record: Record, content: Content) -> bool:
 
 
 def equal_until(record: Record, content: Content) -> int:
-    """How far a content is known to begin like a record that does not agree with it: at least with its first line.
-
-    That line is part of the identity, so it is the same document, and a line is covered if its first byte is.
+    """How far a content is known to begin like a record that does not agree with it: at least with its first line,
+    which is part of the identity, so it is the same document.
     """
-    position = 1
+    position = FIRST_LINE
     for mark in record.coverage.marks:
         if not content.has((mark,)):
             break
@@ -127,15 +149,17 @@ class Contents:
         Where another content shares more with it than the first line, `has_doubt` says so afterwards.
         """
         pieces: list[tuple[int, int]] = []
+        begins = _Beginning(content)
         for record in self._of(content.identity):
-            if is_of(record, content):
+            begins_equally = begins.as_in(record)
+            if begins_equally and is_of(record, content):
                 pieces += record.coverage.ranges
                 continue
             if record.content is content:
                 record.content = None
-            shared = equal_until(record, content)
+            shared = equal_until(record, content) if begins_equally else FIRST_LINE
             pieces += clipped(record.coverage.ranges, shared)
-            if shared > 1 and any(end > shared for _, end in record.coverage.ranges):
+            if shared > FIRST_LINE and any(end > shared for _, end in record.coverage.ranges):
                 self._doubts.add((record.key, record.coverage.ranges))
         return merged(pieces)
 

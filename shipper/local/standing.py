@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from shipper.batch import Mark
-from shipper.identity import FIRST_POWER, MARK_BYTES, mark_of
+from shipper.identity import FIRST_POWER, fits, mark_of, window
 from shipper.local.ledger import FileRow
 
 
@@ -41,7 +41,7 @@ def standing_of(row: FileRow, descriptor: int, size: int) -> Standing:
     """What the open file of `size` bytes is to `row`. Raises OSError."""
 
     def has(mark: Mark) -> bool:
-        return mark.position <= size and _mark(descriptor, mark.position) == mark
+        return mark.position <= size and fits(mark, _before(descriptor, mark.position))
 
     return standing(
         length=row.length,
@@ -53,12 +53,13 @@ def standing_of(row: FileRow, descriptor: int, size: int) -> Standing:
 
 def marks_of(descriptor: int, length: int) -> tuple[Mark, ...]:
     """The marks of a file's first `length` bytes that its row keeps."""
-    return (_mark(descriptor, min(length, FIRST_POWER)), _mark(descriptor, length)) if length else ()
+    positions = (min(length, FIRST_POWER), length) if length else ()
+    return tuple(mark_of(position, _before(descriptor, position)) for position in positions)
 
 
-def _mark(descriptor: int, position: int) -> Mark:
-    start = max(0, position - MARK_BYTES)
-    return mark_of(position, os.pread(descriptor, position - start, start))
+def _before(descriptor: int, position: int) -> bytes:
+    size = window(position)
+    return os.pread(descriptor, size, position - size)
 
 
 def _begins_as_ours(descriptor: int, index_name: str) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from shipper.batch import Mark
-from shipper.contents import content_agrees, is_json_object
-from shipper.identity import MARK_BYTES, Trail, mark_of
+from shipper.contents import content_agrees, digests_at, is_json_object
+from shipper.identity import MARK_BYTES, Trail, fits, mark_of, window
 from shipper.parse import Parser
 from shipper.replay.entries import STANDARD_INPUT, Entry, Opener, identity_in
 from shipper.replay.records import FileRecord
@@ -103,7 +103,7 @@ class Reading:
         except Damaged:
             return False
         self._trail = trail
-        return len(trail.tail) == min(record.position, MARK_BYTES) and self.mark == record.mark
+        return len(trail.tail) == window(record.position) and fits(Mark(record.position, record.mark), trail.tail)
 
     def next(self) -> Read | None:
         """The next batch; None at the end, where a last line may stand that nobody has finished.
@@ -151,6 +151,14 @@ class Reading:
         known = {mark.position: mark.digest for mark in self._trail.known_marks()}
         compared = [known[mark.position] == mark.digest for mark in marks if mark.position in known]
         return all(compared) if compared else None
+
+    def digests_at(self, position: int) -> Sequence[int] | None:
+        if self.opened.is_plain:
+            return digests_at(self.opened.reader, position)
+        if self.knows_all_marks:
+            with self._opener.open(self.entry, alone=True) as again:
+                return digests_at(again.reader, position)
+        return None
 
     def marks_at(self, position: int) -> Sequence[Mark]:
         return [mark for mark in self._trail.known_marks() if mark.position <= position]

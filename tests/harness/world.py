@@ -255,8 +255,7 @@ class World:
         self.written += 1
         head = b'{"timestamp":"2024-01-15T10:30:45.123Z","n":%d' % self.written
         pad = max(0, size - len(head) - 11)
-        text = b"%d." % self.written * (pad // 2 + 1)  # equal text at an equal place would be an equal mark
-        return head + (b',"pad":"' + text[:pad] + b'"' if pad else b"") + b"}\n"
+        return head + (b',"pad":"' + b"." * pad + b'"' if pad else b"") + b"}\n"
 
     def write(self, name: str, count: int = 1, *, size: int = 0) -> list[int]:
         """Appends new lines to a file; returns their numbers."""

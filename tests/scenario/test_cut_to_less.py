@@ -6,6 +6,7 @@ import logging
 import os
 
 import pytest
+from harness.receiver import LocalReceiver, MemoryReceiver
 from harness.story import Story, Unseen, between_two_looks
 
 SIZE = 100
@@ -129,6 +130,32 @@ def test_within_its_first_lines(story: Story, unseen: Unseen) -> None:
     assert 30 == len(torn)
     assert list(range(1, story.written + 1)) == story.shipped()
     assert {1} == set(story.counted().values())
+
+
+@pytest.mark.parametrize("ends", ["answered", "stopped", "killed"])
+def test_while_a_server_did_not_answer(story: Story, ends: str) -> None:
+    """What was sent of it and is there no more arrives, or is said to be lost when the process ends before."""
+    assert isinstance(story.receiver, MemoryReceiver | LocalReceiver)
+    story.receiver.is_answering = False
+    fill(story, 10)
+    story.run()
+    kept = LINES + 5
+    os.truncate(story.path("app.log"), kept * SIZE)
+    story.run()
+    assert 0 == story.lost_bytes()
+    if ends == "stopped":
+        story.stop()
+    elif ends == "killed":
+        story.kill(keeps_submitted=False)
+    story.receiver.is_answering = True
+    if ends != "answered":
+        story.start()
+    story.run()
+
+    are_there = LINES + 10 if ends == "answered" else kept
+    assert list(range(1, are_there + 1)) == story.shipped()
+    assert (LINES + 10 - are_there) * SIZE == story.lost_bytes()
+    assert dict.fromkeys(range(1, LINES + 11), 1) == story.counted()
 
 
 @pytest.mark.parametrize("kept", [5, 22])

@@ -91,7 +91,10 @@ def test_in_other_stems(story: Story) -> None:
     assert {str(HEADER.strip()): 6} == dict(story.tally.counts)
 
 
-def test_many_files_under_one_header_are_not_compared_one_by_one(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [0, 400], ids=["short", "long"])
+def test_many_files_under_one_header_are_not_compared_one_by_one(
+    story: Story, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     """What comes behind the header tells them apart; else a thousand of them would keep everything waiting."""
     compared = []
 
@@ -101,12 +104,33 @@ def test_many_files_under_one_header_are_not_compared_one_by_one(story: Story, m
 
     monkeypatch.setattr("shipper.attach.kinship_of", comparing)
     for number in range(40):
-        story.append(f"app.log.{number}", HEADER + story.lines(3, size=400))
+        story.append(f"app.log.{number}", HEADER + story.lines(1 + bool(size), size=size))
     story.run()
     assert not compared
+    for number in range(50, 90):
+        story.append(f"app.log.{number}", HEADER)
+    story.run(3.0)
+    assert len(compared) <= 2 * 40, "one that has the header alone is equal to any; one look says so"
     story.path("app.log.40").write_bytes(story.path("app.log.7").read_bytes())
     story.run()
     assert compared, "a copy is told by a look"
+
+    assert_each_line_once(story)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 5, 30])
+def test_lines_that_end_alike(story: Story, unseen: Unseen, lines: int) -> None:
+    """Under one header, of equal lengths, and different in their first bytes alone: as a time before a stack trace."""
+    for name in ("app-1.log", "app-2.log"):
+        story.append(name, HEADER + story.lines(lines, size=400))
+    story.run()
+    with unseen(story):
+        story.path("app-1.log").unlink()
+        story.append("app-3.log", HEADER + story.lines(lines, size=400))
+    story.run()
+    story.restart()
+    story.append("app-4.log", HEADER + story.lines(lines, size=400))
+    story.run()
 
     assert_each_line_once(story)
 

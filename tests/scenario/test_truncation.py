@@ -63,6 +63,19 @@ def test_and_grown_again_before_anyone_looked(story: Story, unseen: Unseen, more
     story.assert_exact()
 
 
+@pytest.mark.parametrize("more", [20, 21, 400])
+def test_and_grown_again_by_lines_that_end_alike(story: Story, unseen: Unseen, more: int) -> None:
+    """They are as long as those that were there, so before the place that was read to nothing has changed."""
+    story.append("app.log", story.lines(20, size=400))
+    story.run()
+    with unseen(story):
+        os.truncate(story.path("app.log"), 0)
+        story.append("app.log", story.lines(more, size=400))
+    story.run()
+
+    story.assert_exact()
+
+
 def test_while_lines_were_unread(story: Story) -> None:
     """The output takes nothing when the file is emptied: the metrics have its lines, the bytes are said to be lost."""
     story.write("app.log", 20)

@@ -662,6 +662,11 @@ class FileContent:
 
         return all(mark_of(mark.position, self._text[: mark.position]) == mark for mark in marks)
 
+    def digests_at(self, position: int) -> Sequence[int]:
+        from shipper.identity import digests
+
+        return digests(position, self._text[:position])
+
     def marks_at(self, position: int) -> Sequence[Any]:
         from shipper.identity import mark_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
 from shipper.batch import Mark
 from shipper.identity import (
@@ -19,6 +20,7 @@ from shipper.identity import (
     checksum,
     checksums,
     compare,
+    fits,
     identity_of,
     line_id,
     mark_of,
@@ -230,7 +232,49 @@ def test_what_was_read_is_known_by_its_powers_and_its_end() -> None:
     assert trail.known_marks() == []
     trail.extend(0, data[:2500])
 
-    assert trail.known_marks() == [mark_of(at, data[max(0, at - MARK_BYTES) : at]) for at in (1024, 2048, 2500)]
+    assert trail.known_marks() == [mark_of(at, data[:at]) for at in (1024, 2048, 2500)]
+
+
+@pytest.mark.parametrize(
+    ("position", "first_byte"),
+    [(1, 0), (257, 0), (1024, 0), (1025, 1025 - MARK_BYTES), (5000, 5000 - MARK_BYTES)],
+)
+def test_a_mark_leaves_nothing_out_in_the_first_kilobyte(position: int, first_byte: int) -> None:
+    """Contents with the same header differ in a time, and their lines end alike."""
+    data = content(5000)
+
+    def changed(at: int) -> bytes:
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 : position]
+
+    mark = mark_of(position, data[:position])
+
+    assert fits(mark, data[:position])
+    assert not fits(mark, changed(first_byte))
+    assert not first_byte or fits(mark, changed(first_byte - 1))
+
+
+@pytest.mark.parametrize("position", [100, 256, 257, 700, 1024, 5000])
+def test_a_mark_of_an_earlier_state_is_still_known(position: int) -> None:
+    """They were all made of the last 256 bytes."""
+    data = content(5000)
+    earlier = Mark(position, xxh3_64_intdigest(data[max(0, position - 256) : position]))
+
+    assert fits(earlier, data[:position])
+    assert not fits(earlier, data[: position - 1] + b"\0")
+
+
+@pytest.mark.parametrize("sizes", [[3000], [1, 1, 300, 700, 21, 3, 1974], [1000, 24, 1976], [999, 1, 100, 1900]])
+def test_the_marks_are_the_same_however_the_bytes_come(sizes: list[int]) -> None:
+    data = content(3000)
+    trail, at = Trail(), 0
+    for size in sizes:
+        trail.extend(at, data[at : at + size])
+        at += size
+        assert trail.known_marks()[-1] == mark_of(at, data[:at])
+    at_once = Trail()
+    at_once.extend_by(lambda start, size: data[start : start + size], 3000)
+
+    assert trail.known_marks() == at_once.known_marks() == [mark_of(at, data[:at]) for at in (1024, 2048, 3000)]
 
 
 @pytest.mark.parametrize(
@@ -246,22 +290,26 @@ def test_what_was_read_is_known_by_its_powers_and_its_end() -> None:
         (5000, 4000, False),
         (4999, 4990, True),
         (4096, 4090, False),
+        (9000, 1100, True),
+        (9000, 0, False),
     ],
 )
 def test_a_content_agrees_as_far_as_it_goes(size: int, changed_at: int | None, expected: bool | None) -> None:
-    """Only marks that lie within the file count; one that differs says that it is another content."""
+    """Only marks that lie within the file count; one that differs says that it is another content. The three highest
+    are looked at, and the lowest, which has all that stands before it.
+    """
     data = content(9000)
     marks = marks_of(data, [1024, 2048, 4096, 5000])
     other = bytearray(data[:size])
     if changed_at is not None:
         other[changed_at] ^= 1
-    assert expected is agrees(marks, size, lambda position: mark_of(position, bytes(other[:position])).digest)
+    assert expected is agrees(marks, size, lambda mark: fits(mark, bytes(other[: mark.position])))
 
 
 def test_a_content_that_cannot_be_read_says_nothing() -> None:
     """An archive that is damaged before the mark is neither the same nor another."""
-    assert agrees([Mark(1024, 5)], 2000, lambda position: None) is None
-    assert agrees([], 2000, lambda position: 5) is None
+    assert agrees([Mark(1024, 5)], 2000, lambda mark: None) is None
+    assert agrees([], 2000, lambda mark: True) is None
 
 
 # Attachment

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from shipper.compression import GzipCodec, ZstdCodec, codec_of
-from shipper.identity import FIRST_LINE_BYTES, MARK_BYTES
+from shipper.identity import FIRST_LINE_BYTES, FIRST_POWER, MARK_BYTES
 from shipper.tail import (
     CHUNK_BYTES,
     FULL_CHUNK_BYTES,
@@ -413,12 +413,13 @@ def test_the_first_line(
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("size", [0, 1, MARK_BYTES, MARK_BYTES + 1, 5000])
+@pytest.mark.parametrize("size", [0, 1, MARK_BYTES, MARK_BYTES + 1, FIRST_POWER, FIRST_POWER + 1, 5000])
 def test_the_bytes_before_a_place(tmp_path: Path, size: int) -> None:
     """As many as a mark needs, fewer at the beginning and beyond the end."""
     content = os.urandom(5000)
     descriptor = open_log(written(tmp_path / "a.log", content))
-    assert content[max(0, size - MARK_BYTES) : size] == bytes_before(reader_for(descriptor), size)
+    start = 0 if size <= FIRST_POWER else size - MARK_BYTES
+    assert content[start:size] == bytes_before(reader_for(descriptor), size)
     assert b"" == bytes_before(reader_for(descriptor), 6000)
     os.close(descriptor)
 
