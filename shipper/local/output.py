@@ -130,6 +130,8 @@ class LocalOutput:
             except BaseException:
                 self._ledger.close()
                 raise
+        except FileExistsError as error:
+            raise OutputError(f"output directory {str(self._directory)!r}: it is a file; name a directory") from error
         except (OSError, sqlite3.Error) as error:
             raise OutputError(f"output directory {str(self._directory)!r}: {error}") from error
         self._telemetry.output_up.set(1)

@@ -270,6 +270,13 @@ def test_day_files_follow_the_umask(output: LocalOutput, tmp_path: Path) -> None
 # Starting ---------------------------------------------------------------------------------------------
 
 
+def test_a_file_is_no_output_directory(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"")
+
+    with pytest.raises(OutputError, match="out': it is a file; name a directory"):
+        new_output(tmp_path / "out").open()
+
+
 def test_a_second_writer_is_refused(output: LocalOutput, tmp_path: Path) -> None:
     """The message names the process."""
     with pytest.raises(InUseError, match=str(os.getpid())):
