@@ -155,6 +155,8 @@ class Attacher:
                 record = None
         if record is None:
             record, is_partial = self._same_content(found, identity, reader, asked)
+            if record is not None and _farthest(record) < left_bytes:
+                record = None  # more is left of what was read in this very file
             if relation.outcome is not Outcome.FOLLOW and not _is_farther(record, relation.original):
                 return relation
             if is_partial:

@@ -298,3 +298,31 @@ def test_what_one_cursor_hands_on_of_a_file_that_is_cut_is_written_once() -> Non
         state.cut(is_torn=False, kept=5)
         state.disturb(has_place=True, is_answering=True)
         state.cut(is_torn=False, kept=4)
+
+
+def test_a_file_that_was_cut_while_down_is_not_taken_for_another_of_which_a_header_was_read() -> None:
+    """That one was gone; where it had been read to, behind the header, it went on, and counted a line again."""
+    with following() as state:
+        state.begin(has_ledger=True, before=2, starts_now=True, open_limit=100, has_header=True)
+        state.stop()
+        state.start()
+        state.replace(count=0)
+        state.replace(count=0)
+        state.rename_in_cascade()
+        state.replace(count=3)
+        state.cut(is_torn=False, kept=15)
+        state.stop()
+        state.delete(which=0)
+        state.start()
+        state.cut(is_torn=False, kept=1)
+
+
+def test_what_a_server_had_of_a_file_that_was_cut_is_counted_as_lost_after_a_reload() -> None:
+    """It was read, but not delivered when the engine ended, and was in the file no more."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=False, has_header=False, before=0, open_limit=100)
+        state.write(count=14, size=50)
+        state.disturb(has_place=True, is_answering=False)
+        state.cut(is_torn=False, kept=3)
+        state.cut(is_torn=False, kept=2)
+        state.reload()
