@@ -27,8 +27,9 @@ from shipper.contents import (
     key_of,
     reaches,
 )
+from shipper.cursor import NEVER
 from shipper.discover import COMPRESSED, Found
-from shipper.followed import NEVER, Followed, Replaced, end_of_archive
+from shipper.followed import Followed, Replaced, end_of_archive
 from shipper.identity import FIRST_POWER, Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.records import Records

@@ -14,7 +14,8 @@ import msgspec
 
 from shipper.batch import Mark
 from shipper.contents import end_of_lines, has_mark
-from shipper.followed import NEVER, Followed, Replaced
+from shipper.cursor import NEVER
+from shipper.followed import Followed, Replaced
 from shipper.identity import FIRST_POWER, MARK_BYTES, Trail, mark_of, unpack_marks
 from shipper.tail import Damaged, bytes_before
 

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 from shipper.batch import Batch, Columns, Documents, Output
 from shipper.checks import tail_was_continued
 from shipper.contents import is_json_object
+from shipper.cursor import Cursor, UnderWay
 from shipper.delivered import ask_again
 from shipper.enrich import Enricher
-from shipper.followed import Cursor, Followed, UnderWay
+from shipper.followed import Followed
 from shipper.identity import mark_of
 from shipper.parse import Parser
 from shipper.settings import Format, SourceSettings

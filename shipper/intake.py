@@ -14,9 +14,10 @@ from shipper.aside import SETTLED_SECONDS, UNREADABLE_SECONDS, Aside, Asides, Wh
 from shipper.attach import Asked, Attacher, Attachment, Outcome
 from shipper.batch import Output
 from shipper.contents import Key, key_of
+from shipper.cursor import NEVER
 from shipper.delivered import ask_ledger, covered_end
 from shipper.discover import Found
-from shipper.followed import NEVER, Followed
+from shipper.followed import Followed
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
 from shipper.tail import Damaged, EndlessError

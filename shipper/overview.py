@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from shipper.control import asked
+from shipper.cursor import NEVER
 from shipper.errors import StateError
 from shipper.escaping import printable
-from shipper.followed import NEVER
 from shipper.letters import count_of
 from shipper.positions import FilePosition, positions_in
 

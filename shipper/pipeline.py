@@ -18,8 +18,9 @@ from typing import Any
 from shipper.batch import Output
 from shipper.checks import is_intact
 from shipper.contents import key_of
+from shipper.cursor import UnderWay
 from shipper.feeding import FINAL_SECONDS, Feeder, Observer, Stages, Turn
-from shipper.followed import Followed, Replaced, UnderWay
+from shipper.followed import Followed, Replaced
 from shipper.held import HeldOpen, is_done
 from shipper.looks import Looks, Sight, interval_of_growth, sight_of
 from shipper.roster import Roster

@@ -16,9 +16,10 @@ from shipper.attach import Attacher, unread
 from shipper.batch import Output
 from shipper.checks import cut_off, cut_to, is_intact, what_is_kept
 from shipper.contents import Key, key_of
+from shipper.cursor import NEVER
 from shipper.discover import COMPRESSED, Found, Listing, scan, would_match
 from shipper.failpoints import failpoint
-from shipper.followed import NEVER, Followed, Replaced
+from shipper.followed import Followed, Replaced
 from shipper.intake import Intake
 from shipper.looks import next_look
 from shipper.openfiles import OpenFiles

@@ -14,9 +14,10 @@ from typing import Any
 
 from shipper import __version__
 from shipper.aside import Why
+from shipper.cursor import NEVER
 from shipper.engine import Engine
 from shipper.escaping import printable
-from shipper.followed import NEVER, Followed
+from shipper.followed import Followed
 from shipper.lettercounts import LetterCounts
 from shipper.roster import Roster
 from shipper.settings import Settings, SourceSettings

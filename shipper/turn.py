@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from shipper.followed import NEVER
+from shipper.cursor import NEVER
 
 
 class Read(NamedTuple):

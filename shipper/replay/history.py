@@ -20,8 +20,8 @@ from exporter.rule import Rule
 from exporter.series import Exporter
 from shipper.audit import position_of
 from shipper.batch import Batch, Columns
+from shipper.cursor import NEVER
 from shipper.enrich import FUTURE_SECONDS
-from shipper.followed import NEVER
 from shipper.parse import Parser
 from shipper.positions import FilePosition
 from shipper.redact.stage import redactor
