@@ -93,9 +93,10 @@ class Asides:
     def get(self, key: Key) -> Aside | None:
         return self._by_key.get(key)
 
-    def is_unreadable(self, key: Key) -> bool:
+    def unreadable_bytes(self, key: Key) -> int:
+        """How long a file is that cannot be read; -1 if it is none."""
         aside = self._by_key.get(key)
-        return aside is not None and aside.why is Why.UNREADABLE
+        return aside.found.size if aside is not None and aside.why is Why.UNREADABLE else -1
 
     def put(self, aside: Aside) -> None:
         """Keeps it until `drop`, and has it due at its `retry_at`."""

@@ -95,8 +95,8 @@ class Asked(msgspec.Struct, frozen=True):
     """It has been a twin up to here; that much of it was read in the other file."""
     twin_of: str = ""
     """The identity of what it has been a twin of."""
-    is_unreadable: Callable[[Key], bool] = lambda _key: False
-    """Whether a file lies somewhere that cannot be read at present."""
+    unreadable_bytes: Callable[[Key], int] = lambda _key: -1
+    """How long a file is that lies somewhere and cannot be read at present; -1 if it is none."""
 
 
 class Attacher:
@@ -248,7 +248,7 @@ class Attacher:
         is_partial = False
         known = [record for one in {identity, asked.twin_of} for record in self.records.by_identity(one)]
         for record in sorted(known, key=_farthest, reverse=True):
-            if _is_first_line_alone(record) and asked.is_unreadable(record.key):
+            if _is_first_line_alone(record) and asked.unreadable_bytes(record.key) >= _least_size(record):
                 continue  # it lies there still, and what is equal is what others begin with, too
             verdict, agree = _compared(record, found, record.identity, reader, is_place_known=False)
             if verdict is Verdict.SAME:
@@ -441,6 +441,11 @@ def _unfolded_bytes(record: FileRecord, found: Found) -> int:
 
 def _farthest(record: FileRecord) -> int:
     return max(position for position in (record.observed, record.shipped, 0) if position < NEVER)
+
+
+def _least_size(record: FileRecord) -> int:
+    """How long its file is at least, on disk, if it still holds what was read of it."""
+    return 0 if record.unfolded_bytes or record.path.endswith(COMPRESSED) else _farthest(record)
 
 
 def _says_little(record: FileRecord, found: Found, reader: ByteReader) -> bool:

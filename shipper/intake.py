@@ -91,7 +91,7 @@ class Intake:
             takes_objects=self._reads_once,
             equal_until=aside.equal_until if aside is not None else 0,
             twin_of=aside.identity if aside is not None and aside.why is Why.TWIN else "",
-            is_unreadable=self.asides.is_unreadable,
+            unreadable_bytes=self.asides.unreadable_bytes,
         )
         try:
             attachment = self._attacher.attach(found, live=self._register, asked=asked)

@@ -326,3 +326,12 @@ def test_what_a_server_had_of_a_file_that_was_cut_is_counted_as_lost_after_a_rel
         state.cut(is_torn=False, kept=3)
         state.cut(is_torn=False, kept=2)
         state.reload()
+
+
+def test_a_copy_goes_on_where_its_original_had_one_line_and_is_empty_and_unreadable() -> None:
+    """What cannot be read was thought to have that line still, but it is too short for it."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=False, has_header=False, before=1, open_limit=100)
+        state.reload()
+        state.copytruncate(is_matched=True, regrown=0, seconds=0.0)
+        state.unreadable(is_restarted=False, seconds=0.3, which=0)
