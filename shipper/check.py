@@ -29,6 +29,7 @@ from shipper.referred import guard_of, rules_of
 from shipper.sampled import tried_on_sample
 from shipper.settings import ElasticsearchSettings, Settings, own_directories
 from shipper.suggest import MANY_NAMES, Seen, Suggestion, noise, routes_of_sample, suggested
+from shipper.wording import number_of
 
 MOST_FILES = 20
 PING_SECONDS = 5.0
@@ -199,7 +200,7 @@ def as_text(report: Report) -> str:
     """For people."""
     lines = [f"configuration  {report.file}"]
     for source in report.sources:
-        count = f"{source['files']} file{'' if source['files'] == 1 else 's'}, {source['bytes']:,} bytes"
+        count = f"{number_of(source['files'], 'file')}, {number_of(source['bytes'], 'byte')}"
         lines.append(f"source         {source['name']} ({source['format']}): {count}")
         lines += [f"               - {path}" for path in source["first_files"]]
         if source["files"] > len(source["first_files"]):

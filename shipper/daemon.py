@@ -45,6 +45,7 @@ from shipper.settings import Settings
 from shipper.state import State, open_state
 from shipper.status import bind_gauges, status_of, totals_of
 from shipper.telemetry import Telemetry
+from shipper.wording import number_of
 
 log = logging.getLogger(__name__)
 
@@ -282,7 +283,7 @@ class Daemon:
         """What a `--once` did, for whoever started it."""
         totals = totals_of(self.telemetry)
         documents = ", ".join(f"{count:,} {result.replace('_', ' ')}" for result, count in totals["documents"].items())
-        return f"read {totals['lines']:,} lines; documents: {documents}"
+        return f"read {number_of(totals['lines'], 'line')}; documents: {documents}"
 
     def _file_problems(self, settings: Settings) -> list[str]:
         """What is wrong with the files that are needed beside rules."""

@@ -14,6 +14,7 @@ import msgspec
 
 from shipper.errors import StateError
 from shipper.escaping import printable
+from shipper.wording import number_of
 
 DAY_FILES = "[0-9]*.ndjson"
 RETRIED = "retried-"
@@ -153,14 +154,15 @@ class Counts(msgspec.Struct):
         if not self.records:
             return f"no dead letters in {printable(str(self.directory))}"
         where = printable(str(self.directory))
-        lines = [f"{self.records} dead letters in {where}; of {self.reduced} a reduced document is there"]
+        lines = [f"{number_of(self.records, 'dead letter')} in {where}; of {self.reduced} a reduced document is there"]
         for name, counter in self.by.items():
             lines += ["", f"{name:<50} records"]
             lines += [f"  {printable(key):<48} {count:>7}" for key, count in counter.most_common()]
         lines += ["", f"{'file':<50} records"]
         lines += [f"  {f.path.name:<48} {f.records:>7}  {f.first} to {f.last}" for f in self.files]
         if self.unreadable:
-            lines += ["", f"{self.unreadable} lines are no records (a crash can leave half a one)"]
+            unreadable = number_of(self.unreadable, "line")
+            lines += ["", f"of {unreadable} nothing can be read (a crash can leave half a record)"]
         return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from shipper.errors import StateError
 from shipper.escaping import printable
 from shipper.letters import count_of
 from shipper.positions import FilePosition, positions_in
+from shipper.wording import number_of
 
 QUESTION = "status"
 _MOST_FILES = 20
@@ -102,16 +103,15 @@ def _running(data: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("shipper", f"{data['version']} is running, for {duration(data['uptime_seconds'])}"),
         ("output", f"{output['name']}: {_output_state(output)}"),
-        ("", f"{output['pending']} documents under way, {output['spooled']} on disk for indices that are blocked"),
+        ("", f"{number_of(output['pending'], 'document')} under way, {output['spooled']} on disk for indices that are blocked"),
     ]
     for source in data["sources"]:
         behind = ", ".join(
             f"{cursor} {source['lag_bytes'][cursor]} bytes ({duration(source['lag_seconds'][cursor])})"
             for cursor in ("observed", "shipped")
         )
-        rows.append(
-            ("source", f"{source['name']}: {of_files(source['files'])}, {source['lines']:,} lines; behind: {behind}")
-        )
+        read = f"{number_of(source['files'], 'file')}, {number_of(source['lines'], 'line')}"
+        rows.append(("source", f"{source['name']}: {read}; behind: {behind}"))
         if source["lost_bytes"]:
             lost = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in source["lost_bytes"].items())
             rows.append(("", f"bytes that went away before they were read, since its start: {lost}"))
@@ -127,9 +127,10 @@ def _running(data: dict[str, Any]) -> list[tuple[str, str]]:
 def _troubles(metric: dict[str, Any]) -> list[str]:
     """What a metric's rules could not do as asked, since the start."""
     return [
-        f"{of_lines(count)} not counted: {reason.replace('_', ' ')}" for reason, count in metric["not_counted"].items()
+        f"{number_of(count, 'line')} not counted: {reason.replace('_', ' ')}"
+        for reason, count in metric["not_counted"].items()
     ] + [
-        f"{of_lines(count)} under __other__: the label {label} has used up its budget"
+        f"{number_of(count, 'line')} under __other__: the label {label} has used up its budget"
         for label, count in metric["overflow"].items()
     ]
 
@@ -143,7 +144,7 @@ def _output_state(output: dict[str, Any]) -> str:
 def _resting(data: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("shipper", "is not running"), ("state", f"{printable(data['state'])}, committed {data['committed']}")]
     rows += [
-        ("source", f"{source['name']}: {of_files(source['files'])}, {source['bytes']:,} bytes on disk")
+        ("source", f"{source['name']}: {number_of(source['files'], 'file')}, {source['bytes']:,} bytes on disk")
         for source in data["sources"]
     ]
     for file in data["files"][:_MOST_FILES]:
@@ -152,16 +153,6 @@ def _resting(data: dict[str, Any]) -> list[tuple[str, str]]:
     if len(data["files"]) > _MOST_FILES:
         rows.append(("", f"and {len(data['files']) - _MOST_FILES} more (--json has all)"))
     return rows
-
-
-def of_files(count: int) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count:,} file{'' if count == 1 else 's'}"
-
-
-def of_lines(count: int) -> str:
-    """`1 line`, `2 lines`."""
-    return f"{count:,} line{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from shipper.escaping import printable
 from shipper.reread import Line
+from shipper.wording import is_or_are, number_of
 
 
 class Place(Enum):
@@ -152,15 +153,17 @@ class Report(msgspec.Struct):
     def _verdict(self, totals: dict[Place, int]) -> list[str]:
         said = []
         if totals[Place.MISSING]:
-            said.append(f"{totals[Place.MISSING]} lines are missing in {self.output}")
+            missing = totals[Place.MISSING]
+            said.append(f"{number_of(missing, 'line')} {is_or_are(missing)} missing in {self.output}")
         if totals[Place.UNKNOWN]:
-            said.append(f"of {totals[Place.UNKNOWN]} lines {self.output} could not say whether it has them")
-        if self.repeated:
-            said.append(f"{self.repeated} documents are there twice")
-        if totals[Place.WAITING] and not self.is_running:
             said.append(
-                f"{totals[Place.WAITING]} lines were not shipped yet, and no daemon is running that would do it"
+                f"of {number_of(totals[Place.UNKNOWN], 'line')} {self.output} could not say whether it is there"
             )
+        if self.repeated:
+            said.append(f"{number_of(self.repeated, 'document')} {is_or_are(self.repeated)} there twice")
+        if totals[Place.WAITING] and not self.is_running:
+            waiting = number_of(totals[Place.WAITING], "line")
+            said.append(f"{waiting} not shipped yet, and no daemon is running that would do it")
         if any(file.is_unread for file in self.files):
             said.append("not every file could be read")
         return said or ["nothing is missing" if not self.problems else "not everything could be looked at"]

@@ -36,6 +36,7 @@ from shipper.replay.records import FileRecord
 from shipper.replay.screen import Memory, Records, Screen
 from shipper.settings import Settings, own_directories
 from shipper.targets import Targets, targets
+from shipper.wording import number_of
 
 if TYPE_CHECKING:
     from shipper.replay.backfill import Backfill
@@ -230,7 +231,7 @@ class Replay:
         files = [file for file in files if file.lines or file.problem or not file.is_done or file.position]
         broken = sum(bool(file.problem) for file in files)
         if not why and broken:
-            why = "1 file was not read to its end" if broken == 1 else f"{broken} files were not read to their end"
+            why = f"{number_of(broken, 'file')} not read to the end"
         return Ledger(
             job=self._job.name,
             shard=str(self._job.shard),

@@ -15,6 +15,7 @@ from shipper.errors import StateError
 from shipper.escaping import printable
 from shipper.replay.book import LEDGER
 from shipper.replay.records import RESULTS, FileRecord, add_counts
+from shipper.wording import number_of
 
 _MOST_FILES = 40
 
@@ -82,10 +83,10 @@ def as_text(ledger: Ledger) -> str:
 def _metrics(metrics: dict[str, Any]) -> Iterator[str]:
     if not metrics:
         return
-    days = len(metrics["files"])
+    lines, days = number_of(metrics.get("counted", 0), "line"), number_of(len(metrics["files"]), "day file")
     yield (
-        f"metrics: {metrics.get('counted', 0):,} lines, {metrics['series']:,} series, {metrics['samples']:,} samples, "
-        f"{days} day files in {metrics['directory']}"
+        f"metrics: {lines}, {metrics['series']:,} series, {metrics['samples']:,} samples, "
+        f"{days} in {metrics['directory']}"
     )
     if metrics["blocks"]:
         yield f"blocks: {metrics['blocks']}; Prometheus takes them when they lie in its data directory"
@@ -116,7 +117,7 @@ def _by_file(ledger: Ledger) -> Iterator[str]:
         sums = tuple(map(sum, zip(*(numbers[id(file)] for file in rest), strict=True)))
         rows.append((f"{len(rest)} more (all with --json)", sums, ""))
     totals = tuple(map(sum, zip(*numbers.values(), strict=True))) if ledger.files else (0,) * len(titles)
-    rows.append((f"{len(ledger.files)} files", totals, ""))
+    rows.append((number_of(len(ledger.files), "file"), totals, ""))
     yield from table(("file", *titles), rows)
 
 

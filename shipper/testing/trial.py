@@ -24,6 +24,7 @@ from shipper.testing.cases import Case
 from shipper.testing.compare import Difference, Explanation, differences
 from shipper.testing.samples import contradiction, shown_samples
 from shipper.times import event_time
+from shipper.wording import number_of
 
 DEFAULT_FILE: Final = "test.log"
 HOST: Final = "localhost"
@@ -153,14 +154,10 @@ def _line_failures(case: Case, found: Sequence[Explanation]) -> Iterator[Failure
     else:
         places = [*case.expect_lines]
     if len(expected) != len(found) or not found:
-        what = Difference("lines", _lines(len(expected) or 1), _lines(len(found)))
+        what = Difference("lines", number_of(len(expected) or 1, "line"), number_of(len(found), "line"))
         yield Failure(case.key_lines["expect"], None, "", what.what, what.expected, what.got)
     for number, (one, place, explanation) in enumerate(zip(expected, places, found, strict=False), start=1):
         for difference in differences(one, explanation):
             line = place.get(difference.key, place[""])
             text = explanation["line"]
             yield Failure(line, number, text, difference.what, difference.expected, difference.got)
-
-
-def _lines(count: int) -> str:
-    return "1 line" if count == 1 else f"{count} lines"

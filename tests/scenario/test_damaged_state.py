@@ -207,7 +207,7 @@ def test_a_dead_letter_torn_at_its_end(directory: Path) -> None:
         assert running.stop() == 0
     listed = run_to_end("dead-letter", "list", "-c", story.config, directory=directory)
     assert f"{len(story.of_the_future)} dead letters" in listed.stdout
-    assert "1 lines are no records" in listed.stdout
+    assert "of 1 line nothing can be read" in listed.stdout
     retried = run_to_end("dead-letter", "retry", "-c", story.config, "--force", directory=directory)
     assert retried.returncode == 0, retried.stderr
     assert len(story.documents()) == story.written

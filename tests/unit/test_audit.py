@@ -585,7 +585,7 @@ def test_the_report_for_programs_and_people(bench: Bench) -> None:
     assert not data["is_good"]
     text = report.as_text()
     assert r"app\n1.log" in text
-    assert "1 lines are missing" in text
+    assert "1 line is missing" in text
 
 
 @pytest.mark.parametrize(
