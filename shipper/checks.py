@@ -103,6 +103,7 @@ def cut_off(followed: Followed, kept_bytes: int, *, record_id: int) -> Followed 
     rest = replace(
         followed,
         id=record_id,
+        identity=followed.identity + "-cut",  # no file goes on with it; one that is alike is another
         observed=NEVER if followed.source.metrics else followed.observed,  # what was not counted is lost already
         shipped=max(followed.shipped, kept_bytes),  # before that, it is shipped again
         last_time=followed.ship_time,

@@ -67,6 +67,7 @@ class Intake:
         """It was cut, and is looked at again at once."""
         with suppress(OSError, Damaged):  # asked again when the next line goes out
             ask_ledger(self._output, followed)
+        followed.asked_marks = -1  # to be asked again before the next line goes out: others are on their way
         self._fresh.append(followed)
 
     def suspect(self, followed: Followed) -> None:

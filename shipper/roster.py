@@ -153,10 +153,13 @@ class Roster:
         for aside in self._asides.drop_others(self._present, away=listing.problems):
             self._lose_aside(aside)
         # what was read before comes first: a copy beside it, or what has got its inode, must not be taken for it
+        if self._is_first_scan:
+            self._adopt_deleted(those=lambda record: record.key not in self._present)
         for key in sorted(self._present, key=self._is_known, reverse=True):
             self._look_at_found(key, self._present[key], now)
         if self._is_first_scan:
-            self._adopt_deleted()
+            self._adopt_deleted(those=lambda record: record.key in self._present)
+            self._close_descriptors()
         self._account_for_missing()
         self._is_first_scan = False
 
@@ -216,9 +219,9 @@ class Roster:
 
     # Gone while nobody looked
 
-    def _adopt_deleted(self) -> None:
+    def _adopt_deleted(self, *, those: Callable[[FileRecord], bool]) -> None:
         """Goes on in files that the engine before this one held open and nothing leads to."""
-        for record in self._records.unfinished():
+        for record in filter(those, self._records.unfinished()):
             descriptor = self._descriptors.get(record.id)
             if descriptor is None:
                 continue
@@ -229,6 +232,8 @@ class Roster:
             del self._descriptors[record.id]
             found = Found(source, record.path, record.path, *record.key, size=0, mtime_ns=0)
             self._intake.adopt(found, descriptor, self._monotonic())
+
+    def _close_descriptors(self) -> None:
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors = {}

@@ -335,3 +335,33 @@ def test_a_copy_goes_on_where_its_original_had_one_line_and_is_empty_and_unreada
         state.reload()
         state.copytruncate(is_matched=True, regrown=0, seconds=0.0)
         state.unreadable(is_restarted=False, seconds=0.3, which=0)
+
+
+def _rotate_and_compress_unread(state: Following) -> None:
+    state.begin(has_ledger=True, before=0, has_header=True, starts_now=True, open_limit=100)
+    state.stop()
+    state.start()
+    state.stop()
+    state.disturb(has_place=False, is_answering=False)
+    state.start()
+    state.write(count=32, size=50)
+    state.stop()
+    state.rename_in_cascade()
+    state.write(count=31, size=50)
+    state.start()
+    state.compress(members=1, seconds=0.3, steps=1, which=0)
+
+
+def test_a_file_that_is_cut_asks_the_ledger_again_before_its_first_line_goes_out() -> None:
+    """Another one with the same header had been on its way meanwhile."""
+    with following() as state:
+        _rotate_and_compress_unread(state)
+        state.cut(is_torn=False, kept=30)
+
+
+def test_an_archive_is_told_from_the_deleted_file_that_is_held_open_over_a_reload() -> None:
+    """Nothing had been read of either, so it was taken for another file with the same header."""
+    with following() as state:
+        _rotate_and_compress_unread(state)
+        state.truncate(regrown=0)
+        state.reload()
