@@ -26,11 +26,23 @@ from shipper.contents import (
     is_json_object,
     key_of,
     reaches,
+    renewed,
 )
 from shipper.cursor import NEVER
 from shipper.discover import COMPRESSED, Found
 from shipper.followed import Followed, Replaced, end_of_archive
-from shipper.identity import FIRST_POWER, Known, Seen, Trail, Verdict, compare, identity_of, stem, unpack_marks
+from shipper.identity import (
+    FIRST_POWER,
+    Known,
+    Seen,
+    Trail,
+    Verdict,
+    compare,
+    identity_of,
+    pack_marks,
+    stem,
+    unpack_marks,
+)
 from shipper.kinship import Kinship, kinship_of, shared_bytes
 from shipper.records import Records
 from shipper.settings import MetricsStart, SourceSettings, Start
@@ -314,7 +326,7 @@ class Attacher:
             shipped=shipped,
             shipped_from=min(record.shipped_from, shipped),
             last_time=record.last_time if shipped == record.shipped else "",
-            trail=Trail.of_marks(record.marks, high, bytes_before(reader, high), line_ends=record.line_ends),
+            trail=_trail_of(record, high, reader),
             size=found.size,
             mtime_ns=found.mtime_ns,
             tail_start=tail_start,
@@ -327,6 +339,13 @@ class Attacher:
         if self._metrics_start is MetricsStart.BEGINNING:
             return 0
         return end_of_lines(reader, size) if isinstance(reader, PlainReader) else NEVER
+
+
+def _trail_of(record: FileRecord, high: int, reader: ByteReader) -> Trail:
+    """What is known of the first `high` bytes of the record's content, which is behind `reader` now."""
+    line_ends = pack_marks(renewed(reader, unpack_marks(record.line_ends)))
+    marks = renewed(reader, record.marks)
+    return Trail.of_marks(marks, high, bytes_before(reader, high), line_ends=line_ends)
 
 
 def _others(live: Live, found: Found, identity: str, beginning: bytes) -> list[Followed]:

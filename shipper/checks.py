@@ -74,13 +74,16 @@ def what_is_kept(followed: Followed) -> Kept | None:
         size = followed.stat().st_size
         if followed.farthest <= size < followed.sure_size and is_intact(followed):
             return Kept(followed.farthest, size)
-        return kept(
+        left = kept(
             [*followed.trail.powers, *_marks_of_cursors(followed)],
             size,
             lambda mark: has_mark(reader, mark),
             read=followed.farthest,
             line_ends=unpack_marks(followed.trail.line_ends),
         )
+        if left is not None and left.likely >= followed.farthest and not is_intact(followed):
+            return None  # by marks of an earlier release, made of less, it would be found cut again and again
+        return left
     except (OSError, Damaged):
         return None
 

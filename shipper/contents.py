@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import orjson
 
 from shipper.batch import Mark
-from shipper.identity import MARK_BYTES, agrees, digests, fits, window
+from shipper.identity import FIRST_POWER, MARK_BYTES, agrees, digests, fits, mark_of, window
 from shipper.oddlines import BOM
 from shipper.tail import ByteReader, Damaged, PlainReader, bytes_before
 
@@ -68,6 +68,24 @@ def digests_at(reader: ByteReader, position: int) -> Sequence[int]:
     except Damaged:
         return ()
     return digests(position, before) if len(before) == window(position) else ()
+
+
+def renewed(reader: ByteReader, marks: Sequence[Mark]) -> list[Mark]:
+    """The marks; where those of the first kilobyte were noted when they were made of less, made anew if they fit.
+
+    Raises OSError, Damaged.
+    """
+    early = next((mark for mark in marks if MARK_BYTES < mark.position <= FIRST_POWER), None)
+    if early is None:
+        return [*marks]
+    data = reader.read(0, FIRST_POWER)
+    if early == mark_of(early.position, data[: early.position]):
+        return [*marks]
+    return [mark_of(mark.position, data[: mark.position]) if _is_early_in(data, mark) else mark for mark in marks]
+
+
+def _is_early_in(data: bytes, mark: Mark) -> bool:
+    return mark.position <= len(data) and fits(mark, data[: mark.position])
 
 
 def reaches(reader: ByteReader, position: int) -> bool:

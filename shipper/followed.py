@@ -115,6 +115,8 @@ class Followed:
     """How many marks of powers there were when the output was asked for that."""
     beginning: bytes = b""
     """How it began when it was met: at most MARK_BYTES."""
+    begun: bytes = b""
+    """The same, as it was read since: until then, it may have been emptied unnoticed."""
     is_beginning_sure: bool = True
     """It was not cut to less since."""
     cut_at: int | None = None
@@ -289,7 +291,8 @@ class Followed:
         """Whether a content that begins so can be this one, or a copy of it. (Of thousands that have the first line in
         common, for it is a header, most are told apart by what comes next, without a look into each.)
         """
-        own = self.beginning if self.is_beginning_sure else b""
+        met = self.beginning[: self.farthest] if self.farthest else self.head or self.beginning
+        own = (self.begun or met) if self.is_beginning_sure else b""
         return own.startswith(beginning) or beginning.startswith(own)
 
     def nuls_in(self, start: int, end: int) -> int:
@@ -426,10 +429,13 @@ class Followed:
         reader = self.reader
         if reader is None:
             return
+        passed = self.trail.position
         if not chunk.is_cut and not chunk.leading_nuls:
             self.trail.extend(chunk.start, chunk.data)
         elif chunk.end > self.trail.position:
             self.trail.extend_by(reader.read, chunk.end)
+        if passed < MARK_BYTES and passed < self.trail.position:
+            self.begun = reader.read(0, min(MARK_BYTES, self.trail.position))
         cursor.passed(chunk, reader)
 
     def has(self, marks: Sequence[Mark]) -> bool | None:

@@ -103,7 +103,7 @@ def _running(data: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("shipper", f"{data['version']} is running, for {duration(data['uptime_seconds'])}"),
         ("output", f"{output['name']}: {_output_state(output)}"),
-        ("", f"{number_of(output['pending'], 'document')} under way, {output['spooled']} on disk for indices that are blocked"),
+        ("", f"{output['pending']:,} documents under way, {output['spooled']} on disk for indices that are blocked"),
     ]
     for source in data["sources"]:
         behind = ", ".join(

@@ -174,7 +174,8 @@ class Contents:
         """What this content had from `position` on is no more; returns what is to be committed of it at once."""
         records = self._of(content.identity)
         own = [record for record in records if record.content is content]  # it may have grown behind the cut by now
-        agreed = agreeing(records, content)
+        least = min(position, FIRST_POWER)  # what begins with the same header alone is another content
+        agreed = [record for record in agreeing(records, content) if equal_until(record, content) >= least]
         for record in own or agreed:
             record.coverage = record.coverage.before(position)
             if record.committed is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 
 import pytest
 from harness.receiver import LocalReceiver, MemoryReceiver
 from harness.story import Story, Unseen, between_two_looks
 
 SIZE = 100
+HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
 LINES = 40
 
 
@@ -156,6 +158,49 @@ def test_while_a_server_did_not_answer(story: Story, ends: str) -> None:
     assert list(range(1, are_there + 1)) == story.shipped()
     assert (LINES + 10 - are_there) * SIZE == story.lost_bytes()
     assert dict.fromkeys(range(1, LINES + 11), 1) == story.counted()
+
+
+def _unanswered_and_cut(story: Story, name: str, *, lines: int, kept_bytes: int) -> None:
+    assert isinstance(story.receiver, MemoryReceiver | LocalReceiver)
+    story.receiver.is_answering = False
+    story.append(name, story.lines(lines, size=SIZE))
+    story.run()
+    os.truncate(story.path(name), kept_bytes)
+    story.run()
+    story.kill(keeps_submitted=False)
+    story.receiver.is_answering = True
+
+
+def test_another_file_begins_with_the_same_header_while_down(story: Story) -> None:
+    """It does not go on where the file was cut of which something was under way."""
+    story.append("web.log", HEADER + story.lines(2, size=SIZE))
+    story.run()
+    _unanswered_and_cut(story, "web.log", lines=8, kept_bytes=len(HEADER) + 3 * SIZE)
+    story.path("web.log").rename(story.path("web.log.1"))
+    story.append("web.log", HEADER)
+    new = story.write("web.log", 10, size=SIZE)
+    story.start()
+    story.run()
+
+    first = [*range(1, LINES + 4), *new]
+    assert first == story.shipped()
+    assert {1} == {story.counted()[number] for number in first}
+    assert 7 * SIZE == story.lost_bytes()
+
+
+@pytest.mark.parametrize("torn_bytes", [0, 30])
+def test_and_copied_and_emptied_while_down(story: Story, torn_bytes: int) -> None:
+    """What is left stands in the copy alone, and was never delivered."""
+    _unanswered_and_cut(story, "web.log", lines=40, kept_bytes=22 * SIZE + torn_bytes)
+    shutil.copyfile(story.path("web.log"), story.path("web.log.1"))
+    os.truncate(story.path("web.log"), 0)
+    new = story.write("web.log", 3, size=SIZE)
+    story.start()
+    story.run()
+    story.restart()
+    story.run()
+
+    assert [*range(1, LINES + 23), *new] == story.shipped()
 
 
 @pytest.mark.parametrize("kept", [5, 22])

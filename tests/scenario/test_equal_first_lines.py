@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
+import shutil
 
 import pytest
-from harness.story import Story, Unseen
+from harness.story import Story, Unseen, between_two_looks
 
 from shipper.followed import Followed
 from shipper.kinship import Kinship, kinship_of
@@ -133,6 +135,49 @@ def test_lines_that_end_alike(story: Story, unseen: Unseen, lines: int) -> None:
     story.run()
 
     assert_each_line_once(story)
+
+
+@pytest.mark.parametrize("is_emptied", [False, True], ids=["copied", "copied and emptied"])
+def test_emptied_unnoticed_while_its_second_line_was_unfinished(story: Story, *, is_emptied: bool) -> None:
+    """A copy is told by how the file begins now, and not by how it began when it was met."""
+    story.append("app.log", HEADER + b'{"msg":"a line that is nev')
+    story.run()
+    with between_two_looks(story):
+        os.truncate(story.path("app.log"), 0)
+        story.append("app.log", HEADER + story.lines(60, size=300))
+    story.run()
+    shutil.copyfile(story.path("app.log"), story.path("app.log.1"))
+    story.run(10.0)
+    if is_emptied:
+        os.truncate(story.path("app.log"), 0)
+        story.run(10.0)
+
+    everything = range(1, story.written + 1)
+    assert list(everything) == story.shipped()
+    assert dict.fromkeys(everything, 1) == story.counted()
+
+
+@pytest.mark.parametrize("kept", [2, 4])
+def test_cut_while_another_was_delivered(story: Story, kept: int) -> None:
+    """A ledger has no more in common of both than the header: what is left of the one is not there yet."""
+    story.append("app.log", HEADER)
+    story.run()
+    story.write("app.log", 5, size=400)
+    story.run()
+    story.path("app.log").rename(story.path("app.log.1"))
+    story.append("app.log", HEADER)
+    story.run()
+    story.block_output(is_blocked=True)
+    new = story.write("app.log", 8, size=60)
+    story.run(5.0)
+    os.truncate(story.path("app.log"), len(HEADER) + kept * 60)
+    story.run(5.0)
+    story.block_output(is_blocked=False)
+    story.run(20.0)
+    story.restart()
+    story.run(20.0)
+
+    assert [*range(1, 6), *new[:kept]] == story.shipped()
 
 
 @pytest.mark.parametrize("is_compressed", [False, True], ids=["plain", "compressed"])

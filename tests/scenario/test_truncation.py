@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
-from harness.story import Story, Unseen
+from harness.story import Story, Unseen, between_two_looks
+from xxhash import xxh3_64_intdigest
+
+from shipper.batch import Mark
+from shipper.identity import MARK_BYTES, pack_marks
 
 
 def size_of(story: Story) -> int:
@@ -74,6 +79,24 @@ def test_and_grown_again_by_lines_that_end_alike(story: Story, unseen: Unseen, m
     story.run()
 
     story.assert_exact()
+
+
+def test_with_marks_of_an_earlier_release(story: Story, caplog: pytest.LogCaptureFixture) -> None:
+    """Made of 256 bytes everywhere, they find nothing changed: it is another content all the same, and said once."""
+    story.append("app.log", story.lines(3, size=300))
+    story.run()
+    data = story.path("app.log").read_bytes()
+    [followed] = story.pipeline.roster.all()
+    marks = [Mark(at, xxh3_64_intdigest(data[at - MARK_BYTES : at])) for at in (600, 900)]
+    followed.trail.line_ends = pack_marks(marks)
+    caplog.set_level(logging.INFO)
+    with between_two_looks(story):
+        os.truncate(story.path("app.log"), 0)
+        story.append("app.log", story.lines(3, size=300))
+    story.run()
+
+    story.assert_exact()
+    assert 1 == caplog.text.count("was truncated")
 
 
 def test_while_lines_were_unread(story: Story) -> None:
