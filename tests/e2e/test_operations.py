@@ -493,7 +493,7 @@ def test_a_local_output_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
 
         assert f"process {running.pid}" in done.stderr
         running.stop()
-    assert "1 dead letters" in shipper("dead-letter", "list", directory=tmp_path, expects=0).stdout
+    assert "1 dead letter" in shipper("dead-letter", "list", directory=tmp_path, expects=0).stdout
 
 
 def test_show_selects_and_limits(tmp_path: Path) -> None:
