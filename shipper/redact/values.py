@@ -31,6 +31,7 @@ _BARE: Final = re.compile(
     rb"<[^<>\s]{0,100}>|(?:%(piece)b)++(?:[&|,;)}\]]++%(next)b(?:%(piece)b)++)*+"
     % {b"piece": _PIECE, b"next": _NEXT_NAME}
 )
+_MASKED: Final = re.compile(rb"\*\*\*(?=[&|,;)}\]])")
 _SCHEME: Final = re.compile(
     rb"(?:bearer|basic|digest|token|api-?key|negotiate|ntlm|oauth|hawk|dpop|ssws|vapid|signature"
     rb"|aws4-[\w-]+)[ \t]+(?=[^\s\"'])",
@@ -121,6 +122,8 @@ def _span(text: bytes, start: int, assigned: bytes) -> tuple[tuple[int, int], bo
     if b"cookie" in lowered:
         cookies = _COOKIES.match(text, start)
         return (start, cookies.end() if cookies else start), False
+    if mask := _MASKED.match(text, start):  # what comes behind it was no part of the value when that was masked
+        return mask.span(), False
     scheme = _SCHEME.match(text, start)
     bare = _BARE.match(text, scheme.end() if scheme else start)
     end = bare.end() if bare else start

@@ -215,6 +215,8 @@ def test_an_object_stays_an_object(name: str, line: bytes) -> None:
 @settings(max_examples=300, deadline=None)
 @given(lines)
 @example(b'{"password":"hunter2***"}')
+@example(b'{"a":"{\\u0022password\\u0022: [1, \\u0022x\\u0022],\\')
+@example(b'{"a":"{\\u0022password\\u0022: [1, \\u0022x\\u0022],\\t12')
 def test_redacting_again_changes_nothing(name: str, line: bytes) -> None:
     """What is left of a line has nothing to redact: a replay of redacted lines makes the same ids.
 
