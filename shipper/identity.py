@@ -249,10 +249,11 @@ def agrees(marks: Sequence[Mark], size: int, has: Callable[[Mark], bool | None])
     """Whether a content of `size` bytes fits `marks`; None if it is too short to say.
 
     `has` says whether the content has a mark, or None where it cannot be read. Looks at the highest first: files that
-    only append agree everywhere below it. The lowest is made of all that stands before it.
+    only append agree everywhere below it. Of the first kilobyte, the highest is made of all that stands before it.
     """
     within = sorted((mark for mark in marks if mark.position <= size), reverse=True)
-    for mark in (*within[:3], *within[3:][-1:]):
+    early = [mark for mark in within[3:] if mark.position <= FIRST_POWER]
+    for mark in (*within[:3], *early[:1]):
         answer = has(mark)
         if not answer:
             return answer

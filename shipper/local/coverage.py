@@ -6,6 +6,7 @@ again with an equal first line), and only marks say which of them a file is.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -88,14 +89,24 @@ class _Beginning:
         self._digests: dict[int, Sequence[int] | None] = {}
 
     def as_in(self, record: Record) -> bool:
-        """Whether the content has a record's first mark, or that cannot be said so cheaply."""
-        if not record.coverage.marks:
+        """Whether the content has a record's first mark, and the last of the first kilobyte if it goes so far; or that
+        cannot be said so cheaply.
+        """
+        marks = record.coverage.marks
+        if not marks or not self._has(marks[0], if_shorter=False):
             return False
-        first = record.coverage.marks[0]
-        if first.position not in self._digests:
-            self._digests[first.position] = self._content.digests_at(first.position)
-        found = self._digests[first.position]
-        return found is None or first.digest in found
+        early = bisect_right(marks, FIRST_POWER, key=_position)
+        return early < 2 or self._has(marks[early - 1], if_shorter=True)
+
+    def _has(self, mark: Mark, *, if_shorter: bool) -> bool:
+        if mark.position not in self._digests:
+            self._digests[mark.position] = self._content.digests_at(mark.position)
+        found = self._digests[mark.position]
+        return found is None or mark.digest in found or (if_shorter and not found)
+
+
+def _position(mark: Mark) -> int:
+    return mark.position
 
 
 def is_of(record: Record, content: Content) -> bool:

@@ -365,3 +365,15 @@ def test_an_archive_is_told_from_the_deleted_file_that_is_held_open_over_a_reloa
         _rotate_and_compress_unread(state)
         state.truncate(regrown=0)
         state.reload()
+
+
+def test_a_ledger_tells_contents_apart_that_have_a_header_and_the_ends_of_long_lines_in_common() -> None:
+    """The mark at the header's end was looked at, and not the one at a kilobyte, which has the beginning of a line."""
+    with following() as state:
+        state.begin(has_ledger=True, starts_now=False, has_header=True, before=0, open_limit=100)
+        state.write_in_pieces(pieces=[1], seconds=0.3)
+        state.reload()
+        state.replace(count=0)
+        state.write(count=27, size=3000)
+        state.rename(is_linked=False, is_recreated=False, seconds=0.0, style="date")
+        state.write(count=17, size=3000)

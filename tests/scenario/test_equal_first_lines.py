@@ -120,18 +120,19 @@ def test_many_files_under_one_header_are_not_compared_one_by_one(
     assert_each_line_once(story)
 
 
+@pytest.mark.parametrize("size", [400, 3000])
 @pytest.mark.parametrize("lines", [1, 2, 5, 30])
-def test_lines_that_end_alike(story: Story, unseen: Unseen, lines: int) -> None:
+def test_lines_that_end_alike(story: Story, unseen: Unseen, lines: int, size: int) -> None:
     """Under one header, of equal lengths, and different in their first bytes alone: as a time before a stack trace."""
     for name in ("app-1.log", "app-2.log"):
-        story.append(name, HEADER + story.lines(lines, size=400))
+        story.append(name, HEADER + story.lines(lines, size=size))
     story.run()
     with unseen(story):
         story.path("app-1.log").unlink()
-        story.append("app-3.log", HEADER + story.lines(lines, size=400))
+        story.append("app-3.log", HEADER + story.lines(lines, size=size))
     story.run()
     story.restart()
-    story.append("app-4.log", HEADER + story.lines(lines, size=400))
+    story.append("app-4.log", HEADER + story.lines(lines, size=size))
     story.run()
 
     assert_each_line_once(story)

@@ -284,22 +284,23 @@ def test_the_marks_are_the_same_however_the_bytes_come(sizes: list[int]) -> None
         (9000, None, True),
         (4999, None, True),
         (4096, None, True),
-        (1023, None, None),
+        (1023, None, True),
+        (39, None, None),
         (1024, None, True),
         (5000, 4990, False),
         (5000, 4000, False),
         (4999, 4990, True),
         (4096, 4090, False),
         (9000, 1100, True),
-        (9000, 0, False),
+        (9000, 100, False),
     ],
 )
 def test_a_content_agrees_as_far_as_it_goes(size: int, changed_at: int | None, expected: bool | None) -> None:
     """Only marks that lie within the file count; one that differs says that it is another content. The three highest
-    are looked at, and the lowest, which has all that stands before it.
+    are looked at, and the highest of the first kilobyte, which has all that stands before it.
     """
     data = content(9000)
-    marks = marks_of(data, [1024, 2048, 4096, 5000])
+    marks = marks_of(data, [40, 1024, 2048, 4096, 5000])
     other = bytearray(data[:size])
     if changed_at is not None:
         other[changed_at] ^= 1
