@@ -343,9 +343,10 @@ class Attacher:
 
 def _trail_of(record: FileRecord, high: int, reader: ByteReader) -> Trail:
     """What is known of the first `high` bytes of the record's content, which is behind `reader` now."""
-    line_ends = pack_marks(renewed(reader, unpack_marks(record.line_ends)))
-    marks = renewed(reader, record.marks)
-    return Trail.of_marks(marks, high, bytes_before(reader, high), line_ends=line_ends)
+    line_ends = unpack_marks(record.line_ends)
+    marks = renewed(reader, [*line_ends, *record.marks])  # at once, for an archive is begun anew for each look
+    count = len(line_ends)
+    return Trail.of_marks(marks[count:], high, bytes_before(reader, high), line_ends=pack_marks(marks[:count]))
 
 
 def _others(live: Live, found: Found, identity: str, beginning: bytes) -> list[Followed]:

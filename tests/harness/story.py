@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -50,6 +51,17 @@ class Story(World):
         self.run(2.0)
         output.submit = submit  # type: ignore[method-assign]
         assert 0 < len(self.shipped()) < self.written
+
+    def write_anew_unseen(self, name: str, *, header: bytes) -> None:
+        """A file of which the header was read, and whose next line has no end yet, is emptied and written anew between
+        two looks, with the same header and 60 lines of 300 bytes; these are read.
+        """
+        self.append(name, header + b'{"msg":"a line that is nev')
+        self.run()
+        with between_two_looks(self):
+            os.truncate(self.path(name), 0)
+            self.append(name, header + self.lines(60, size=300))
+        self.run()
 
     def compress(self, name: str) -> None:
         """In place, as gzip does: the archive is complete, then the file is deleted."""

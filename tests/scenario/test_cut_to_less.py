@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from harness.receiver import LocalReceiver, MemoryReceiver
-from harness.story import Story, Unseen, between_two_looks
+from harness.story import Story, Unseen
 
 SIZE = 100
 HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
@@ -265,13 +265,7 @@ def test_of_a_file_that_was_emptied_unnoticed_while_it_had_but_a_header(
     story: Story, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it began with at first, behind the header, is not what it begins with now: it is cut once, not for ever."""
-    header = b'{"msg":"log opened"}\n'
-    story.append("another.log", header + b'{"msg":"a line that is nev')
-    story.run()
-    with between_two_looks(story):
-        os.truncate(story.path("another.log"), 0)
-        story.append("another.log", header + story.lines(60, size=300))
-    story.run()
+    story.write_anew_unseen("another.log", header=HEADER)
     os.truncate(story.path("another.log"), story.path("another.log").stat().st_size - 10 * 300)
     caplog.set_level(logging.INFO, logger="shipper.roster")
     story.run()

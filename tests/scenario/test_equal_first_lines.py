@@ -7,7 +7,7 @@ import os
 import shutil
 
 import pytest
-from harness.story import Story, Unseen, between_two_looks
+from harness.story import Story, Unseen
 
 from shipper.followed import Followed
 from shipper.kinship import Kinship, kinship_of
@@ -141,12 +141,7 @@ def test_lines_that_end_alike(story: Story, unseen: Unseen, lines: int, size: in
 @pytest.mark.parametrize("is_emptied", [False, True], ids=["copied", "copied and emptied"])
 def test_emptied_unnoticed_while_its_second_line_was_unfinished(story: Story, *, is_emptied: bool) -> None:
     """A copy is told by how the file begins now, and not by how it began when it was met."""
-    story.append("app.log", HEADER + b'{"msg":"a line that is nev')
-    story.run()
-    with between_two_looks(story):
-        os.truncate(story.path("app.log"), 0)
-        story.append("app.log", HEADER + story.lines(60, size=300))
-    story.run()
+    story.write_anew_unseen("app.log", header=HEADER)
     shutil.copyfile(story.path("app.log"), story.path("app.log.1"))
     story.run(10.0)
     if is_emptied:
