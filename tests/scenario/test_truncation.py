@@ -83,16 +83,16 @@ def test_and_grown_again_by_lines_that_end_alike(story: Story, unseen: Unseen, m
 
 def test_with_marks_of_an_earlier_release(story: Story, caplog: pytest.LogCaptureFixture) -> None:
     """Made of 256 bytes everywhere, they find nothing changed: it is another content all the same, and said once."""
-    story.append("app.log", story.lines(3, size=300))
+    story.append("app.log", story.lines(3, size=330))
     story.run()
     data = story.path("app.log").read_bytes()
     [followed] = story.pipeline.roster.all()
-    marks = [Mark(at, xxh3_64_intdigest(data[at - MARK_BYTES : at])) for at in (600, 900)]
+    marks = [Mark(at, xxh3_64_intdigest(data[at - MARK_BYTES : at])) for at in (660, 990)]
     followed.trail.line_ends = pack_marks(marks)
     caplog.set_level(logging.INFO)
     with between_two_looks(story):
         os.truncate(story.path("app.log"), 0)
-        story.append("app.log", story.lines(3, size=300))
+        story.append("app.log", story.lines(3, size=330))
     story.run()
 
     story.assert_exact()
