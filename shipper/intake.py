@@ -11,8 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from shipper.aside import SETTLED_SECONDS, UNREADABLE_SECONDS, Aside, Asides, Why, should_ask
-from shipper.attach import Asked, Attacher, Attachment, Outcome
+from shipper.attach import Attacher
 from shipper.batch import Output
+from shipper.candidate import Asked, Attachment, Outcome
 from shipper.contents import Key, key_of
 from shipper.cursor import NEVER
 from shipper.delivered import ask_ledger, covered_end

@@ -1,7 +1,7 @@
 """What two files that begin with the same line are to each other: a file and its copy, or two contents.
 
 Copies come from copytruncate, from compression in place, from backups beside the file; different contents with equal
-first lines from services that begin each file with the same header. Asked by `attach` of a file that is followed.
+first lines from services that begin each file with the same header. Asked by `relation` of a file that is followed.
 """
 
 from __future__ import annotations

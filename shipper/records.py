@@ -1,6 +1,6 @@
 """Records of files that are not followed at present: what the state knew at start, and what was let go since.
 
-`attach` asks them what a found file is. What is gone shrinks to a tombstone: kept, so that a copy or a restored archive
+`recall` asks them what a found file is. What is gone shrinks to a tombstone: kept, so that a copy or a restored archive
 is not read and counted again.
 """
 

@@ -104,7 +104,7 @@ def test_many_files_under_one_header_are_not_compared_one_by_one(
         compared.append(followed)
         return kinship_of(followed, reader, size)
 
-    monkeypatch.setattr("shipper.attach.kinship_of", comparing)
+    monkeypatch.setattr("shipper.relation.kinship_of", comparing)
     for number in range(40):
         story.append(f"app.log.{number}", HEADER + story.lines(1 + bool(size), size=size))
     story.run()

@@ -19,7 +19,8 @@ from command import SHIPPER, Running, documents_in, run_to_end
 from harness.process import wait_until
 from prometheus_client import CollectorRegistry
 
-from shipper.attach import Asked, Attacher
+from shipper.attach import Attacher
+from shipper.candidate import Asked
 from shipper.confinement import Confinement, OutsideError
 from shipper.discover import Found, scan, top_of
 from shipper.register import Register
