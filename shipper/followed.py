@@ -280,7 +280,11 @@ class Followed:
     @property
     def farthest(self) -> int:
         """Everything before this was read by one of the cursors."""
-        return max((cursor.position for cursor in self.cursors() if cursor.is_reading), default=0)
+        farthest = 0
+        for cursor in (self.ship, self.observe):
+            if cursor is not None and farthest < cursor.lines.position < NEVER:
+                farthest = cursor.lines.position
+        return farthest
 
     @property
     def nearest(self) -> int:

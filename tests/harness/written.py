@@ -56,7 +56,7 @@ class Written:
         line = self.lines[number]
         left = line.size - 2
         if len(line.places) == 1:
-            line.size = 3
+            line.size = 2  # with its newline, which may not have been there
         return left
 
     def emptied(self, name: str, *, kept: int = 0) -> None:
