@@ -55,6 +55,8 @@ class Aside(msgspec.Struct, eq=False):
     equal_until: int = 0
     """A twin is equal to the original up to here."""
     is_renamed: bool = False
+    archives_then: frozenset[Key] = frozenset()
+    """The archives that were there when it was met. One set for all that were met in one scan."""
     was_settled: bool = False
     """It was asked what it is after it had not changed for a while."""
     interval: float = FIRST_SECONDS

@@ -50,6 +50,8 @@ class Intake:
         self.asides = Asides()
         self.first_sizes: dict[Key, int] = {}
         """Of files that were there when this state began, and have not been followed yet."""
+        self.archives: frozenset[Key] = frozenset()
+        """Those that the last scan found."""
         self._fresh: list[Followed] = []
         self._suspects: list[Followed] = []
         self._lacking: list[str] = []
@@ -142,8 +144,9 @@ class Intake:
             aside.equal_until = max(aside.equal_until, attachment.equal_until)
 
     def _put_aside(self, found: Found, why: Why, now: float, *, earlier: Aside | None) -> Aside:
-        aside = Aside(found, why, now, now)
+        aside = Aside(found, why, now, now, archives_then=self.archives)
         if earlier is not None:
+            aside.archives_then = earlier.archives_then
             is_same = (earlier.found.size, earlier.found.mtime_ns) == (found.size, found.mtime_ns)
             aside.changed_at = earlier.changed_at if is_same else now
             aside.interval = earlier.interval if is_same else aside.interval

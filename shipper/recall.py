@@ -7,12 +7,13 @@ content in a file that was cut or written anew is measured.
 from __future__ import annotations
 
 from shipper.candidate import Candidate
-from shipper.contents import content_agrees, reaches
+from shipper.contents import content_agrees, goes_on, reaches
 from shipper.cursor import NEVER
 from shipper.discover import COMPRESSED
 from shipper.identity import FIRST_POWER, Known, Seen, Verdict, compare
 from shipper.records import Records
 from shipper.state import FileRecord
+from shipper.tail import CompressedReader
 
 
 def farthest(record: FileRecord) -> int:
@@ -50,8 +51,9 @@ def same_content(records: Records, candidate: Candidate) -> tuple[FileRecord | N
     is_partial = False
     known = [record for one in {candidate.identity, asked.twin_of} for record in records.by_identity(one)]
     for record in sorted(known, key=farthest, reverse=True):
-        if _is_first_line_alone(record) and asked.unreadable_bytes(record.key) >= _least_size(record):
-            continue  # it lies there still, and what is equal is what others begin with, too
+        is_there = asked.unreadable_bytes(record.key) >= _least_size(record)
+        if is_there and _is_first_line_alone(record) and not _is_archive_of(candidate, farthest(record)):
+            continue  # what is equal is what others begin with, too
         verdict, agree = _compared(record, candidate, record.identity, is_place_known=False)
         if verdict is Verdict.SAME:
             return record, False
@@ -89,6 +91,12 @@ def says_little(record: FileRecord, candidate: Candidate) -> bool:
 def _is_first_line_alone(record: FileRecord) -> bool:
     """Whether no more was read of a file than its first line, as far as is known."""
     return farthest(record) < FIRST_POWER and not record.line_ends
+
+
+def _is_archive_of(candidate: Candidate, length: int) -> bool:
+    """Whether it is an archive of so many bytes, which may well be those of a file that lies beside it."""
+    reader = candidate.reader
+    return isinstance(reader, CompressedReader) and not goes_on(reader, length) and reader.is_complete
 
 
 def _least_size(record: FileRecord) -> int:

@@ -27,6 +27,7 @@ from shipper.register import Register
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
 from shipper.telemetry import Telemetry
+from shipper.vanished import Vanished
 from shipper.watching import Watcher
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Roster:
             clock=clock,
         )
         self._asides = self._intake.asides
+        self._vanished = Vanished()
         self._told: dict[str, str] = {}
         self._look_at_directories = 0.0
         self._scan_at = 0.0
@@ -149,9 +151,10 @@ class Roster:
         self._present = {(found.device, found.inode): found for found in listing.files}
         if self._is_first_scan and self._is_first_start:
             self._intake.first_sizes = {key: found.size for key, found in self._present.items()}
+        archives = (key for key, found in self._present.items() if found.path.endswith(COMPRESSED))
+        self._intake.archives = frozenset(archives)
         self._note_listed(listing)
-        for aside in self._asides.drop_others(self._present, away=listing.problems):
-            self._lose_aside(aside)
+        gone = self._asides.drop_others(self._present, away=listing.problems)
         # what was read before comes first: a copy beside it, or what has got its inode, must not be taken for it
         if self._is_first_scan:
             self._adopt_deleted(those=lambda record: record.key not in self._present)
@@ -160,6 +163,7 @@ class Roster:
         if self._is_first_scan:
             self._adopt_deleted(those=lambda record: record.key in self._present)
             self._close_descriptors()
+        self._lose_unread(gone)
         self._account_for_missing()
         self._is_first_scan = False
 
@@ -332,12 +336,19 @@ class Roster:
         lost = end - start - followed.nuls_in(start, end)
         self.register.lose(followed.source.name, followed.path, lost, reason)
 
-    def _lose_aside(self, aside: Aside) -> None:
-        """A file is gone that nothing was read of."""
-        found = aside.found
-        is_archived = any(os.path.lexists(found.path + suffix) for suffix in COMPRESSED)
-        if aside.why in (Why.UNREADABLE, Why.NO_LINE) and not (is_archived or found.path.endswith(COMPRESSED)):
-            self.register.lose(found.source.name, found.path, found.size, "deleted")
+    def _lose_unread(self, gone: Sequence[Aside]) -> None:
+        """Counts files that are gone and that nothing was read of."""
+        if not gone:
+            return
+        archives = {key: self._present[key] for key in self._intake.archives if not self._is_copy(key)}
+        for aside in self._vanished.lost(gone, archives):
+            found = aside.found
+            if not any(os.path.lexists(found.path + suffix) for suffix in COMPRESSED):
+                self.register.lose(found.source.name, found.path, found.size, "deleted")
+
+    def _is_copy(self, key: Key) -> bool:
+        aside = self._asides.get(key)
+        return aside is not None and aside.why is Why.TWIN
 
     def let_go(self, followed: Followed) -> None:
         """Stops following; the record is kept, as a copy of the content may turn up."""

@@ -377,3 +377,16 @@ def test_a_ledger_tells_contents_apart_that_have_a_header_and_the_ends_of_long_l
         state.write(count=27, size=3000)
         state.rename(is_linked=False, is_recreated=False, seconds=0.0, style="date")
         state.write(count=17, size=3000)
+
+
+def test_an_archive_of_one_line_is_no_other_content_while_its_original_cannot_be_read() -> None:
+    """After a start, the line that it holds and nothing more was counted again."""
+    with following() as state:
+        state.begin(has_ledger=True, has_header=False, before=0, starts_now=True, open_limit=100)
+        state.write(count=1, size=50)
+        state.rename(is_linked=False, is_recreated=True, seconds=0.0, style="number")
+        state.hard_link(which=7)
+        state.replace(count=4)
+        state.cut(is_torn=True, kept=1)
+        state.compress(members=1, seconds=0.0, steps=1, which=1)
+        state.unreadable(is_restarted=True, seconds=10.0, which=7)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 from harness.story import Story, Unseen
+
+from shipper.discover import Listing, scan
+from shipper.tail import open_log
 
 
 def test_of_a_file_that_was_read(story: Story, unseen: Unseen) -> None:
@@ -155,3 +160,61 @@ def test_a_name_that_lies(story: Story) -> None:
     story.run()
 
     story.assert_exact()
+
+
+class Cascade:
+    """Moves a file on and compresses it between the look that finds it and the attempt to open it."""
+
+    def __init__(self, story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._story = story
+        self.has_moved = False
+        monkeypatch.setattr("shipper.roster.scan", self._scanning)
+
+    def _scanning(self, *arguments: Any, **others: Any) -> Listing:
+        listing = scan(*arguments, **others)
+        file, moved = self._story.path("app.log.1"), self._story.path("app.log.2")
+        if file.exists() and not self.has_moved:
+            self.has_moved = True
+            file.rename(moved)
+            self._story.compress("app.log.2")
+        return listing
+
+
+def test_of_a_file_that_moved_on_before_it_was_opened(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `delaycompress` does it: the archive has a name that the file was never seen under. Nothing is lost."""
+    story.write("other.log", 1)
+    story.run()
+    cascade = Cascade(story, monkeypatch)
+    story.write("app.log.1", 50)
+    story.run(20.0)
+
+    assert cascade.has_moved
+    story.assert_exact()
+
+
+def test_of_one_of_two_files_that_went_before_they_were_opened(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive stands for one of them: the other is lost, and that is said."""
+    story.write("other.log", 1)
+    story.run()
+    cascade = Cascade(story, monkeypatch)
+    story.write("app.log.1", 50)
+    story.write("app.log.3", 2)
+    size = story.path("app.log.3").stat().st_size
+    gone = story.path("app.log.3")
+    monkeypatch.setattr("shipper.attach.open_log", _Deleting(gone))
+    story.run(20.0)
+
+    assert cascade.has_moved
+    story.assert_exact_but([52, 53], lost=size)
+
+
+class _Deleting:
+    """Deletes a file when it is to be opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, path: str) -> int:
+        if path == str(self._path):
+            self._path.unlink(missing_ok=True)
+        return open_log(path)
