@@ -202,7 +202,7 @@ class Followed:
             if cursor.before is None and self.is_plain and cursor.is_reading:
                 cursor.before = self._bytes_before(cursor.position)
         if self.is_plain and not self.nearest:
-            self.head = self.head or self.reader.read(0, MARK_BYTES)
+            self.head = self.head or self.beginning or self.reader.read(0, MARK_BYTES)
 
     def _bytes_before(self, position: int) -> bytes | None:
         """What stands before a place at which reading begins; None if that would cost much or the file is closed."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from harness.story import NewStory, Story, Unseen
+
+from shipper.followed import Followed
 
 
 def test_with_the_copy_inside_the_pattern(story: Story, unseen: Unseen) -> None:
@@ -201,4 +204,21 @@ def test_grown_to_its_old_length_where_times_are_coarse(new_story: NewStory) -> 
     os.utime(story.path("app.log"), ns=(before.st_atime_ns, before.st_mtime_ns))
     story.run(20.0)
 
+    story.assert_exact()
+
+
+def test_between_the_look_at_its_first_line_and_the_first_read(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was empty when its reading began: the copy is it all the same, and nothing is said to be lost."""
+    adopt = Followed.adopt
+
+    def adopt_emptied(followed: Followed, descriptor: int) -> None:
+        if not story.path("app.log.1").exists():
+            story.copy_and_truncate("app.log", "app.log.1")
+        adopt(followed, descriptor)
+
+    monkeypatch.setattr(Followed, "adopt", adopt_emptied)
+    story.write("app.log", 20)
+    story.run(20.0)
+
+    assert story.path("app.log.1").exists()
     story.assert_exact()
