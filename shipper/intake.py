@@ -13,11 +13,11 @@ from contextlib import suppress
 from shipper.aside import SETTLED_SECONDS, UNREADABLE_SECONDS, Aside, Asides, Why, should_ask
 from shipper.attach import Attacher
 from shipper.batch import Output
-from shipper.candidate import Asked, Attachment, Outcome
+from shipper.candidate import Asked, Attachment, Outcome, stem_of
 from shipper.contents import Key, key_of
 from shipper.cursor import NEVER
 from shipper.delivered import ask_ledger, covered_end
-from shipper.discover import Found
+from shipper.discover import COMPRESSED, Found
 from shipper.followed import Followed
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
@@ -223,6 +223,24 @@ class Intake:
     def continue_in_copy(self, followed: Followed, now: float) -> bool:
         """Goes on in a copy that holds everything that was read; what is under way stays so."""
         return any(self._continue_in(followed, aside, now) for aside in self.asides.twins_of(followed))
+
+    def in_the_making(self, followed: Followed) -> list[Aside]:
+        """What may turn out to be a copy of it in a moment: a copy that has just gone, for it was compressed, and an
+        archive in which no line can be read yet.
+        """
+        name = stem_of(followed.real_path)
+        return [
+            aside
+            for aside in self.asides
+            if (aside.original is followed or aside.why is not Why.TWIN) and stem_of(aside.found.real_path) == name
+            if aside.found.path.endswith(COMPRESSED) or not os.path.lexists(aside.found.path)
+        ]
+
+    def ask_anew(self, aside: Aside, now: float) -> None:
+        """What it is, if it is there still."""
+        found = aside.found
+        if self.asides.get((found.device, found.inode)) is aside:
+            self.take_up(found, now)
 
     def _continue_in(self, followed: Followed, aside: Aside, now: float) -> bool:
         earlier, earlier_path = followed.key, followed.path

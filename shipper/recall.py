@@ -55,6 +55,8 @@ def same_content(records: Records, candidate: Candidate) -> tuple[FileRecord | N
         if is_there and _is_first_line_alone(record) and not _is_archive_of(candidate, farthest(record)):
             continue  # what is equal is what others begin with, too
         verdict, agree = _compared(record, candidate, record.identity, is_place_known=False)
+        if record.identity != candidate.identity and not agree:
+            continue  # what lay there was a copy of it: another file may have the inode now
         if verdict is Verdict.SAME:
             return record, False
         is_partial |= verdict is Verdict.WAIT and (agree is True or may_grow)

@@ -40,6 +40,9 @@ SCAN_SHARE = 20
 """A scan whose listing took a second is not followed by another for so many."""
 FULL_SCAN_SHARE = 600
 """The same for one that nothing has asked for: events, or the directories' times, tell of changes."""
+COPY_SECONDS = 0.02
+COPY_TRIES = 10
+"""So often a copy that is being made is looked for, before what was not read of its original is said to be lost."""
 TOLD_ONE_BY_ONE = 20
 """More files than that are told in one line when they are found at once."""
 
@@ -308,7 +311,7 @@ class Roster:
             return
         if left is None:
             self.give_up(followed, "truncated", size)
-        elif not self._intake.continue_in_copy(followed, self._monotonic()):
+        elif not self._continue_in_copy(followed, size):
             self._lose_rest(followed, size, "truncated", kept=left.likely)
             self._let_fade(cut_off(followed, left.likely, record_id=self._records.next_id))
             cut_to(followed, left)
@@ -326,9 +329,29 @@ class Roster:
 
     def give_up(self, followed: Followed, reason: str, size: int) -> None:
         """Its file has nothing more for us: goes on in a copy, or counts what was not read of `size` as lost."""
-        if not self._intake.continue_in_copy(followed, self._monotonic()):
+        if not self._continue_in_copy(followed, size):
             self._lose_rest(followed, size, reason)
             self.let_go(followed)
+
+    def _continue_in_copy(self, followed: Followed, size: int) -> bool:
+        """Goes on in a copy, if there is one. If something of `size` was not read, one that is being compressed at this
+        very moment, so that neither can be read, is waited for, for a moment.
+        """
+        key = followed.key
+        for tries_left in range(COPY_TRIES, -1, -1):
+            now = self._monotonic()
+            if self._intake.continue_in_copy(followed, now):
+                return True
+            copies = self._intake.in_the_making(followed) if followed.nearest < size and tries_left else ()
+            if not copies:
+                return False
+            time.sleep(COPY_SECONDS)
+            self._scan(now)
+            for copy in copies:
+                self._intake.ask_anew(copy, now)
+            if followed.key != key:
+                return True  # the scan has found it
+        return False
 
     def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
         end = size if followed.is_plain else followed.known_end

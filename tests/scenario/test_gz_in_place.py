@@ -218,3 +218,35 @@ class _Deleting:
         if path == str(self._path):
             self._path.unlink(missing_ok=True)
         return open_log(path)
+
+
+@pytest.mark.parametrize("is_half_there", [False, True], ids=["between two looks", "half written"])
+def test_of_a_copy_while_it_is_looked_for(
+    story: Story, monkeypatch: pytest.MonkeyPatch, *, is_half_there: bool
+) -> None:
+    """`copytruncate` and `compress` of a file that was not read to its end: neither the copy nor its archive can be
+    read at the moment in which the file is found empty. Nothing is lost, and nothing is said to be.
+    """
+    story.write("app.log", 3000, size=100)
+    story.read_one_batch()
+    story.copy_and_truncate("app.log", "app.log.1")
+    copy, archive = story.path("app.log.1"), story.path("app.log.1.gz")
+    packed = gzip.compress(copy.read_bytes())
+
+    def scanning(*arguments: Any, **others: Any) -> Listing:
+        if is_half_there and not archive.exists():
+            archive.write_bytes(packed[:5])
+        listing = scan(*arguments, **others)
+        if copy.exists():
+            archive.write_bytes(b"" if is_half_there else packed)
+            copy.unlink()
+        elif is_half_there:
+            archive.write_bytes(packed)
+        return listing
+
+    monkeypatch.setattr("shipper.roster.scan", scanning)
+    story.block_output(is_blocked=False)
+    story.run(20.0)
+
+    assert not copy.exists()
+    story.assert_exact()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 from harness.missing import MissingError
 from harness.story import NewStory, Story, Unseen
+
+from shipper.followed import Followed
+from shipper.identity import identity_of
 
 HEADER = b'{"msg":"log opened","version":"1.2.3"}\n'
 
@@ -122,3 +126,31 @@ def _create_until(story: Story, inode: int) -> None:
         path.unlink()
     if not story.path("app.log").exists():
         raise MissingError(f"a file system below {story.logs} that gives inodes again", is_excused=True)
+
+
+def test_of_a_copy_of_what_nothing_was_read_of(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is emptied before its first read, and its copy goes: what gets the copy's inode is no copy of it. (It had
+    the ids of the lines that were lost, so that a line of these in another copy was taken for one of its own.)
+    """
+    adopt = Followed.adopt
+
+    def adopt_emptied(followed: Followed, descriptor: int) -> None:
+        if story.written == 20:
+            story.copy_and_truncate("app.log", "app.log.1")
+        adopt(followed, descriptor)
+
+    def find_replaced(_: Followed, path: str) -> bool:
+        if story.written == 20:
+            put_on_the_inode(story, Path(path).name, Path(path).name, b"".join(story.line() for _ in range(30)))
+        return False
+
+    monkeypatch.setattr(Followed, "adopt", adopt_emptied)
+    monkeypatch.setattr(Followed, "move_to", find_replaced)
+    story.write("app.log", 20)
+    size = story.path("app.log").stat().st_size
+    story.run(20.0)
+
+    first_line, _, _ = story.path("app.log.1").read_bytes().partition(b"\n")
+    identity = identity_of(scope="", stem_name="app.log", first_line=first_line)
+    assert {identity} == {id_.partition("-")[0] for id_ in story.receiver.documents()}
+    story.assert_exact_but(range(1, 21), lost=size)
