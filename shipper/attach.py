@@ -27,7 +27,8 @@ from shipper.state import FileRecord
 from shipper.tail import ByteReader, CompressedReader, PlainReader, bytes_before, first_line, open_log, reader_for
 
 NOT_COUNTED = -1
-"""`observed` of a file whose lines have not fed the metrics so far."""
+"""`observed` of a file whose lines have not fed the metrics so far; of one whose source feeds none any more, it is the
+complement of how far they had."""
 
 
 class Continuation(msgspec.Struct, frozen=True):
@@ -179,10 +180,7 @@ class Attacher:
         self.records.take(record)
         found, reader, identity = candidate.found, candidate.reader, candidate.identity
         source = found.source
-        observed = record.observed if source.metrics else NOT_COUNTED
-        observed_from = record.observed_from
-        if source.metrics and observed == NOT_COUNTED:
-            observed = observed_from = self._present_end(reader, found.size)
+        observed, observed_from = self._observed(candidate, record)
         shipped, tail_start = record.shipped, record.tail_start
         if tail_start == 0 and identity != record.identity:
             shipped = 0  # its only line had no end when it was read, and goes on: that is another first line
@@ -209,6 +207,17 @@ class Attacher:
             is_renamed=record.path != found.path or record.is_renamed,
             unfolded_bytes=_unfolded_bytes(record, candidate),
         )
+
+    def _observed(self, candidate: Candidate, record: FileRecord) -> tuple[int, int]:
+        """Where the metrics of the record's content go on, and where they began."""
+        observed, begun = record.observed, record.observed_from
+        if not candidate.found.source.metrics:
+            return (~observed if observed >= 0 else observed), begun
+        if observed >= 0:
+            return observed, begun
+        counted = ~observed
+        observed = max(counted, self._present_end(candidate.reader, candidate.size))
+        return observed, observed if counted <= begun else begun
 
     def _present_end(self, reader: ByteReader, size: int) -> int:
         """Where the metrics of a file begin whose source begins to feed them."""
@@ -240,7 +249,7 @@ def _trail_of(record: FileRecord, high: int, reader: ByteReader) -> Trail:
 def unread(record: FileRecord, source: SourceSettings) -> int:
     """How many bytes of a file that is gone one of the cursors had not passed, as far as that can be known."""
     positions = [record.shipped] if source.ship else []
-    if source.metrics and record.observed != NOT_COUNTED:
+    if source.metrics and record.observed >= 0:
         positions.append(record.observed)
     is_archive = (record.path.endswith(COMPRESSED) or record.unfolded_bytes > 0) and not record.is_gone
     end = end_of_archive(farthest(record), record.unfolded_bytes, record.size) if is_archive else record.size

@@ -130,6 +130,8 @@ def cut_to(followed: Followed, left: Kept) -> None:
     followed.note_head()
     if left.sure < MARK_BYTES:
         followed.is_beginning_sure = False
+    if followed.observed < 0:  # the source feeds no metrics at present
+        followed.observed = max(followed.observed, ~left.likely)
     for cursor in followed.cursors():
         cursor.lines.jump(cursor.position)  # how far the end of a line was looked for does not hold any more
     if followed.reader is None or left.likely >= followed.farthest:

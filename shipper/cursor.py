@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shipper.batch import Mark
@@ -37,6 +38,8 @@ class UnderWay:
     mark: Mark
     last_time: str
     is_done: bool = False
+    results: Sequence[tuple[str, int]] = ()
+    """What became of lines that are no documents: counted when the batch is done, for until then it may come again."""
 
 
 class Cursor:

@@ -122,7 +122,7 @@ class Daemon:
             self.engine, self._rules = self._make_engine(settings, rules), rules
             failpoint("start.engine_made")
             bind_gauges(self.telemetry, self._require_engine, settings)
-            if self._request.listens:
+            if self._listens(settings):
                 self._server = self._listen(settings)
             self.engine.start()
             tune()
@@ -287,7 +287,7 @@ class Daemon:
 
     def _file_problems(self, settings: Settings) -> list[str]:
         """What is wrong with the files that are needed beside rules."""
-        return [*check_files(settings), *(web_config_problems(settings) if self._request.listens else ())]
+        return [*check_files(settings), *(web_config_problems(settings) if self._listens(settings) else ())]
 
     # Reload
 
@@ -355,6 +355,10 @@ class Daemon:
         self.telemetry.config_last_reload_timestamp.set_to_current_time()
 
     # HTTP
+
+    def _listens(self, settings: Settings) -> bool:
+        """Whether anything is served: an empty address is none."""
+        return self._request.listens and bool(settings.metrics.listen)
 
     def _listen(self, settings: Settings) -> Server:
         scrapes = Scrapes(

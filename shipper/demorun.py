@@ -16,7 +16,8 @@ from shipper.demo import Generator, GeneratorStats
 from shipper.endings import Exit
 from shipper.sdnotify import Notifier
 from shipper.settings import DEFAULT_LISTEN
-from shipper.status import RESULTS, status_of
+from shipper.status import status_of
+from shipper.telemetry import RESULTS
 
 DRAIN_SECONDS = 30
 

@@ -263,7 +263,7 @@ class _Scan:
         for name, entry in found:
             path = os.path.join(prefix, name)
             if name.endswith(self._not_read):
-                listing.left_out[path] = "an archive or a temporary file"
+                listing.left_out[path] = _why_not_read(name)
                 continue
             try:
                 facts = entry.stat(follow_symlinks=False)
@@ -287,6 +287,9 @@ class _Scan:
             return
         if not stat.S_ISREG(facts.st_mode):
             self._listing.problems[path] = "not a regular file"
+            return
+        if path.endswith(self._not_read):
+            self._listing.left_out[path] = _why_not_read(path)
             return
         self._add(source, path, facts, is_link=os.path.islink(path), is_owned=self._is_owned(directory))
 
@@ -325,6 +328,10 @@ class _Scan:
             files.append(found)
         elif not is_link and files[place].path in self._links:  # the file itself, not what leads to it
             files[place] = found._replace(source=files[place].source)
+
+
+def _why_not_read(path: str) -> str:
+    return "an archive or a temporary file" + ("" if path.endswith(NEVER_READ) else "; `shipper replay` reads it")
 
 
 def _is_excluded(source: SourceSettings, path: str) -> bool:

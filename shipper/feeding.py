@@ -290,18 +290,20 @@ class Feeder:
         )
         followed.ship_time = under_way.last_time = enriched.last_time
         followed.under_way.append(under_way)
-        documents = self._telemetry.documents
-        if enriched.dropped:
-            documents.labels(batch.source, "dropped").inc(enriched.dropped)
-        if enriched.duplicates:
-            documents.labels(batch.source, "duplicate").inc(enriched.duplicates)
-        if enriched.documents.dead_letters:
-            documents.labels(batch.source, "dead_letter").inc(len(enriched.documents.dead_letters))
+        letters = enriched.documents.dead_letters
+        if enriched.dropped or enriched.duplicates or letters:
+            results = ("dropped", enriched.dropped), ("duplicate", enriched.duplicates), ("dead_letter", len(letters))
+            under_way.results = [(result, count) for result, count in results if count]
         batch.columns = Columns()  # freed here they leave their place, still in the cache, to those of the next batch
         self._output.submit(enriched.documents)
 
     def _note_done(self, followed: Followed, under_way: UnderWay, _documents: Documents) -> None:
         self._done(followed, under_way)
+
+    def count_done(self, followed: Followed, under_way: UnderWay) -> None:
+        """Counts what became of a batch's lines that are no documents."""
+        for result, count in under_way.results:
+            self._telemetry.documents.labels(followed.source.name, result).inc(count)
 
 
 def without_first_line(batch: Batch) -> Batch:

@@ -442,6 +442,7 @@ class Pipeline:
         while self._acknowledged:
             followed, under_way = self._acknowledged.popleft()
             under_way.is_done = True
+            self._feeder.count_done(followed, under_way)
             followed.acknowledge()
             self._register.touch(followed)
         self.roster.bury_acknowledged()

@@ -52,7 +52,7 @@ def same_content(records: Records, candidate: Candidate) -> tuple[FileRecord | N
     known = [record for one in {candidate.identity, asked.twin_of} for record in records.by_identity(one)]
     for record in sorted(known, key=farthest, reverse=True):
         is_there = asked.unreadable_bytes(record.key) >= _least_size(record)
-        if is_there and _is_first_line_alone(record) and not _is_archive_of(candidate, farthest(record)):
+        if is_there and _is_first_line_alone(record) and _has_more(candidate, farthest(record)):
             continue  # what is equal is what others begin with, too
         verdict, agree = _compared(record, candidate, record.identity, is_place_known=False)
         if record.identity != candidate.identity and not agree:
@@ -95,10 +95,12 @@ def _is_first_line_alone(record: FileRecord) -> bool:
     return farthest(record) < FIRST_POWER and not record.line_ends
 
 
-def _is_archive_of(candidate: Candidate, length: int) -> bool:
-    """Whether it is an archive of so many bytes, which may well be those of a file that lies beside it."""
+def _has_more(candidate: Candidate, length: int) -> bool:
+    """Whether it holds more than so many bytes, which may be those of a file that lies beside it, or may yet."""
     reader = candidate.reader
-    return isinstance(reader, CompressedReader) and not goes_on(reader, length) and reader.is_complete
+    if isinstance(reader, CompressedReader):
+        return goes_on(reader, length) or not reader.is_complete
+    return candidate.size != length
 
 
 def _least_size(record: FileRecord) -> int:

@@ -221,7 +221,8 @@ class Roster:
                 log.warning("cannot look at %r: %s; it is looked at again and again until it can be", path, problem)
         for path, reason in listing.left_out.items():
             if path not in self._told:
-                log.info("%r is not followed: %s", path, reason)
+                level = logging.WARNING if self._is_named(path) else logging.INFO
+                log.log(level, "%r is not followed: %s", path, reason)
         self._told = listing.problems | listing.left_out
 
     # Gone while nobody looked
@@ -303,12 +304,12 @@ class Roster:
 
         Its rest may live on in a copy (copytruncate); the file itself begins anew.
         """
-        size, left, key = followed.sure_size, what_is_kept(followed), followed.key
-        log.info("%r was truncated", followed.path)
+        size, left, key, path = followed.sure_size, what_is_kept(followed), followed.key, followed.path
         now = self._monotonic()
         self._scan(now)  # the copy may have appeared just now
-        if not self.register.has(followed):
-            return
+        if not self.register.has(followed) or (followed.path != path and self._is_intact(followed)):
+            return  # it was not found under its name, and is there under another one
+        log.info("%r was truncated", path)
         if left is None:
             self.give_up(followed, "truncated", size)
         elif not self._continue_in_copy(followed, size):
@@ -419,9 +420,14 @@ class Roster:
 
     def unread(self) -> list[tuple[str, str]]:
         """Path and reason of everything that should be read and cannot be: files, directories, and names without a
-        wildcard of which there is no file.
+        wildcard of which there is no file, or none that is followed.
         """
-        return [*sorted(self.listing.problems.items()), *sorted(self.waiting())]
+        named = [(path, reason) for path, reason in self.listing.left_out.items() if self._is_named(path)]
+        return [*sorted(self.listing.problems.items()), *sorted(named), *sorted(self.waiting())]
+
+    def _is_named(self, path: str) -> bool:
+        """Whether a source names the file without a wildcard."""
+        return any(path in source.paths for source in self._sources.values())
 
     def release(self) -> dict[int, int]:
         """Ends watching and closes all files; those to which nothing else leads stay open, the caller's from now on."""

@@ -21,11 +21,10 @@ from shipper.followed import Followed
 from shipper.lettercounts import LetterCounts
 from shipper.roster import Roster
 from shipper.settings import Settings, SourceSettings
-from shipper.telemetry import Telemetry
+from shipper.telemetry import RESULTS, Telemetry, begin_source
 
 MOST_FILES = 200
 CURSORS = ("observed", "shipped")
-RESULTS = ("created", "duplicate", "reduced", "dropped", "dead_letter")
 
 
 def bind_gauges(telemetry: Telemetry, engine: Callable[[], Engine], settings: Settings) -> None:
@@ -42,8 +41,7 @@ def bind_gauges(telemetry: Telemetry, engine: Callable[[], Engine], settings: Se
         telemetry.files.labels(name, "followed").set_function(partial(_count_followed, engine, name))
         telemetry.files.labels(name, "waiting").set_function(partial(_count_waiting, roster, name))
         telemetry.files.labels(name, "unreadable").set_function(partial(_count_unreadable, roster, source))
-        for result in RESULTS:
-            telemetry.documents.labels(name, result)
+        begin_source(telemetry, name)
 
 
 def _lag_bytes_now(engine: Callable[[], Engine], source: str, cursor: str) -> float:
@@ -203,8 +201,8 @@ def _sum(metric: Any, **labels: str) -> int:
 
 
 def _by_label(metric: Any, name: str, **labels: str) -> dict[str, int]:
-    """What was counted, by the value of one label."""
-    return {sample.labels[name]: int(sample.value) for sample in _totals(metric, labels)}
+    """What was counted, by the value of one label; what was not is left out."""
+    return {sample.labels[name]: int(sample.value) for sample in _totals(metric, labels) if sample.value}
 
 
 def _totals(metric: Any, labels: Mapping[str, str]) -> Iterator[Any]:

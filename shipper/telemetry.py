@@ -15,6 +15,12 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 RULE_ERRORS = ("missing", "not_a_number", "not_finite", "negative", "internal")
 """Why a rule could not count a line."""
+RESULTS = ("created", "duplicate", "reduced", "dropped", "dead_letter")
+"""What became of documents."""
+PARSE_FAILURES = ("not_json", "not_object", "bad_frame", "too_deep", "too_long", "encoding", "damaged_file")
+"""Why a line is not what its format says."""
+LOSSES = ("truncated", "deleted", "truncated_while_down", "deleted_while_down", "given_up")
+"""Why bytes went away before they could be read."""
 
 
 class AskedGauge(Collector):
@@ -97,6 +103,20 @@ class Telemetry:
         self.config_last_reload_timestamp = gauge(
             "config_last_reload_timestamp_seconds", "When the configuration was last loaded successfully."
         )
+
+
+def begin_source(telemetry: Telemetry, source: str) -> None:
+    """Has what is counted of a source begin at 0, so that a scraper sees its first event as an increase."""
+    counters = (
+        (telemetry.documents, RESULTS),
+        (telemetry.parse_failures, PARSE_FAILURES),
+        (telemetry.unread_lost_bytes, LOSSES),
+    )
+    for counter, values in counters:
+        for value in values:
+            counter.labels(source, value)
+    telemetry.lines.labels(source)
+    telemetry.bytes.labels(source)
 
 
 class RuleCounts:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Ledger(msgspec.Struct, kw_only=True):
     left_out: dict[str, str] = {}
     notes: list[str] = []
     metrics: dict[str, Any] = {}
+    letters: int = 0
+    """Dead letters that stand in the job's directory: also of a document that had been reduced before."""
 
     def indices(self) -> dict[str, dict[str, int]]:
         """Documents by index and result, over all files."""
@@ -54,17 +56,22 @@ class Ledger(msgspec.Struct, kw_only=True):
             for name, count in file.results().items():
                 totals[name] += count
         totals["unfinished"] = sum(not file.is_done for file in self.files)
+        totals["letters"] = self.letters
         return totals
 
     @property
     def has_dead_letters(self) -> bool:
-        totals = self.totals()
-        return bool(totals["dead_letter"] or totals["reduced"])
+        return has_dead_letters(self.totals())
 
     def as_data(self) -> dict[str, Any]:
         """For `--json`, and what is kept."""
         data: dict[str, Any] = msgspec.to_builtins(self)
         return data | {"totals": self.totals(), "indices": self.indices()}
+
+
+def has_dead_letters(totals: Mapping[str, int]) -> bool:
+    """Whether something was set aside, or stands reduced in the output."""
+    return any(totals.get(name) for name in ("dead_letter", "reduced", "letters"))
 
 
 # As text ------------------------------------------------------------------------------------------------------------
@@ -145,7 +152,7 @@ def _rest(ledger: Ledger) -> Iterator[str]:
     if len(ledger.left_out) > _MOST_FILES:
         yield f"not read: {len(ledger.left_out) - _MOST_FILES} more (all with --json)"
     if repaired := ledger.totals()["repaired"]:
-        yield f"{repaired:,} reduced documents were replaced by whole ones"
+        yield f"{number_of(repaired, 'reduced document')} replaced by whole ones"
     yield from ledger.notes
 
 
@@ -193,7 +200,7 @@ class Summary(msgspec.Struct):
 
     @property
     def has_dead_letters(self) -> bool:
-        return bool(self.totals.get("dead_letter") or self.totals.get("reduced"))
+        return has_dead_letters(self.totals)
 
     def as_text(self) -> str:
         shown = ("files", "lines", "created", "duplicate", "reduced", "dead_letter", "dropped", "unwanted")

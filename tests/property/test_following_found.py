@@ -390,3 +390,36 @@ def test_an_archive_of_one_line_is_no_other_content_while_its_original_cannot_be
         state.cut(is_torn=True, kept=1)
         state.compress(members=1, seconds=0.0, steps=1, which=1)
         state.unreadable(is_restarted=True, seconds=10.0, which=7)
+
+
+def test_a_closed_file_that_was_moved_is_not_given_up_for_a_copy_of_its_header() -> None:
+    """It was not found under its name when a copy was compared with it, and was said to be truncated."""
+    with following() as state:
+        state.begin(has_ledger=True, before=1, open_limit=1, has_header=True, starts_now=True)
+        state.delete_active(is_recreated=True)
+        state.rename(is_linked=False, is_recreated=False, seconds=0.0, style="date")
+        for _ in range(2):
+            state.reload()
+        for _ in range(2):
+            state.unreadable(is_restarted=False, seconds=0.3, which=0)
+        state.swap_link(count=0)
+        state.hard_link(which=0)
+        state.unreadable(is_restarted=False, seconds=0.3, which=0)
+        state.replace(count=0)
+        state.unreadable(is_restarted=False, seconds=0.3, which=3)
+        state.disturb(has_place=False, is_answering=False)
+        state.move_away(which=0)
+        state.write_in_pieces(pieces=[1], seconds=0.0)
+        state.copytruncate(is_matched=True, regrown=0, seconds=3.0)
+
+
+def test_a_copy_of_one_line_is_no_other_content_while_its_original_cannot_be_read() -> None:
+    """Its original had been emptied meanwhile, and written to the same length."""
+    with following() as state:
+        state.begin(has_ledger=False, starts_now=False, has_header=False, before=1, open_limit=100)
+        state.reload()
+        state.truncate(regrown=0)
+        state.write_in_pieces(pieces=[1], seconds=0.0)
+        state.copytruncate(is_matched=True, regrown=1, seconds=0.3)
+        state.reload()
+        state.unreadable(is_restarted=False, seconds=0.3, which=0)
