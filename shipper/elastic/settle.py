@@ -68,6 +68,8 @@ class Counts:
         self._documents(done.item.source, done.result).inc()
         if done.item.origin is not None:
             self._note(done.item.origin, done.result, 1)
+            if done.result == "duplicate" and done.letter is not None:
+                self._note(done.item.origin, "reduced_before", 1)
         if done.result == "duplicate" and not done.item.may_be_applied:
             self._unexpected_conflicts.inc()
         if done.result in ("created", "duplicate"):

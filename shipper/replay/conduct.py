@@ -21,7 +21,6 @@ import msgspec
 
 from shipper.endings import Exit
 from shipper.errors import ConfigError, UndeliveredError
-from shipper.letters import count_of
 from shipper.progress import Progress
 from shipper.replay.book import Bookkeeper
 from shipper.replay.choice import choice_of, end_of, moment
@@ -233,7 +232,6 @@ class Replay:
         broken = sum(bool(file.problem) for file in files)
         if not why and broken:
             why = f"{number_of(broken, 'file')} not read to the end"
-        letters = 0 if self._request.is_dry else self._letters()
         return Ledger(
             job=self._job.name,
             shard=str(self._job.shard),
@@ -246,16 +244,7 @@ class Replay:
             files=files,
             left_out=dict(plan.left_out),
             metrics=self._metrics,
-            notes=[f"{number_of(letters, 'dead letter')}: {self._letters_command()}"] if letters else [],
-            letters=letters,
         )
-
-    def _letters(self) -> int:
-        """How many dead letters stand, of all the hands of this job. Raises StateError."""
-        return sum(count_of(directory) for directory in self._job.directory.glob("**/dead-letter"))
-
-    def _letters_command(self) -> str:
-        return shlex.join(["shipper", "dead-letter", "list", "--state", str(self._job.directory)])
 
 
 def _output_name(settings: Settings) -> str:

@@ -37,8 +37,6 @@ class Ledger(msgspec.Struct, kw_only=True):
     left_out: dict[str, str] = {}
     notes: list[str] = []
     metrics: dict[str, Any] = {}
-    letters: int = 0
-    """Dead letters that stand in the job's directory: also of a document that had been reduced before."""
 
     def indices(self) -> dict[str, dict[str, int]]:
         """Documents by index and result, over all files."""
@@ -56,7 +54,6 @@ class Ledger(msgspec.Struct, kw_only=True):
             for name, count in file.results().items():
                 totals[name] += count
         totals["unfinished"] = sum(not file.is_done for file in self.files)
-        totals["letters"] = self.letters
         return totals
 
     @property
@@ -71,7 +68,7 @@ class Ledger(msgspec.Struct, kw_only=True):
 
 def has_dead_letters(totals: Mapping[str, int]) -> bool:
     """Whether something was set aside, or stands reduced in the output."""
-    return any(totals.get(name) for name in ("dead_letter", "reduced", "letters"))
+    return any(totals.get(name) for name in ("dead_letter", "reduced", "reduced_before"))
 
 
 # As text ------------------------------------------------------------------------------------------------------------
@@ -151,8 +148,11 @@ def _rest(ledger: Ledger) -> Iterator[str]:
         yield f"not read: {printable(path)}: {why}"
     if len(ledger.left_out) > _MOST_FILES:
         yield f"not read: {len(ledger.left_out) - _MOST_FILES} more (all with --json)"
-    if repaired := ledger.totals()["repaired"]:
+    totals = ledger.totals()
+    if repaired := totals["repaired"]:
         yield f"{number_of(repaired, 'reduced document')} replaced by whole ones"
+    if refused := totals["reduced_before"]:
+        yield f"{number_of(refused, 'document')} of those already there stayed reduced: each has a dead letter"
     yield from ledger.notes
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-RESULTS = ("created", "duplicate", "reduced", "dead_letter", "repaired")
+RESULTS = ("created", "duplicate", "reduced", "dead_letter", "repaired", "reduced_before")
+"""`reduced_before`: those of the duplicates that were refused whole again, so that the reduced one stands."""
 
 
 class FileRecord(msgspec.Struct, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,38 @@ def test_what_rules_could_not_do_is_told(reloading: Reloading, tmp_path: Path) -
         "v_total: 1 line not counted: not a number",
         "v_total: 1 line not counted: negative",
     ]
+
+
+@pytest.mark.parametrize(("start", "counted"), [("beginning", 40), ("now", 20)])
+def test_a_source_whose_metrics_pause_goes_on_where_they_were(tmp_path: Path, start: str, counted: int) -> None:
+    """Switched off and on again: no line is counted twice, and with `now` those written meanwhile are not counted."""
+    log, config = tmp_path / "logs/app.log", tmp_path / "shipper.yml"
+    log.parent.mkdir()
+
+    def write(count: int) -> None:
+        with log.open("a") as file:
+            file.writelines('{"a":1}\n' for _ in range(count))
+
+    def configure(*, has_metrics: bool) -> None:
+        config.write_text(
+            f"state: state\nsources: [{{name: app, paths: [logs/], metrics: {str(has_metrics).lower()}}}]\n"
+            f"output: {{local: {{directory: out}}}}\nmetrics: {{start: {start}, rules: [rules.yml]}}\n"
+        )
+
+    (tmp_path / "rules.yml").write_text("rules: [{name: seen_total, type: counter}]\n")
+    configure(has_metrics=True)
+    write(10)
+    lines = 0
+    with Running("-c", config, directory=tmp_path) as shipper:
+        for reloads, has_metrics in ((0, True), (1, False), (2, True)):
+            if reloads:
+                configure(has_metrics=has_metrics)
+                shipper.signal(signal.SIGHUP)
+                shipper.wait_for(lambda n=reloads: shipper.log.count("configuration reloaded") == n, "the reload")
+                shipper.wait_for(lambda: shipper.get("/readyz")[0] == 200, "the first look")
+            write(10)
+            lines += 10 if reloads else 20
+            shipped = partial(shipper.metric, "shipper_documents_total", result="created")
+            shipper.wait_for(lambda n=lines: shipped() == n, "all lines")
+        shipper.wait_for(lambda: shipper.metric("seen_total") >= counted, "all counts")
+        assert counted == shipper.metric("seen_total")

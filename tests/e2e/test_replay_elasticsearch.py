@@ -105,6 +105,8 @@ def test_repair_replaces_reduced_documents(tmp_path: Path, elasticsearch: Remote
     (tmp_path / "logs/app.log").write_text("".join(f"{line}\n" for line in text))
     first = replay("logs", "-c", config, directory=tmp_path)
     assert (first.code, first.totals["reduced"], reduced_by(elasticsearch, index)) == (3, 3, 3)
+    early = replay("logs", "-c", config, "--repair", directory=tmp_path, STATE="early")
+    assert (early.code, early.totals["duplicate"], early.totals["reduced_before"]) == (3, 6, 3), early.errors
     mend(elasticsearch, index)
 
     plain = replay("logs", "-c", config, directory=tmp_path)

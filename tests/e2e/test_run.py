@@ -487,3 +487,68 @@ def test_a_daemon_without_tls_has_no_openssl_in_memory(tmp_path: Path) -> None:
         loaded = Path(f"/proc/{running.pid}/maps").read_text()
     assert "libcrypto" not in loaded
     assert "_ssl." not in loaded
+
+
+def test_nothing_is_served_without_an_address(tmp_path: Path) -> None:
+    """`listen: ""`: it ships, and ends in order; the other commands ask it over its socket."""
+    write(tmp_path / "logs/app.log", line(1))
+    (tmp_path / "shipper.yml").write_text(
+        'state: state\nsources: [{name: a, paths: [logs/]}]\noutput: {local: {directory: out}}\nmetrics: {listen: ""}\n'
+    )
+    with Running("-c", "shipper.yml", "--listen", "", directory=tmp_path, is_ready=False) as shipper:
+        shipper.wait_for(lambda: documents_in(tmp_path / "out"), "the document")
+        status = run_to_end("status", "--state", "state", directory=tmp_path)
+        assert "serving" not in shipper.log
+        assert 0 == shipper.stop()
+    assert 0 == status.returncode, status.stderr
+
+
+@pytest.mark.parametrize("suffix", [".bz2", ".xz", ".tar", ".zip", ".swp"])
+def test_a_named_file_that_is_no_log_is_not_read_as_text(tmp_path: Path, suffix: str) -> None:
+    """As a shell names it for an unquoted pattern: what it holds is no text, and that it was left out is said."""
+    write(tmp_path / "app.log", line(1))
+    (tmp_path / f"app.log{suffix}").write_bytes(b"BZh91AY&SY\n\x00\n" * 9)
+
+    done = run_to_end("run", "app.log", f"app.log{suffix}", "--once", directory=tmp_path)
+
+    assert (1, 1) == (done.returncode, len(documents_in(tmp_path / "shipped"))), done.stderr
+    assert f"app.log{suffix}: an archive or a temporary file" in done.stderr
+    assert ("shipper replay" in done.stderr.partition("not finished")[2]) == (suffix in {".bz2", ".xz", ".tar"})
+
+
+def test_what_becomes_of_a_line_is_counted_once_it_has_become_so(tmp_path: Path) -> None:
+    """With the output down nothing was dropped or set aside yet; a reload begins anew, and does not count again."""
+    write(tmp_path / "logs/app.log", line(1), line(2, url="/health"), line(3).replace("2024", "2099"))
+    configuration = tmp_path / "shipper.yml"
+    text = (
+        "state: state\nsources: [{name: a, paths: [logs/]}]\ndrop: [{when: url == '/health'}]\ndrain_seconds: 0\n"
+        "output: {elasticsearch: {hosts: ['http://127.0.0.1:1']}}\n"
+    )
+    configuration.write_text(text)
+    with Running("-c", configuration, directory=tmp_path) as shipper:
+        for reloads in range(1, 3):
+            shipper.wait_for(lambda: shipper.metric("shipper_lines_total") == 3, "all lines")
+            assert 0 == shipper.metric("shipper_documents_total")
+            configuration.write_text(f"{text}\n# {reloads}\n")
+            shipper.signal(signal.SIGHUP)
+            shipper.wait_for(lambda n=reloads: shipper.log.count("configuration reloaded") == n, "the reload")
+        with Sink() as sink:
+            configuration.write_text(text.replace("http://127.0.0.1:1", sink.url))
+            shipper.signal(signal.SIGHUP)
+            shipper.wait_for(lambda: shipper.metric("shipper_documents_total") == 3, "all lines")
+            results = ("created", "dropped", "dead_letter")
+            counts = [shipper.metric("shipper_documents_total", result=result) for result in results]
+            assert [1, 1, 1] == counts
+
+
+def test_counters_of_a_source_begin_at_zero(tmp_path: Path) -> None:
+    """Else the first event is a series' first sample, and no increase for whoever watches it."""
+    write(tmp_path / "logs/app.log", line(1))
+    with Running("logs", directory=tmp_path) as shipper:
+        text = shipper.get("/metrics")[1]
+    for name in (
+        'shipper_parse_failures_total{source="default",reason="not_json"} 0',
+        'shipper_unread_lost_bytes_total{source="default",reason="deleted"} 0',
+        'shipper_documents_total{source="default",result="dead_letter"} 0',
+    ):
+        assert name in text, text
