@@ -224,6 +224,16 @@ class Roster:
                 level = logging.WARNING if self._is_named(path) else logging.INFO
                 log.log(level, "%r is not followed: %s", path, reason)
         self._told = listing.problems | listing.left_out
+        if self._is_first_scan:
+            self._tell_unmatched(listing)
+
+    def _tell_unmatched(self, listing: Listing) -> None:
+        """A pattern with a mistake in it looks like one whose files come later."""
+        matched = {found.source.name for found in listing.files}
+        for source in self._sources.values():
+            if source.name not in matched and not any(path in listing.problems for path in source.paths):
+                paths = ", ".join(map(repr, source.paths))
+                log.warning("source %r: no file matches %s now; what appears later is followed", source.name, paths)
 
     # Gone while nobody looked
 

@@ -182,6 +182,7 @@ def _file(followed: Followed) -> dict[str, Any]:
         "size": followed.size,
         "observed": position(followed, "observed"),
         "shipped": position(followed, "shipped"),
+        "behind_bytes": {cursor: lag_of(followed, cursor) for cursor in CURSORS},
         "state": _state(followed),
     }
 

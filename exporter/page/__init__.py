@@ -70,7 +70,9 @@ def _contents(status: Mapping[str, Any]) -> dict[str, str]:
         "sources": _rows(map(_source_row, _list(status, "sources"))),
         "metrics": _rows(map(_metric_row, _list(status, "metrics"))),
         "files": _rows(map(_file_row, _list(status, "files")[:MAX_FILES])),
-        "problems": "".join(f"<li>{_text(_problem(item))}</li>" for item in _list(status, "errors")),
+        "more-files": _more(status.get("files_left_out")),
+        "unread": _items(map(_unread_words, [*_list(status, "unreadable"), *_list(status, "not_followed")])),
+        "problems": _items(map(_problem, _list(status, "errors"))),
     }
 
 
@@ -123,19 +125,30 @@ def _counts(counts: Mapping[str, Any]) -> str:
 
 
 def _file_row(file: Mapping[str, Any]) -> list[str]:
-    size = file.get("size", 0)
+    behind = _part(file, "behind_bytes")
     return [
         _text(file.get("path", "")),
         _text(file.get("source", "")),
-        _size(size),
-        _progress(file.get("observed", 0), size),
-        _progress(file.get("shipped", 0), size),
+        _size(file.get("size", 0)),
+        *(_progress(file.get(cursor), behind.get(cursor)) for cursor in ("observed", "shipped")),
         _text(file.get("state", "")),
     ]
 
 
+def _unread_words(item: Mapping[str, Any]) -> str:
+    return f"{item.get('path', '')}: {item.get('reason', '')}"
+
+
 def _rows(rows: Iterable[Sequence[str]]) -> str:
     return "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+
+
+def _items(texts: Iterable[str]) -> str:
+    return "".join(f"<li>{_text(text)}</li>" for text in texts)
+
+
+def _more(count: Any) -> str:
+    return f"{_count(count)} more files are not shown." if count else ""
 
 
 def _text(value: Any) -> str:
@@ -156,12 +169,11 @@ def _size(value: Any) -> str:
     return f"{size:.1f} {_UNITS[unit]}" if unit and size < 100 else f"{size:.0f} {_UNITS[unit]}"
 
 
-def _progress(position: Any, size: Any) -> str:
+def _progress(position: Any, behind_bytes: Any) -> str:
+    """How far a file was read; of a compressed one that is no part of its size. A dash where nothing is to be read."""
     if not isinstance(position, int | float):
-        return ""
-    if isinstance(size, int | float) and position >= size:
-        return "all"
-    return _size(position)
+        return "\N{EN DASH}"
+    return "all" if behind_bytes == 0 else _size(position)
 
 
 def _duration(value: Any) -> str:

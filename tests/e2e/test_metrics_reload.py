@@ -206,6 +206,6 @@ def test_a_source_whose_metrics_pause_goes_on_where_they_were(tmp_path: Path, st
             write(10)
             lines += 10 if reloads else 20
             shipped = partial(shipper.metric, "shipper_documents_total", result="created")
-            shipper.wait_for(lambda n=lines: shipped() == n, "all lines")
+            shipper.wait_for(lambda n=lines, count=shipped: count() == n, "all lines")
         shipper.wait_for(lambda: shipper.metric("seen_total") >= counted, "all counts")
         assert counted == shipper.metric("seen_total")

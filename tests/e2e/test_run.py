@@ -552,3 +552,13 @@ def test_counters_of_a_source_begin_at_zero(tmp_path: Path) -> None:
         'shipper_documents_total{source="default",result="dead_letter"} 0',
     ):
         assert name in text, text
+
+
+def test_a_pattern_that_matches_nothing_is_told(tmp_path: Path) -> None:
+    """Once, for it may be a mistake; a file that appears later is followed all the same."""
+    (tmp_path / "logs").mkdir()
+    with Running("logs/*.log", directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: "logs/*.log' now; what appears later is followed" in shipper.log, "the warning")
+        write(tmp_path / "logs/app.log", line(1))
+        shipper.wait_for(lambda: documents_in(tmp_path / "shipped"), "the document")
+    assert 1 == shipper.log.count("no file matches")

@@ -42,7 +42,15 @@ STATUS: dict[str, Any] = {
         }
     ],
     "files": [
-        {"path": "/var/log/<script>.log", "source": "app", "size": 100, "observed": 100, "shipped": 40, "state": "open"}
+        {
+            "path": "/var/log/<script>.log",
+            "source": "app",
+            "size": 100,
+            "observed": 100,
+            "shipped": 40,
+            "behind_bytes": {"observed": 0, "shipped": 60},
+            "state": "open",
+        }
     ],
     "metrics": [{"name": "a_total", "series": 1042, "not_counted": {"missing": 2100, "negative": 1}, "overflow": {}}],
     "totals": {"lines": 1234567, "documents": {"created": 1234000, "dead_letter": 1}},
@@ -466,3 +474,20 @@ def test_close_lets_the_answers_under_way_finish(daemon: Daemon) -> None:
 def test_dates_are_written_as_mail_has_them(moment: float) -> None:
     """Days and months by their English names, the day with two digits."""
     assert formatdate(moment, usegmt=True) == http_date(moment)
+
+
+def test_the_page_tells_how_far_files_were_read_and_which_are_not() -> None:
+    """An offset in a compressed file is no part of its size: `all` is what nothing is behind of."""
+    archive = {"path": "/a.gz", "source": "app", "size": 10, "observed": None, "shipped": 70}
+    files = [archive | {"behind_bytes": {"observed": 0, "shipped": 10}, "state": "followed"}]
+    unread = {
+        "unreadable": [{"path": "/b.log", "reason": "Permission denied"}],
+        "not_followed": [{"path": "/c.zip", "reason": "an archive"}],
+        "files_left_out": 1031,
+    }
+
+    html = render_page(STATUS | unread | {"files": files}).decode()
+
+    assert "<td>10 B</td><td>\N{EN DASH}</td><td>70 B</td><td>followed</td>" in html
+    assert '<ul id="unread"><li>/b.log: Permission denied</li><li>/c.zip: an archive</li></ul>' in html
+    assert "1,031 more files are not shown." in html
