@@ -267,9 +267,12 @@ class Daemon:
         deadline = time.monotonic() + (engine.settings.drain_seconds if not why else 1.0)
         is_delivered = engine.stop(deadline=deadline)
         unread = engine.pipeline.roster.unread()
+        unfinished = engine.pipeline.roster.unfinished_paths()
         engine.release()
         progress.clear()
         log.info("%s", self._summary())
+        if unfinished:
+            log.warning("left alone, for it may go on: the last line, without a newline, of %s", _listed(unfinished))
         why = why or ("" if is_delivered else "not everything was delivered") or _unread_words(unread)
         if why:
             print(f"shipper: not finished: {why}", file=sys.stderr)
@@ -424,6 +427,11 @@ class Daemon:
 def run(request: Request) -> Exit:
     """Runs the daemon. Raises ConfigError, InUseError, OutputError or StateError if it cannot begin."""
     return Daemon(request=request, loaded=request.load(), notifier=Notifier(environ=os.environ)).run()
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {number_of(len(paths) - TOLD_UNREAD, 'more file')}" if len(paths) > TOLD_UNREAD else ""
+    return ", ".join(map(printable, paths[:TOLD_UNREAD])) + more
 
 
 def _unread_words(unread: Sequence[tuple[str, str]]) -> str:

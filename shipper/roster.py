@@ -435,6 +435,12 @@ class Roster:
         named = [(path, reason) for path, reason in self.listing.left_out.items() if self._is_named(path)]
         return [*sorted(self.listing.problems.items()), *sorted(named), *sorted(self.waiting())]
 
+    def unfinished_paths(self) -> list[str]:
+        """Files of which all was read but what stands behind the last newline."""
+        followed = [each.path for each in self.register if each.is_plain and each.nearest < each.size and each.has_rest]
+        asides = [aside.found.path for aside in self._asides if aside.why is Why.NO_LINE and aside.found.size]
+        return sorted(followed + asides)
+
     def _is_named(self, path: str) -> bool:
         """Whether a source names the file without a wildcard."""
         return any(path in source.paths for source in self._sources.values())

@@ -562,3 +562,16 @@ def test_a_pattern_that_matches_nothing_is_told(tmp_path: Path) -> None:
         write(tmp_path / "logs/app.log", line(1))
         shipper.wait_for(lambda: documents_in(tmp_path / "shipped"), "the document")
     assert 1 == shipper.log.count("no file matches")
+
+
+def test_once_names_the_files_whose_last_line_it_left_alone(tmp_path: Path) -> None:
+    """A complete object without a newline is read, what may go on is not, and that is no failure."""
+    write(tmp_path / "logs/whole.log", line(1), line(2)[:-1])
+    write(tmp_path / "logs/open.log", line(3), "plain text")
+    write(tmp_path / "logs/only.log", "plain text")
+
+    done = run_to_end("run", "logs", "--once", directory=tmp_path)
+
+    assert (0, 3) == (done.returncode, len(documents_in(tmp_path / "shipped"))), done.stderr
+    left_alone = done.stderr.partition("left alone")[2].splitlines()[0]
+    assert [True, True, False] == [f"{name}.log" in left_alone for name in ("open", "only", "whole")]
