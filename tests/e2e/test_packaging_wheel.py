@@ -61,6 +61,7 @@ def test_the_wheel_has_the_ready_rules_and_alerts(wheel: Path) -> None:
     folders = ("rules", "tests", "prometheus", "alertmanager")
     wanted = [path for folder in folders for path in (ROOT / "conf" / folder).rglob("*.yml")]
     wanted += [ROOT / "conf" / "shipper.yml", *(ROOT / "conf" / "grafana" / "dashboards").iterdir()]
+    wanted += (ROOT / "conf" / "elasticsearch").glob("roles*/*.json")
     assert packed == {path.relative_to(ROOT / "conf").as_posix(): path.read_bytes() for path in wanted}
 
 
