@@ -22,6 +22,7 @@ from shipper.followed import Followed
 from shipper.openfiles import OpenFiles
 from shipper.register import Register
 from shipper.tail import Damaged, EndlessError
+from shipper.vanished import MOST_KEPT_OPEN, KeptOpen
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Intake:
         self._scan_soon = scan_soon
         self._clock = clock
         self.asides = Asides()
+        self._kept_open = KeptOpen(most=min(MOST_KEPT_OPEN, open_files.limit // 8))
         self.first_sizes: dict[Key, int] = {}
         """Of files that were there when this state began, and have not been followed yet."""
         self.archives: frozenset[Key] = frozenset()
@@ -122,6 +124,7 @@ class Intake:
         if followed is not None:
             self._register.lose(found.source.name, found.path, attachment.lost_bytes, "truncated_while_down")
             self.first_sizes.pop(followed.key, None)
+            self._kept_open.let_go(followed.key)
             if earlier is not None and earlier.is_renamed:
                 followed.is_renamed = True
             self.follow(followed, now)
@@ -151,6 +154,10 @@ class Intake:
             aside.changed_at = earlier.changed_at if is_same else now
             aside.interval = earlier.interval if is_same else aside.interval
             aside.is_renamed, aside.equal_until = earlier.is_renamed, earlier.equal_until
+        if why is Why.NO_LINE and not self._reads_once:
+            self._kept_open.keep(found)
+        else:
+            self._kept_open.let_go((found.device, found.inode))
         self.asides.put(aside)
         self.asides.later(aside, now)
         return aside
@@ -181,16 +188,32 @@ class Intake:
         else:
             self.asides.later(aside, now)
 
-    def adopt(self, found: Found, descriptor: int, now: float) -> None:
-        """Takes up an open file to which nothing else leads; lets it be if it cannot be read."""
+    def adopt(self, found: Found, descriptor: int, now: float, *, asked: Asked = Asked()) -> bool:  # noqa: B008 - frozen
+        """Takes up an open file to which nothing else leads; False if no line can be read of it."""
         try:
-            attachment = self._attacher.attach_open(found, descriptor, live=self._register, asked=Asked())
+            attachment = self._attacher.attach_open(found, descriptor, live=self._register, asked=asked)
         except (OSError, Damaged) as error:
             log.warning("cannot read on in %r, which was deleted: %s", found.path, error)
-            return
+            return False
         if attachment.followed is not None:
             attachment.followed.is_listed = False
             self._settle(found, attachment, None, now, was_settled=False)
+        return attachment.outcome is not Outcome.NO_LINE
+
+    def adopt_unread(self, aside: Aside, now: float) -> bool:
+        """Takes up a file that is gone and that nothing was read of, if it was kept open: what it holds, without a
+        newline, is its last line. False if that cannot be.
+        """
+        found = aside.found
+        descriptor = self._kept_open.take((found.device, found.inode))
+        if descriptor is None:
+            return False
+        asked = Asked(is_settled=True, is_renamed=True)
+        return self.adopt(found._replace(confinement=None), descriptor, now, asked=asked)
+
+    def close(self) -> None:
+        """Closes what was kept open."""
+        self._kept_open.close()
 
     def follow(self, followed: Followed, now: float) -> None:
         """Follows it from now on."""

@@ -372,6 +372,8 @@ class Roster:
 
     def _lose_unread(self, gone: Sequence[Aside]) -> None:
         """Counts files that are gone and that nothing was read of."""
+        now = self._monotonic()
+        gone = [aside for aside in gone if not self._intake.adopt_unread(aside, now)]
         if not gone:
             return
         archives = {key: self._present[key] for key in self._intake.archives if not self._is_copy(key)}
@@ -448,6 +450,7 @@ class Roster:
     def release(self) -> dict[int, int]:
         """Ends watching and closes all files; those to which nothing else leads stay open, the caller's from now on."""
         self._watcher.close()
+        self._intake.close()
         return self.register.release()
 
 

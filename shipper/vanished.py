@@ -7,12 +7,16 @@ through its rotations by the same name, may hold it. `roster` asks, and counts w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 
 from shipper.aside import Aside, Why
 from shipper.candidate import stem_of
-from shipper.contents import Key
+from shipper.contents import Key, key_of
 from shipper.discover import COMPRESSED, Found
+from shipper.tail import open_log
+
+MOST_KEPT_OPEN = 64
 
 
 class Vanished:
@@ -35,6 +39,50 @@ class Vanished:
         if found is not None:
             self._spoken_for.add(found)
         return found is not None
+
+
+class KeptOpen:
+    """Plain files that hold text and no line yet: open, so that it can be read as their last line after they were
+    deleted. Owned by the intake; beyond `most` they are not kept, and what is deleted is lost.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self._descriptors: dict[Key, int] = {}
+
+    def keep(self, found: Found) -> None:
+        """Opens it, if it is there and may be read."""
+        key = found.device, found.inode
+        is_wanted = found.size > 0 and not found.path.endswith(COMPRESSED)
+        if not is_wanted or key in self._descriptors or len(self._descriptors) >= self._most:
+            return
+        try:
+            descriptor = open_log(found.path)
+        except OSError:
+            return
+        try:
+            is_it = key_of(os.fstat(descriptor)) == key
+            if is_it and found.confinement is not None:
+                found.confinement.check(descriptor, found.path)
+        except OSError:
+            is_it = False
+        if is_it:
+            self._descriptors[key] = descriptor
+        else:
+            os.close(descriptor)
+
+    def take(self, key: Key) -> int | None:
+        """The descriptor, the caller's from now on."""
+        return self._descriptors.pop(key, None)
+
+    def let_go(self, key: Key) -> None:
+        descriptor = self.take(key)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        for key in list(self._descriptors):
+            self.let_go(key)
 
 
 def _is_unread(aside: Aside) -> bool:

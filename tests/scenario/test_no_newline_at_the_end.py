@@ -175,3 +175,24 @@ def test_a_carriage_return_is_no_text(story: Story) -> None:
     story.run()
 
     story.assert_exact()
+
+
+@pytest.mark.parametrize("seconds", [0.3, 8.0], ids=["at once", "after a while"])
+def test_the_only_line_deleted(story: Story, seconds: float) -> None:
+    """The file has been held open: the line is its first and last one, once nobody has written on for five seconds."""
+    story.append("app.log", story.line()[:-1])
+    story.run(seconds)
+    story.path("app.log").unlink()
+    story.run(20.0)
+
+    story.assert_exact()
+
+
+def test_only_blanks_deleted(story: Story) -> None:
+    """No line can be made of them, and nothing is shipped; they are told as lost."""
+    story.append("app.log", b"   ")
+    story.run(8.0)
+    story.path("app.log").unlink()
+    story.run(20.0)
+
+    story.assert_exact(lost=3)
