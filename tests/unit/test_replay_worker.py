@@ -414,6 +414,7 @@ def test_the_ledger_adds_up() -> None:
         "reduced": 2,
         "dead_letter": 0,
         "repaired": 0,
+        "reduced_before": 0,
     }
     assert data["indices"] == {"x": {"created": 4, "duplicate": 1}, "y": {"reduced": 2}}
     text = as_text(ledger)
