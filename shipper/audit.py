@@ -7,8 +7,10 @@ spool, and behind the cursors. Sends and writes nothing; memory does not grow wi
 from __future__ import annotations
 
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -94,7 +96,7 @@ class _Judge(msgspec.Struct):
                 return Place.WAITING
         elif self.is_coming:
             return Place.WAITING
-        if not has_index and any(start <= line.offset < end for start, end in self.deleted):
+        if not has_index and _is_in(self.deleted, line.offset):
             return Place.EXPIRED
         return Place.MISSING
 
@@ -104,6 +106,12 @@ class _Judge(msgspec.Struct):
         """
         is_compressed = position.path.endswith(COMPRESSED) and not position.is_gone
         return self.is_coming or is_compressed or offset < position.size
+
+
+def _is_in(ranges: Ranges, offset: int) -> bool:
+    """Whether one of the ranges, which ascend and are apart, has it."""
+    at = bisect_right(ranges, offset, key=itemgetter(1))
+    return at < len(ranges) and ranges[at][0] <= offset
 
 
 class _Held(msgspec.Struct):

@@ -6,7 +6,7 @@ were parsed from them. The position travels with the data, so committing is only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -145,6 +145,8 @@ class Documents:
     done: Callable[[Documents], None]
     results: dict[str, int] = field(default_factory=dict)
     """What became of them, as in `shipper_documents_total`; complete when `done` is called."""
+    unwanted: Collection[int] = ()
+    """Positions in `batch.lines` of lines that a choice left out: nothing is to be noted of them."""
 
 
 class Mark(NamedTuple):

@@ -7,6 +7,7 @@ their own, or that need a value rewritten, go through `document`. Next comes the
 from __future__ import annotations
 
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ _ENCODE = msgspec.json.encode
 _WHERE = ("host", "host.name", "log", "log.file", "log.file.path", "log.offset")
 _MOVED = WHERE_MOVED | FIELDS_MOVED | COPIES_MOVED
 _without_brace = itemgetter(slice(None, -1))
+_stop = itemgetter(1)
 
 
 class Choice(Protocol):
@@ -77,7 +79,7 @@ class _Lines:
     dead: dict[int, str] = field(default_factory=dict)  # reason
     dropped: int = 0
     duplicates: int = 0
-    unwanted: int = 0
+    unwanted: Collection[int] = ()
 
 
 class Enricher:
@@ -142,8 +144,8 @@ class Enricher:
         covered: Sequence[tuple[int, int]] = (),
         done: Callable[[Documents], None],
     ) -> Enriched:
-        """The documents of a batch. `last_time`: what the line before it left to inherit. `covered`: offset ranges that
-        the output has already, which are left out and counted as duplicates.
+        """The documents of a batch. `last_time`: what the line before it left to inherit. `covered`: offset ranges,
+        ascending and apart, that the output has already, which are left out and counted as duplicates.
         """
         if not batch.count:
             return Enriched(Documents(batch, b"", 0, [], [], [], done), 0, 0, last_time)
@@ -153,8 +155,8 @@ class Enricher:
             kept = [i for i in kept if i not in lines.left_out]
         body, segments = self._body(batch, lines, kept)
         letters = [self._dead_letter(batch, lines, i, reason) for i, reason in lines.dead.items()]
-        documents = Documents(batch, body, len(kept), segments, kept, letters, done)
-        return Enriched(documents, lines.dropped, lines.duplicates, lines.times[-1], lines.unwanted)
+        documents = Documents(batch, body, len(kept), segments, kept, letters, done, unwanted=lines.unwanted)
+        return Enriched(documents, lines.dropped, lines.duplicates, lines.times[-1], len(lines.unwanted))
 
     # Decisions
 
@@ -173,8 +175,8 @@ class Enricher:
         lines = _Lines(sums, marks, times, stamps, days)
         self._find_own_fields(batch, lines)
         if self._choice is not None:
-            lines.left_out.update(self._choice.unwanted(batch, times))
-            lines.unwanted = len(lines.left_out)
+            lines.unwanted = self._choice.unwanted(batch, times)
+            lines.left_out.update(lines.unwanted)
         self._leave_out_covered(batch, lines, covered)
         self._leave_out_dropped(batch, lines)
         self._leave_out_future(lines)
@@ -254,11 +256,13 @@ class Enricher:
             special.update(i for i in _present(column) if needs_coercion(column[i], coercion))
 
     def _leave_out_covered(self, batch: Batch, lines: _Lines, covered: Sequence[tuple[int, int]]) -> None:
-        if not any(start < batch.end and batch.start < end for start, end in covered):
-            return
-        found = [i for i, at in enumerate(batch.offsets) if any(start <= at < end for start, end in covered)]
-        lines.duplicates = len(lines.left_out.union(found)) - len(lines.left_out)
-        lines.left_out.update(found)
+        before = len(lines.left_out)
+        for at in range(bisect_right(covered, batch.start, key=_stop), len(covered)):
+            start, stop = covered[at]
+            if start >= batch.end:
+                break
+            lines.left_out.update(range(bisect_left(batch.offsets, start), bisect_left(batch.offsets, stop)))
+        lines.duplicates = len(lines.left_out) - before
 
     def _leave_out_dropped(self, batch: Batch, lines: _Lines) -> None:
         decided: set[int] = set()

@@ -44,4 +44,7 @@ class Shelf(Protocol):
         """False if the whole index is gone, so that retention may have deleted it."""
 
     def deleted(self, content: Content) -> Ranges:
-        """The offsets of a content that were delivered, and may have been deleted since by the output's own rule."""
+        """The offsets of a content that were delivered, and may have been deleted since by the output's own rule.
+
+        Ranges that ascend and are apart.
+        """

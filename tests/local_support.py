@@ -67,10 +67,11 @@ def documents_of(
     start: int = 0,
     end: int | None = None,
     covered: Sequence[tuple[int, int]] = (),
+    unwanted: Callable[[bytes], bool] = lambda _: False,
     dead_letters: Sequence[DeadLetter] = (),
     done: Callable[[Documents], None] = ignore,
 ) -> Documents:
-    """The documents of the lines in `[start, end)` that are not covered, in segments of one index each."""
+    """The documents of the lines in `[start, end)` that are wanted and not covered, in segments of one index each."""
     end = len(content.data) if end is None else end
     lines = [(start + at, line) for at, line in offset_lines(content.data[start:end])]
     batch = Batch(
@@ -81,7 +82,7 @@ def documents_of(
     segments: list[tuple[str, int, int]] = []
     numbers = []
     for number, (at, line) in enumerate(lines):
-        if any(first <= at < last for first, last in covered):
+        if unwanted(line) or any(first <= at < last for first, last in covered):
             continue
         index_name = json.loads(line)["index"]
         framed = b"".join(
@@ -101,7 +102,13 @@ def documents_of(
             segments.append((index_name, len(body), len(body) + len(framed)))
         body += framed
         numbers.append(number)
-    return Documents(batch, body, len(numbers), segments, numbers, list(dead_letters), done)
+    left_out = [number for number, (_, line) in enumerate(lines) if unwanted(line)]
+    return Documents(batch, body, len(numbers), segments, numbers, list(dead_letters), done, unwanted=left_out)
+
+
+def not_every_third(line: bytes) -> bool:
+    """Whether a choice of the lines 2, 5, 8 … leaves this one out."""
+    return bool(json.loads(line)["n"] % 3 != 2)
 
 
 @dataclass

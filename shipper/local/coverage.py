@@ -6,19 +6,23 @@ again with an equal first line), and only marks say which of them a file is.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
 
-from shipper.batch import Content, Mark
+from shipper.batch import Batch, Content, Mark
 from shipper.identity import FIRST_POWER, MOST_LINE_ENDS
 
 Ranges = tuple[tuple[int, int], ...]
 REMEMBERED_IDENTITIES = 256
+REMEMBERED_RANGES = 1 << 19
+"""A range takes about 130 bytes; usually a content has one."""
 FIRST_LINE = 1
 """Where two contents of one identity are equal at least: a line is covered if its first byte is."""
+_start, _stop = itemgetter(0), itemgetter(1)
 
 
 class Coverage(NamedTuple):
@@ -27,18 +31,18 @@ class Coverage(NamedTuple):
     ranges: Ranges = ()
     marks: tuple[Mark, ...] = ()
 
-    def plus(self, start: int, end: int, marks: Iterable[Mark]) -> Coverage:
-        """The same with `[start, end)`. Of the marks, those at ends of ranges, at powers of two, and the first of those
-        below the first power, where lines end, stay: few.
+    def plus(self, start: int, end: int, marks: Iterable[Mark], *, holes: Ranges = ()) -> Coverage:
+        """The same with `[start, end)`, but for `holes` in it. Of the marks, those at ends of ranges, at powers of two,
+        the farthest, and the first of those below the first power, where lines end, stay: few.
         """
-        if start >= end:
+        added = _between(start, end, holes)
+        if not added:
             return self
-        ranges = merged((*self.ranges, (start, end)))
-        ends = {stop for _, stop in ranges}
+        ranges = _with(self.ranges, added)
         known = {mark.position: mark for mark in (*self.marks, *marks)}
-        first = set(sorted(at for at in known if at < FIRST_POWER)[:MOST_LINE_ENDS])
-        kept = [mark for at, mark in known.items() if at in ends or at in first or at & (at - 1) == 0]
-        return Coverage(ranges, tuple(sorted(kept)))
+        kept = {*sorted(at for at in known if at < FIRST_POWER)[:MOST_LINE_ENDS], max(known, default=0)}
+        stays = [mark for at, mark in known.items() if at in kept or at & (at - 1) == 0 or _ends_at(ranges, at)]
+        return Coverage(ranges, tuple(sorted(stays)))
 
     def before(self, end: int) -> Coverage:
         """The same without what lies at `end` or behind it."""
@@ -54,6 +58,33 @@ def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
         else:
             result.append((start, end))
     return tuple(result)
+
+
+def _between(start: int, end: int, holes: Ranges) -> Ranges:
+    """What is left of `[start, end)` without holes, which ascend, are apart and lie in it."""
+    starts = (start, *(stop for _, stop in holes))
+    ends = (*(begin for begin, _ in holes), end)
+    return tuple(one for one in zip(starts, ends, strict=True) if one[0] < one[1])
+
+
+def _with(ranges: Ranges, added: Ranges) -> Ranges:
+    """`merged` of both, with a look only at those that the added may touch: there may be one for each third line."""
+    first = bisect_left(ranges, added[0][0], key=_stop)
+    last = bisect_right(ranges, added[-1][1], key=_start)
+    return ranges[:first] + merged(ranges[first:last] + added) + ranges[last:]
+
+
+def _ends_at(ranges: Ranges, position: int) -> bool:
+    """Whether a range ends there."""
+    at = bisect_left(ranges, position, key=_stop)
+    return at < len(ranges) and ranges[at][1] == position
+
+
+def holes_of(batch: Batch, unwanted: Collection[int]) -> Ranges:
+    """Where the lines at these positions stand, each up to the next line."""
+    starts = (batch.start, *batch.offsets[1:])
+    ends = (*starts[1:], batch.end)
+    return merged((starts[i], ends[i]) for i in unwanted)
 
 
 class Record(msgspec.Struct, eq=False):
@@ -193,10 +224,10 @@ class Contents:
                 record.committed = record.committed.before(position)
         return [(record, record.committed) for record in own or agreed if record.committed is not None]
 
-    def extend(self, content: Content, start: int, end: int) -> Record:
-        """The content's record, with `[start, end)` in its coverage; a new one if none agrees."""
+    def extend(self, content: Content, start: int, end: int, *, holes: Ranges = ()) -> Record:
+        """The content's record, with `[start, end)` but for `holes` in its coverage; a new one if none agrees."""
         record = self._record_of(content)
-        record.coverage = record.coverage.plus(start, end, content.marks_at(end))
+        record.coverage = record.coverage.plus(start, end, content.marks_at(end), holes=holes)
         return record
 
     def _record_of(self, content: Content) -> Record:
@@ -216,13 +247,19 @@ class Contents:
         records = self._records.pop(identity, None)
         if records is None:
             records = self._load(identity)
-            if len(self._records) >= REMEMBERED_IDENTITIES:
-                self._forget_one()
+            while self._are_many() and self._forget_one():
+                pass
         self._records[identity] = records  # the last used stands last
         return records
 
-    def _forget_one(self) -> None:
+    def _are_many(self) -> bool:
+        ranges = sum(len(record.coverage.ranges) for records in self._records.values() for record in records)
+        return len(self._records) >= REMEMBERED_IDENTITIES or ranges >= REMEMBERED_RANGES
+
+    def _forget_one(self) -> bool:
+        """False if there is none that may be forgotten."""
         for identity, records in self._records.items():
             if all(record.committed is record.coverage for record in records):
                 del self._records[identity]
-                return
+                return True
+        return False

@@ -37,9 +37,13 @@ class Submitted(msgspec.Struct):
     documents: Documents
     size_bytes: int
     record: Record | None = None
-    """None where the batch says nothing of its content; then no offsets are kept."""
+    """None where nothing is to be said of the batch's content, or what comes after it in the same commit says more."""
     coverage: Coverage | None = None
     """What the ledger has to say of the content once these are committed, and all that came before them."""
+
+    def forget_coverage(self) -> None:
+        """It has a range for each third line, perhaps, and there are hundreds of batches between two commits."""
+        self.record = self.coverage = None
 
 
 class Group(msgspec.Struct):

@@ -19,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from shipper.batch import Content, Documents, Frame, OutputStatus
 from shipper.errors import OutputError
-from shipper.local.coverage import Contents, Coverage, Record
+from shipper.local.coverage import Contents, Coverage, Record, holes_of
 from shipper.local.dayfiles import DayFiles, check_pattern
 from shipper.local.groupcommit import DeadLetters, GroupCommit, Submitted
 from shipper.local.ledger import Ledger
@@ -165,10 +165,13 @@ class LocalOutput:
         batch = documents.batch
         size_bytes = len(documents.body) + _OVERHEAD_BYTES
         submitted = Submitted(documents, size_bytes)
-        if batch.handle is not None:
-            submitted.record = self._contents.extend(batch.handle, batch.start, batch.end)
+        holes = holes_of(batch, documents.unwanted) if documents.unwanted else ()
+        if batch.handle is not None and holes != ((batch.start, batch.end),):
+            submitted.record = self._contents.extend(batch.handle, batch.start, batch.end, holes=holes)
             submitted.coverage = submitted.record.coverage
         with self._changed:
+            if self._queue and self._queue[-1].record is submitted.record:
+                self._queue[-1].forget_coverage()  # the same commit says more of that content
             self._queue.append(submitted)
             self._pending += documents.count
             self._under_way_bytes += size_bytes

@@ -530,6 +530,45 @@ def test_audit_of_what_was_chosen(tmp_path: Path) -> None:
     assert "--since: 'soon' is no time" in wrong.stderr
 
 
+@pytest.mark.parametrize("place", ["", "local.after_sync:2"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_what_was_not_chosen_is_there_after_a_replay_of_all(tmp_path: Path, place: str, suffix: str) -> None:
+    """Into a directory; killed in between or not, from the file or its archive: each line is there, and once."""
+    lines = write_days(tmp_path / "logs", days=2, lines=4_000)
+    if suffix:
+        for path in list((tmp_path / "logs").iterdir()):
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+    options = ("logs", "--output", "out")
+    choice = (*options, "--where", 'url matches "[258]$" and n != 2')
+    chosen = [number for number in range(len(lines)) if number % 10 in (2, 5, 8) and number != 2]
+    if place:
+        assert replay(*choice, directory=tmp_path, SHIPPER_FAILPOINT=place).code != 0
+    assert replay(*choice, directory=tmp_path).code == 0
+    assert sorted(document["_source"]["n"] for document in documents_in(tmp_path / "out")) == chosen
+    if place:
+        assert replay(*options, directory=tmp_path, SHIPPER_FAILPOINT=place).code != 0
+
+    whole = replay(*options, directory=tmp_path)
+    again = replay(*options, directory=tmp_path)
+
+    assert sorted(document["_source"]["n"] for document in documents_in(tmp_path / "out")) == list(range(len(lines)))
+    assert (whole.code, again.code, again.totals["created"]) == (0, 0, 0), whole.errors
+    assert run_to_end("audit", *options, directory=tmp_path).returncode == 0
+
+
+def test_what_was_not_chosen_is_there_after_a_run(tmp_path: Path) -> None:
+    """A choice by time leaves out the beginning of a file, and what a daemon finds there it ships."""
+    write_days(tmp_path / "logs", days=1, lines=500)
+    options = ("logs", "--output", "out")
+    assert replay(*options, "--since", "2024-01-15T10:05", directory=tmp_path).totals["created"] == 200
+
+    assert run_to_end("run", *options, "--once", directory=tmp_path).returncode == 0
+
+    assert sorted(document["_source"]["n"] for document in documents_in(tmp_path / "out")) == list(range(500))
+    assert run_to_end("audit", *options, directory=tmp_path).returncode == 0
+
+
 def test_many_small_files_go_together(tmp_path: Path, sink: Sink) -> None:
     """A request is not made for each file: their lines wait for company as those of one file do."""
     for number in range(200):

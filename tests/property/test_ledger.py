@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from local_support import FakeContent, documents_of, ids, new_output, text
+from local_support import FakeContent, documents_of, ids, new_output, not_every_third, text
 
 from shipper.batch import Documents
 from shipper.failpoints import chosen
@@ -72,9 +72,19 @@ def batch_ends(data: bytes, start: int, lines: int) -> list[int]:
 
 
 def run_output(
-    directory: Path, logs: list[Log], writing: int, *, has_state: bool, lines: int, batches: int, is_threaded: bool
+    directory: Path,
+    logs: list[Log],
+    writing: int,
+    *,
+    has_state: bool,
+    lines: int,
+    batches: int,
+    is_threaded: bool,
+    unwanted: Callable[[bytes], bool] = lambda _: False,
 ) -> None:
-    """What a daemon does with the logs as they are, up to a clean stop; says which batches are done."""
+    """What a daemon (or a replay that chooses) does with the logs as they are, up to a clean stop; says which batches
+    are done.
+    """
     output = new_output(directory)
     output.start() if is_threaded else output.open()
     for number, log in enumerate(logs):
@@ -85,7 +95,9 @@ def run_output(
         covered = output.covered(log.content)
         start = log.acknowledged if has_state else 0
         for count, end in enumerate(batch_ends(log.content.data, start, lines), 1):
-            output.submit(documents_of(log.content, start=start, end=end, covered=covered, done=done))
+            output.submit(
+                documents_of(log.content, start=start, end=end, covered=covered, unwanted=unwanted, done=done)
+            )
             start = end
             if not is_threaded and count % batches == 0:
                 assert output.deliver(output.take())
@@ -161,6 +173,43 @@ class OutputMachine(RuleBasedStateMachine):
         self.acknowledge(done)
         if code == CRASHED:
             self.tear(torn)
+
+    @rule(
+        place=st.sampled_from(["", *PLACES]),
+        passing=st.sampled_from([1, 2, 4]),
+        torn=st.integers(0, 5000),
+        lines=st.integers(1, 30),
+        batches=st.integers(1, 3),
+    )
+    def replay_every_third(self, place: str, passing: int, torn: int, lines: int, batches: int) -> None:
+        """Perhaps not to its end; of the others nothing is said, so nobody may take them for delivered."""
+
+        def work(writing: int) -> None:
+            import shipper.local.dayfiles
+            import shipper.local.groupcommit
+
+            for module in (shipper.local.dayfiles, shipper.local.groupcommit):
+                vars(module)["failpoint"] = chosen(f"local.{place}:{passing}" if place else "")
+            run_output(
+                self.directory,
+                self.logs,
+                writing,
+                has_state=False,
+                lines=lines,
+                batches=batches,
+                is_threaded=False,
+                unwanted=not_every_third,
+            )
+
+        code, _ = in_child(work)
+        assert code in (0, CRASHED)
+        if code == CRASHED:
+            self.tear(torn)
+            return
+        for log in self.logs:
+            each = zip(log.content.ids(), log.content.data.splitlines(), strict=True)
+            self.required |= {one for one, line in each if not not_every_third(line)}
+        assert set(ids(self.directory)) >= self.required
 
     @rule(has_state=st.booleans(), lines=st.integers(1, 30), batches=st.integers(1, 3), is_threaded=st.booleans())
     def run_to_the_end(self, has_state: bool, lines: int, batches: int, is_threaded: bool) -> None:

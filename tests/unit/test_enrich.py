@@ -363,6 +363,7 @@ def test_what_is_dropped_is_not_set_aside() -> None:
         ([(0, 1), (9, 25)], [0, 2, 3]),
         ([(1000, 2000)], []),
         ([(32, 40)], []),
+        ([(0, 1), (7, 8), (9, 16), (16, 17), (24, 25), (31, 99)], [0, 2, 3]),
     ],
 )
 def test_what_the_output_has_is_left_out(covered: list[tuple[int, int]], duplicates: list[int]) -> None:

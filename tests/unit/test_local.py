@@ -26,6 +26,8 @@ from local_support import (
     fail,
     ids,
     new_output,
+    not_every_third,
+    offset_lines,
     rows,
     ship,
     text,
@@ -197,6 +199,67 @@ def test_a_range_without_documents_is_kept(output: LocalOutput, tmp_path: Path) 
     assert deliver(output, documents_of(content, covered=[(0, len(content.data))]))
     assert output.covered(content) == ((0, len(content.data)),)
     assert list((tmp_path / "out").glob("*.ndjson")) == []
+
+
+def test_what_a_choice_left_out_is_not_covered(output: LocalOutput, tmp_path: Path) -> None:
+    """Also not the first line; all of it is written by whoever sends all, in the next run too, and each line once."""
+    content = FakeContent(text(300))
+    half = content.data.index(b"\n", 4000) + 1
+    chosen = [documents_of(content, end=half, unwanted=not_every_third)]
+    chosen.append(documents_of(content, start=half, unwanted=not_every_third))
+    assert deliver(output, *chosen)
+    output.release()
+    again = reopened(tmp_path / "out")
+    covered = again.covered(content)
+    assert [(at, at + len(line) + 1) for at, line in offset_lines(content.data)][2::3] == list(covered)
+    ship(again, content)
+    assert sorted(content.ids()) == sorted(ids(tmp_path / "out"))
+    assert again.covered(content) == ((0, len(content.data)),)
+    again.release()
+
+
+def test_batches_of_which_nothing_was_chosen_leave_no_trace(output: LocalOutput) -> None:
+    """Before a batch with chosen lines, and behind it; the first line may be there by another content alone."""
+    content, other = FakeContent(text(300)), FakeContent(text(1) + text(300, first=700))
+    third = len(content.data) // 3
+    first, second = content.data.index(b"\n", third) + 1, content.data.index(b"\n", 2 * third) + 1
+    assert deliver(output, documents_of(content, end=first, unwanted=lambda _: True))
+    assert deliver(output, documents_of(content, start=first, end=second))
+    assert deliver(output, documents_of(content, start=second, unwanted=lambda _: True))
+    assert (output.covered(content), output.covered(other)) == (((first, second),), ())
+    ship(output, other)
+    assert output.covered(content) == ((0, 1), (first, second))
+
+
+def test_a_content_is_told_by_what_was_left_out_of_it(output: LocalOutput) -> None:
+    """One that differs behind the last chosen line is another: its own lines are not taken for those that are there."""
+    content = FakeContent(text(300))
+    assert deliver(output, documents_of(content, unwanted=lambda line: json.loads(line)["n"] > 40))
+    ((_, stop),) = output.covered(content)
+    assert 1024 < stop < 2048
+    other = FakeContent(content.data[:1100] + text(300, first=500))
+    assert output.covered(other) == ((0, 1024),)
+
+
+def test_of_batches_that_wait_for_one_commit_the_last_says_what_is_covered(output: LocalOutput, tmp_path: Path) -> None:
+    """Of each content; what the others would say again is not kept meanwhile."""
+    contents = [FakeContent(text(90), f"{number:012x}") for number in range(2)]
+    for content in contents:
+        for end in batch_ends(content, 10):
+            output.submit(documents_of(content, start=end[0], end=end[1]))
+    waiting = output.take()
+    assert [each.coverage is None for each in waiting] == 2 * [*[True] * 8, False]
+    assert output.deliver(waiting)
+    output.release()
+    again = reopened(tmp_path / "out")
+    assert [again.covered(content) for content in contents] == [((0, len(content.data)),) for content in contents]
+    again.release()
+
+
+def batch_ends(content: FakeContent, lines: int) -> list[tuple[int, int]]:
+    """Where batches of so many lines begin and end."""
+    starts = [at for at, _ in offset_lines(content.data)][::lines]
+    return list(zip(starts, [*starts[1:], len(content.data)], strict=True))
 
 
 def test_documents_of_nothing_known_are_written(output: LocalOutput, tmp_path: Path) -> None:
