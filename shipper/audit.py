@@ -22,7 +22,8 @@ from shipper.discover import COMPRESSED, NEVER_READ, NOT_READ_LIVE, Found
 from shipper.enrich import Choice
 from shipper.idset import IdSet
 from shipper.letters import Wanted, letters_in
-from shipper.local.presence import DirectoryShelf, readable_files
+from shipper.local.presence import DirectoryShelf
+from shipper.local.standing import readable_files
 from shipper.positions import FilePosition, Positions, by_identity, positions_at
 from shipper.presence import AT_ONCE, Presence, Ranges, Shelf
 from shipper.reread import Line, Piece, Reread, Rereader

@@ -61,6 +61,8 @@ class Recovered(NamedTuple):
     row: FileRow
     ids: Mapping[str, array[int]]
     """By identity, the ascending hashes of its ids."""
+    is_packed: bool = False
+    """Somebody has compressed it, and nothing is written into it."""
 
 
 class Ledger:
@@ -121,8 +123,8 @@ class Ledger:
         with self._lock, _transaction(self._connection) as run:
             for statement in _SCHEMA.split(";")[:-1]:
                 run.execute(statement)
-            for row, ids in found:
-                if self.is_lost:
+            for row, ids, is_packed in found:
+                if self.is_lost and not is_packed:
                     _put_file(run, row)
                 run.executemany(
                     "INSERT INTO known_id VALUES (?, ?, ?)",

@@ -5,12 +5,10 @@ Only reads, beside a running daemon too. `output` writes the day files, `ledger`
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import msgspec
 
@@ -21,13 +19,12 @@ from shipper.identity import unpack_marks
 from shipper.idset import IdSet
 from shipper.local.coverage import Contents, Coverage, Record
 from shipper.local.coverage import Ranges as Covered
-from shipper.local.standing import day_files
+from shipper.local.standing import DAMAGED, PACKED, opened, readable_files
 from shipper.presence import Presence, Ranges
 from shipper.settings import LocalSettings
 
 _START = re.compile(rb'\{"_index":"([^"\\]+)","_id":"([^"\\]+)","_source":')
 _START_BYTES = 1024
-PACKED = ".gz"
 _AT_ONCE = 4096
 _RANGES = msgspec.json.Decoder(Covered)
 
@@ -61,8 +58,8 @@ class DirectoryShelf:
         for path in readable_files(self._directory):
             try:
                 self._read(path, identities, advance)
-            except (OSError, EOFError, zlib.error) as error:
-                raise OutputError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', '') or error}") from None
+            except (OSError, *DAMAGED) as error:
+                raise _unreadable(path, error) from None
         self.repeated = self._ids.freeze()
         self._packed_ids.freeze()
         self._records = _recorded(self._directory / ".shipper" / "ledger.db", identities)
@@ -72,7 +69,7 @@ class DirectoryShelf:
         read = 0
         is_packed = path.suffix == PACKED
         known = self._packed_ids if is_packed else self._ids
-        with _opened(path) as file:
+        with opened(path) as file:
             for start, size in _starts_of_lines(file):
                 read += 0 if is_packed else size
                 found = _START.match(start)
@@ -106,15 +103,8 @@ class DirectoryShelf:
         return Contents(load=lambda _: records, new=_never).covered(content)
 
 
-def readable_files(directory: Path) -> list[Path]:
-    """Day files, also those that somebody has compressed to keep them."""
-    packed = (path for path in directory.glob(f"*.ndjson{PACKED}") if path.is_file() and not path.is_symlink())
-    return sorted([*day_files(directory), *packed])
-
-
-def _opened(path: Path) -> IO[bytes]:
-    """Raises OSError; reading what was compressed also EOFError and zlib.error."""
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == PACKED else path.open("rb")
+def _unreadable(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', '') or error}")
 
 
 def _starts_of_lines(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
@@ -154,13 +144,13 @@ def ids_in(directory: Path, index: str, ids: Collection[str]) -> set[str]:
     """Those of the ids that day files have in this index. Raises OutputError."""
     wanted = {one.encode() for one in ids}
     found = set()
-    for path in day_files(directory):
+    for path in readable_files(directory):
         if not path.name.startswith(index):
             continue
         try:
-            with path.open("rb") as file:
+            with opened(path) as file:
                 starts = (_START.match(start) for start, _ in _starts_of_lines(file))
                 found |= {one[2] for one in starts if one and one[1] == index.encode() and one[2] in wanted}
-        except OSError as error:
-            raise OutputError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+        except (OSError, *DAMAGED) as error:
+            raise _unreadable(path, error) from None
     return {one.decode() for one in found}

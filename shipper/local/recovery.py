@@ -3,25 +3,26 @@
 Certain: a line whose document is in a day file is not written again, for whole ids are compared (identity, offset,
 checksum), and no line is skipped that is not there. Not certain: of lines that made no document (dropped, set aside)
 and of day files that were deleted nothing is known; such lines are judged again, and come back if they are still in
-the logs. Every complete line counts as committed, a torn last one is cut.
+the logs. Every complete line counts as committed, a torn last one is cut. Day files that somebody has compressed are
+read as well; where one is damaged, what cannot be read any more is taken for gone.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import re
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from xxhash import xxh3_64_intdigest
 
 from shipper.batch import Documents
 from shipper.local.ledger import FileRow, Recovered
-from shipper.local.standing import day_files, marks_of
+from shipper.local.standing import DAMAGED, PACKED, marks_of, opened, readable_files
 
 log = logging.getLogger(__name__)
 
@@ -80,44 +81,69 @@ def recovered(directory: Path) -> Iterator[Recovered]:
 
     Raises OSError, also for a file that may not be read: to pass by it would double its lines.
     """
-    for path in day_files(directory):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if found := _read(path.name, descriptor):
-                log.info("%r: %d ids found", str(path), sum(map(len, found.ids.values())))
-                yield found
-        finally:
-            os.close(descriptor)
+    for path in readable_files(directory):
+        if found := _read(path):
+            log.info("%r: %d ids found", str(path), sum(map(len, found.ids.values())))
+            yield found
 
 
 def ids_of(directory: Path, identity: str) -> dict[str, array[int]]:
     """Ascending hashes of the ids that each day file has of one identity. Raises OSError."""
     wanted = _ID + identity.encode() + b"-"
     found = {}
-    for path in day_files(directory):
-        with path.open("rb") as file:
-            starts = (_START.match(line) for line in file if wanted in line[:_LONGEST_START])
+    for path in readable_files(directory):
+        with opened(path) as file:
+            starts = (_START.match(line) for line in _whole_lines(path, file) if wanted in line[:_LONGEST_START])
             hashes = array("Q", sorted(xxh3_64_intdigest(start[2]) for start in starts if start))
         if hashes:
             found[path.name] = hashes
     return found
 
 
-def _read(name: str, descriptor: int) -> Recovered | None:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        first = _START.match(file.readline(_LONGEST_START))
-        if first is None or not _is_named_after(name, index_name := first[1].decode(errors="replace")):
+def _read(path: Path) -> Recovered | None:
+    is_packed = path.suffix == PACKED
+    with opened(path) as file:
+        index_name = _index_of(path, file)
+        if index_name is None:
             return None
         file.seek(0)
         ids: defaultdict[str, array[int]] = defaultdict(lambda: array("Q"))
         length = 0
+        for line in _whole_lines(path, file):
+            length += len(line)
+            if start := _START.match(line):
+                ids[start[3].decode()].append(xxh3_64_intdigest(start[2]))
+        row = FileRow(path.name, index_name, length, () if is_packed else marks_of(file.fileno(), length))
+    return Recovered(row, {identity: array("Q", sorted(hashes)) for identity, hashes in ids.items()}, is_packed)
+
+
+def _index_of(path: Path, file: IO[bytes]) -> str | None:
+    """The index of a file's first line; None if it does not have our form, or the file another name."""
+    try:
+        first = _START.match(file.readline(_LONGEST_START))
+    except DAMAGED as error:
+        _say_damaged(path, error)
+        return None
+    if first is None:
+        return None
+    name = first[1].decode(errors="replace")
+    return name if _is_named_after(path.name.removesuffix(PACKED), name) else None
+
+
+def _whole_lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    """The complete lines of a day file; of one that was compressed and is damaged, those before that. (It may be in the
+    making, and what it is made of lies beside it.) Raises OSError.
+    """
+    try:
         for line in file:
             if line.endswith(b"\n"):
-                length += len(line)
-                if start := _START.match(line):
-                    ids[start[3].decode()].append(xxh3_64_intdigest(start[2]))
-    row = FileRow(name, index_name, length, marks_of(descriptor, length))
-    return Recovered(row, {identity: array("Q", sorted(hashes)) for identity, hashes in ids.items()})
+                yield line
+    except DAMAGED as error:
+        _say_damaged(path, error)
+
+
+def _say_damaged(path: Path, error: Exception) -> None:
+    log.warning("%r is damaged; what it held behind that is written again if it comes: %s", str(path), error)
 
 
 def _is_named_after(name: str, index_name: str) -> bool:

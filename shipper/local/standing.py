@@ -5,9 +5,12 @@ Inodes are not asked, so that a copied or restored directory goes on as well. `d
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from enum import Enum
 from pathlib import Path
+from typing import IO, Final, cast
 
 from shipper.batch import Mark
 from shipper.identity import FIRST_POWER, fits, mark_of, window
@@ -17,6 +20,24 @@ from shipper.local.ledger import FileRow
 def day_files(directory: Path) -> list[Path]:
     """Files that may hold documents; not what only leads to one, perhaps no more."""
     return sorted(path for path in directory.glob("*.ndjson") if path.is_file() and not path.is_symlink())
+
+
+PACKED: Final = ".gz"
+DAMAGED: Final = (gzip.BadGzipFile, EOFError, zlib.error)
+"""What reading a day file raises that was compressed and is not whole; the first is an OSError."""
+
+
+def readable_files(directory: Path) -> list[Path]:
+    """Day files, also those that somebody has compressed to keep them; into those nothing is ever written."""
+    packed = (path for path in directory.glob(f"*.ndjson{PACKED}") if path.is_file() and not path.is_symlink())
+    return sorted([*day_files(directory), *packed])
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The documents of a day file. Raises OSError, and while it is read DAMAGED too."""
+    if path.suffix == PACKED:
+        return cast(IO[bytes], gzip.open(path))
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
 
 
 class Standing(Enum):

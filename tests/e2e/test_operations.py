@@ -324,6 +324,21 @@ def test_audit_reads_day_files_that_were_compressed(tmp_path: Path) -> None:
     assert f"{archive.name}' cannot be read" in done.stderr
 
 
+def test_day_files_that_were_compressed_are_known_without_a_ledger(tmp_path: Path) -> None:
+    """The ledger is lost, or was never copied: what they hold is not written again."""
+    write(tmp_path / "logs/app.log", *map(line, range(10)))
+    run_to_end("run", "logs", "--once", directory=tmp_path)
+    day = tmp_path / "shipped/logs-2024.01.15.ndjson"
+    day.with_name(f"{day.name}.gz").write_bytes(gzip.compress(day.read_bytes()))
+    day.unlink()
+    (tmp_path / "shipped/.shipper/ledger.db").unlink()
+
+    done = run_to_end("run", "logs", "--once", "--state", "fresh", directory=tmp_path)
+
+    assert (done.returncode, day.exists()) == (0, False), done.stderr
+    assert {"lines": 10, "present": 10} == audited("logs", directory=tmp_path, expects=0)
+
+
 def test_audit_takes_a_link_to_a_day_file_for_no_second_one(tmp_path: Path) -> None:
     """People have a `latest` beside them."""
     write(tmp_path / "logs/app.log", *map(line, range(10)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import logging
 import os
@@ -609,6 +610,73 @@ def test_a_lost_ledger_is_made_anew_from_the_day_files(
     assert registry.get_sample_value("shipper_documents_total", {"source": "app", "result": "created"}) == 4
     assert registry.get_sample_value("shipper_documents_total", {"source": "app", "result": "duplicate"}) == 44
     assert logging.ERROR in {record.levelno for record in caplog.records}
+
+
+def pack(path: Path) -> bytes:
+    """Compresses a day file where it lies; returns what it is then."""
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    return packed.read_bytes()
+
+
+def forget_all(directory: Path) -> None:
+    for path in (directory / ".shipper").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("harm", [lose, corrupt, forget_all])
+def test_a_lost_ledger_is_made_anew_from_day_files_that_were_compressed_too(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    """Their lines are not written again, and what comes of their day goes to a new file; they stay as they are."""
+    output = reopened(tmp_path)
+    content = FakeContent(MIDNIGHT)
+    ship(output, content)
+    output.release()
+    packed = pack(tmp_path / DAY_FILE)
+    harm(tmp_path)
+    content.data += text(3, first=45)
+    for _ in range(2):
+        again = reopened(tmp_path)
+        ship(again, content)
+        again.release()
+    assert packed == (tmp_path / f"{DAY_FILE}.gz").read_bytes()
+    assert [*content.ids()[20:40], *content.ids()[-3:]] == sorted(ids(tmp_path))
+    assert ids(tmp_path, DAY_FILE) == content.ids()[-3:]
+
+
+@pytest.mark.parametrize("kept", [9, 15, -5000])
+def test_of_a_damaged_compressed_day_file_what_can_be_read_counts(
+    tmp_path: Path, kept: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot is written again, for it is nowhere else; said once at WARNING, and no start is held up."""
+    output = reopened(tmp_path)
+    content = FakeContent(b"".join(text(1, first=n * n * n * 7919 % 1_000_003) for n in range(1, 3000)))
+    ship(output, content)
+    output.release()
+    packed = pack(tmp_path / DAY_FILE)
+    (tmp_path / f"{DAY_FILE}.gz").write_bytes(packed[:kept])
+    lose(tmp_path)
+    again = reopened(tmp_path)
+    ship(again, content)
+    again.release()
+    written = ids(tmp_path)
+    assert content.ids()[-len(written) :] == written
+    assert 100 < len(written) < 2900 if kept < 0 else len(written) == 2999
+    assert ["is damaged" in one.message for one in caplog.records if one.levelno == logging.WARNING] == [True]
+
+
+def test_what_comes_again_of_a_cut_content_is_looked_for_in_compressed_day_files(tmp_path: Path) -> None:
+    """As in those that are not; the ledger is there."""
+    output = reopened(tmp_path)
+    content = FakeContent(MIDNIGHT)
+    ship(output, content)
+    pack(tmp_path / DAY_FILE)
+    output.forget(content, 0)
+    ship(output, content)
+    output.release()
+    assert ids(tmp_path) == content.ids()[20:40]
 
 
 def test_a_recovered_ledger_knows_contents_apart(tmp_path: Path) -> None:
