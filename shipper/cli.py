@@ -212,7 +212,7 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
         settings = _loader(config_file, paths=(path,))().settings
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
-        chunks = chunks_of(path, sys.stdin.buffer, max_line_bytes=origin.source.max_line_bytes)
+        chunks = chunks_of(path, sys.stdin.buffer, source=origin.source)
         is_empty, has_labels = True, False
         for explanation in islice(explainer.explain(chunks), count or None):
             is_empty = False

@@ -24,14 +24,15 @@ from shipper.enrich import Enricher
 from shipper.errors import ConfigError
 from shipper.escaping import printable
 from shipper.expressions import compile_predicate, has_value
+from shipper.grouping import lines_of
 from shipper.identity import identity_of, stem
-from shipper.joining import MOST_SPANNED, Framing
+from shipper.joining import Framing, Part, overdue, part_of
 from shipper.moments import Moments
 from shipper.parse import FRAMINGS, Parser
 from shipper.redact.stage import redactor
 from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings, host_name
-from shipper.tail import Chunk, LineReader, first_line, open_log, reader_for
+from shipper.tail import Chunk, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 
 UNKNOWN_BUDGETS = (
@@ -74,7 +75,7 @@ def _found(settings: Settings, path: str) -> Found | None:
     return next((found for found in scan(settings.sources).files if found.real_path == real), None)
 
 
-def chunks_of(path: str, standard_input: BinaryIO, *, max_line_bytes: int) -> Iterator[Chunk]:
+def chunks_of(path: str, standard_input: BinaryIO, *, source: SourceSettings) -> Iterator[Chunk]:
     """A file's lines (plain or compressed, an unterminated last one too), or standard input's for `-`.
 
     Raises OSError.
@@ -84,7 +85,7 @@ def chunks_of(path: str, standard_input: BinaryIO, *, max_line_bytes: int) -> It
         return
     descriptor = open_log(Path(path))
     try:
-        lines = LineReader(reader_for(descriptor), position=0, max_line_bytes=max_line_bytes)
+        lines = lines_of(reader_for(descriptor), source=source, position=0)
         while chunk := lines.patient_chunk():
             yield chunk
         tail = lines.tail_chunk()
@@ -124,19 +125,31 @@ def single_lines(chunks: Iterable[Chunk], *, framing: Framing | None, max_line_b
     opened: dict[str, list[Chunk]] = {}
     done: list[Chunk] = []
     for line in _file_lines(chunks):
-        parts = [line]
-        text = line.data.removesuffix(b"\n").removesuffix(b"\r").lstrip(b"\0")
-        part = None if line.is_cut else framing.part(text, line.start, line.end)
-        if part is not None:
-            parts = [*opened.pop(part.stream, ()), line]
-        if part is not None and part.is_open and line.end - parts[0].start < MOST_SPANNED * max_line_bytes:
+        part = _part_of(line, framing, max_line_bytes=max_line_bytes)
+        if part.is_barrier:
+            done += _close(opened, opened)
+        parts = [*opened.pop(part.stream, ()), line]
+        if part.is_open:
             opened[part.stream] = parts
         else:
             done.append(_joined(parts))
+        begun = {stream: waiting[0] for stream, waiting in opened.items()}
+        done += _close(opened, overdue(begun, line.end, max_line_bytes=max_line_bytes))
         hold = min((waiting[0].start for waiting in opened.values()), default=line.end)
         yield from sorted((one for one in done if one.start < hold), key=_start)
         done = [one for one in done if one.start >= hold]
-    yield from sorted([*done, *map(_joined, opened.values())], key=_start)
+    yield from sorted([*done, *_close(opened, opened)], key=_start)
+
+
+def _part_of(line: Chunk, framing: Framing, *, max_line_bytes: int) -> Part:
+    if line.is_cut:  # nothing of it is looked into
+        return Part(line.start, line.end, line.data, line.data, f"?{line.start}", "", is_open=False, is_barrier=True)
+    text = line.data.removesuffix(b"\n")
+    return part_of(text, line.start, line.end, framing=framing, max_line_bytes=max_line_bytes)
+
+
+def _close(opened: dict[str, list[Chunk]], streams: Iterable[str]) -> list[Chunk]:
+    return [_joined(opened.pop(stream)) for stream in list(streams)]
 
 
 def _file_lines(chunks: Iterable[Chunk]) -> Iterator[Chunk]:

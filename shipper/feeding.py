@@ -21,10 +21,11 @@ from shipper.cursor import Cursor, UnderWay
 from shipper.delivered import ask_again
 from shipper.enrich import Enricher
 from shipper.followed import Followed
+from shipper.grouping import batch_of
 from shipper.identity import mark_of
 from shipper.parse import Parser
 from shipper.settings import Format, SourceSettings
-from shipper.tail import CHUNK_BYTES, Chunk, LineReader
+from shipper.tail import Chunk, LineReader
 from shipper.telemetry import Telemetry
 from shipper.turn import Hold, Read, choose
 
@@ -185,31 +186,19 @@ class Feeder:
         return followed.is_complete and self._clock() - followed.mtime_ns / 1e9 >= FINAL_SECONDS
 
     def _parse(self, followed: Followed, lines: LineReader, chunk: Chunk) -> Batch | None:
-        """The batch of a chunk, made shorter or longer where a line has many parts; None if more of it must come."""
-        parser = self._stages[followed.source.name].parser
-        size = CHUNK_BYTES
-        while True:
-            batch = parser.parse(
+        """The batch of a chunk; None if more of it must come."""
+
+        def parse(chunk: Chunk, *, is_final: bool) -> Batch | None:
+            return self._stages[followed.source.name].parser.parse(
                 chunk,
                 source=followed.source.name,
                 path=followed.path,
                 identity=followed.identity,
                 content=followed,
-                is_final=chunk.is_tail,
+                is_final=is_final,
             )
-            if batch is not None:
-                if batch.end < chunk.end:
-                    chunk.data = chunk.data[: batch.end - chunk.start]
-                    chunk.end = batch.end
-                    lines.jump(batch.end)
-                return batch
-            lines.jump(chunk.start)
-            size *= 4
-            longer = lines.next_chunk(size=size)
-            if longer is None or longer.end <= chunk.end:
-                lines.jump(chunk.start)
-                return None
-            chunk.end, chunk.data = longer.end, longer.data
+
+        return batch_of(chunk, lines=lines, parse=parse)
 
     # The last line
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from shipper.batch import Mark
 from shipper.contents import Key, content_agrees, digests_at, has_mark, key_of
 from shipper.cursor import CLOSED, NEVER, Cursor, UnderWay
+from shipper.grouping import lines_of
 from shipper.identity import FIRST_POWER, MARK_BYTES, Trail, mark_of, unpack_marks, window
 from shipper.settings import SourceSettings
 from shipper.state import FileRecord
@@ -22,7 +23,6 @@ from shipper.tail import (
     ByteReader,
     Chunk,
     CompressedReader,
-    LineReader,
     PlainReader,
     bytes_before,
     open_log,
@@ -134,7 +134,7 @@ class Followed:
             self.observe = self._cursor(self.observed)
 
     def _cursor(self, position: int) -> Cursor:
-        return Cursor(LineReader(CLOSED, position=position, max_line_bytes=self.source.max_line_bytes))
+        return Cursor(lines_of(CLOSED, source=self.source, position=position))
 
     # Opening
 

@@ -1,21 +1,29 @@
 """Container runtimes cut long lines into parts: takes their frames off and joins the parts (docker json-file, CRI).
 
 A group of parts that is still open holds the cursor at its first part, so that nothing is kept between batches
-and a restart joins the same parts.
+and a restart joins the same parts. Where a group ends depends on nothing but what stands in the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from shipper.columns import DECODE_ERRORS, look_like_objects
 
 MOST_SPANNED: Final = 8
-"""A group that spans so many times the longest line is closed, whatever follows: it would hold the cursor for ever."""
+"""A group that began so many times the longest line ago is closed, whatever follows: it would hold the cursor, and what
+other streams write, for ever."""
+LEAST_RAW_BYTES: Final = 128 << 10
+"""A line of the file may have so many bytes even where lines are to be short: a part of 16 KiB, escaped by docker."""
+
+
+def longest_raw_bytes(max_line_bytes: int) -> int:
+    """The longest line of the file that is looked into; a longer one is taken as it stands, up to `max_line_bytes`."""
+    return max(max_line_bytes, LEAST_RAW_BYTES)
 
 
 class Part(NamedTuple):
@@ -31,6 +39,15 @@ class Part(NamedTuple):
     """More of the same line follows."""
     is_framed: bool = True
     """False for a line that is not as the runtime writes."""
+    is_barrier: bool = False
+    """What is open before it is closed: it is longer than what is looked into, or begins with a hole."""
+
+
+class Started(Protocol):
+    """What begins somewhere in the file."""
+
+    @property
+    def start(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -67,18 +84,31 @@ def join(parts: Iterable[Part], *, max_line_bytes: int, is_final: bool) -> tuple
     opened: dict[str, Group] = {}
     done: list[Group] = []
     for part in parts:
+        if part.is_barrier:
+            done += _close(opened, opened)
         group = opened.pop(part.stream, None) or Group(part.start, part.end)
         group.add(part, max_line_bytes=max_line_bytes)
-        if part.is_open and group.end - group.start < MOST_SPANNED * max_line_bytes:
+        if part.is_open:
             opened[part.stream] = group
         else:
             done.append(group)
+        if opened:
+            done += _close(opened, overdue(opened, part.end, max_line_bytes=max_line_bytes))
     if is_final:
         done += opened.values()
         opened = {}
     done.sort(key=lambda group: group.start)
     hold = _hold(done, opened.values())
     return (done if hold is None else [group for group in done if group.start < hold]), hold
+
+
+def overdue(opened: Mapping[str, Started], end: int, *, max_line_bytes: int) -> list[str]:
+    """The streams whose groups are closed behind a line that ends at `end`, as they began too far before it."""
+    return [stream for stream, group in opened.items() if end - group.start >= MOST_SPANNED * max_line_bytes]
+
+
+def _close(opened: dict[str, Group], streams: Iterable[str]) -> list[Group]:
+    return [opened.pop(stream) for stream in list(streams)]
 
 
 def _hold(done: Sequence[Group], opened: Iterable[Group]) -> int | None:
@@ -112,6 +142,21 @@ class _DockerFrame(msgspec.Struct, gc=False):
     log: str
     stream: str = ""
     time: str = ""
+
+
+def part_of(
+    line: bytes, start: int, end: int, *, framing: Framing, max_line_bytes: int, has_hole: bool = False
+) -> Part:
+    """What one line of the file is, whatever stands beside it. `has_hole`: NULs stand before it that are not given."""
+    text = line.removesuffix(b"\r").lstrip(b"\0")
+    is_long = len(text) > longest_raw_bytes(max_line_bytes)
+    part = None if is_long else framing.part(text, start, end)
+    if part is None:
+        raw = text[:max_line_bytes] if is_long else text
+        part = Part(start, end, raw, text, f"?{start}", "", is_open=False, is_framed=False)
+    if is_long or has_hole or line[:1] == b"\0":
+        part = part._replace(is_open=False, is_barrier=True)
+    return part
 
 
 _docker_decoder = msgspec.json.Decoder(_DockerFrame)
@@ -164,7 +209,7 @@ def _cri_part(raw: bytes, start: int, end: int) -> Part | None:
 
 
 def _cri_whole(data: bytes, lines: list[bytes]) -> Whole | None:
-    if b"\r" in data:
+    if b"\r" in data or b"\0" in data:
         return None
     try:
         times, streams, flags, texts = zip(*[line.split(b" ", 3) for line in lines], strict=True)

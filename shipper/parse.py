@@ -7,14 +7,14 @@ exporter and `enrich`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from operator import itemgetter
 from typing import Final, Protocol, TypeVar
 
 from shipper.batch import Batch, Content, Problem
 from shipper.columns import DECODE_ERRORS, Fields, Layout, Row, look_like_objects
-from shipper.joining import CRI, DOCKER, Framing, Group, Part, join
+from shipper.joining import CRI, DOCKER, Framing, Group, Part, join, longest_raw_bytes, part_of
 from shipper.oddlines import (
     BAD_ENCODING,
     is_any_too_deep,
@@ -65,6 +65,7 @@ class Parser:
         self._has_learned = False
         self._framing = FRAMINGS.get(line_format)
         self._max_line_bytes = max_line_bytes
+        self._longest_raw_bytes = longest_raw_bytes(max_line_bytes)
 
     def parse(
         self, chunk: Chunk, *, source: str, path: str, identity: str, content: Content | None, is_final: bool
@@ -213,7 +214,8 @@ class Parser:
         open.
         """
         lines = _split(chunk.data)
-        whole = None if chunk.leading_nuls else framing.whole(chunk.data, lines)
+        is_usual = not chunk.leading_nuls and not self._has_long(chunk.data, lines)
+        whole = framing.whole(chunk.data, lines) if is_usual else None
         if whole is not None:
             batch.offsets, batch.raw_lines, batch.runtime_times = _offsets(lines, batch.start), lines, whole.times
             joined = b"\n".join(whole.texts)
@@ -245,13 +247,21 @@ class Parser:
         self, lines: Sequence[bytes], chunk: Chunk, framing: Framing, *, is_final: bool
     ) -> tuple[list[Group], int | None]:
         """The joined lines that are not blank, and where reading must begin again (None: nowhere)."""
-        offsets, texts = self._trimmed(lines, chunk)
-        parts = []
-        for start, end, raw in zip(offsets, [*offsets, chunk.end][1:], texts, strict=True):
-            part = framing.part(raw, start, end)
-            parts.append(part or Part(start, end, raw, raw, f"?{start}", "", is_open=False, is_framed=False))
+        parts = self._parts(lines, chunk, framing)
         groups, hold = join(parts, max_line_bytes=self._max_line_bytes, is_final=is_final)
-        return [group for group in groups if group.text.strip()], hold
+        return [group for group in groups if group.size > self._max_line_bytes or group.text.strip()], hold
+
+    def _parts(self, lines: Sequence[bytes], chunk: Chunk, framing: Framing) -> Iterator[Part]:
+        """Each line of the file, also those that are blank. What it is depends on nothing that stands beside it."""
+        start, nuls = chunk.start, chunk.leading_nuls
+        for line in lines:
+            end = min(start + nuls + len(line) + 1, chunk.end)
+            yield part_of(line, start, end, framing=framing, max_line_bytes=self._max_line_bytes, has_hole=nuls > 0)
+            start, nuls = end, 0
+
+    def _has_long(self, data: bytes, lines: Sequence[bytes]) -> bool:
+        """Whether one of the lines is longer than the reader takes, had it come alone."""
+        return len(data) > self._longest_raw_bytes and max(map(len, lines)) > self._longest_raw_bytes
 
 
 def _split(data: bytes) -> list[bytes]:

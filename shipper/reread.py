@@ -15,18 +15,17 @@ import msgspec
 from shipper.batch import Batch, Content, Frame
 from shipper.discover import Found
 from shipper.enrich import Choice, Enriched, Enricher
+from shipper.grouping import batch_of, lines_of
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
 from shipper.routing import functions_of
 from shipper.settings import DEFAULT_INDEX, Settings, SourceSettings, host_name
-from shipper.tail import CHUNK_BYTES, ByteReader, Chunk, LineReader, PlainReader, first_line, open_log, reader_for
+from shipper.tail import ByteReader, Chunk, PlainReader, first_line, open_log, reader_for
 from shipper.times import IndexPattern
 
 FRAME = Frame(b"", b"\0", b"\0", b"\n")
 """`INDEX NUL ID NUL SOURCE` a line: neither a name nor JSON has a NUL in it."""
-_GROWN = 8
-"""A container's line that spans so many times the longest line is closed, as the pipeline does."""
 
 
 class Line(NamedTuple):
@@ -186,7 +185,7 @@ class Reread:
 
     def _piece(self, batch: Batch, last_time: str, *, is_tail: bool) -> tuple[Piece, str]:
         enriched = self._rereader.enricher.enrich(batch, last_time=last_time, done=lambda _: None)
-        piece = Piece(lines_of(enriched), batch.count, enriched.dropped, enriched.unwanted, batch.end, is_tail)
+        piece = Piece(lines_in(enriched), batch.count, enriched.dropped, enriched.unwanted, batch.end, is_tail)
         return piece, enriched.last_time
 
 
@@ -223,14 +222,19 @@ class Batches:
         self._identity = identity
         self._end = end
         self._content = content
-        self._lines = LineReader(reader, position=position, max_line_bytes=source.max_line_bytes)
+        self._lines = lines_of(reader, source=source, position=position)
 
     def __iter__(self) -> Iterator[Read]:
         while (chunk := self._next()) is not None:
-            yield self._batch(chunk)
+            batch = batch_of(chunk, lines=self._lines, parse=self._parse)
+            if batch is None:
+                yield self._final(chunk)
+                self._lines.jump(chunk.end)
+            else:
+                yield Read(batch, chunk, is_tail=False)
         tail = self._lines.tail_chunk()
         if tail is not None and self._is_within(tail.start):
-            yield Read(self._final(tail), tail, is_tail=True)
+            yield self._final(tail)
 
     def _next(self) -> Chunk | None:
         return self._lines.patient_chunk() if self._is_within(self._lines.position) else None
@@ -238,31 +242,14 @@ class Batches:
     def _is_within(self, position: int) -> bool:
         return self._end is None or position < self._end
 
-    def _batch(self, chunk: Chunk) -> Read:
-        """The batch of a chunk, longer where a container's line has many parts."""
-        lines, size = self._lines, CHUNK_BYTES
-        while (batch := self._parsed(chunk, is_final=size > _GROWN * self._source.max_line_bytes)) is None:
-            lines.jump(chunk.start)
-            size *= 4
-            longer = lines.next_chunk(size=size)
-            if longer is None or longer.end <= chunk.end:
-                lines.jump(chunk.end)
-                return Read(self._final(chunk), chunk, is_tail=True)
-            chunk = longer
-        if batch.end < chunk.end:
-            chunk.data = chunk.data[: batch.end - chunk.start]
-            chunk.end = batch.end
-            lines.jump(batch.end)
-        return Read(batch, chunk, is_tail=False)
-
-    def _final(self, chunk: Chunk) -> Batch:
-        """The batch of a chunk behind which nothing comes."""
-        batch = self._parsed(chunk, is_final=True)
+    def _final(self, chunk: Chunk) -> Read:
+        """What is made of a chunk behind which nothing comes."""
+        batch = self._parse(chunk, is_final=True)
         if batch is None:
             raise AssertionError("nothing that is final waits for more")
-        return batch
+        return Read(batch, chunk, is_tail=True)
 
-    def _parsed(self, chunk: Chunk, *, is_final: bool) -> Batch | None:
+    def _parse(self, chunk: Chunk, *, is_final: bool) -> Batch | None:
         return self._parser.parse(
             chunk,
             source=self._source.name,
@@ -273,7 +260,7 @@ class Batches:
         )
 
 
-def lines_of(enriched: Enriched) -> list[Line]:
+def lines_in(enriched: Enriched) -> list[Line]:
     """Offset, index and id of each line that is a document, and of each that was set aside."""
     documents = enriched.documents
     lines = [Line(letter.offset, letter.index, letter.id) for letter in documents.dead_letters]

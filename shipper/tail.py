@@ -255,7 +255,8 @@ class LineReader:
     def __init__(self, reader: ByteReader, *, position: int, max_line_bytes: int) -> None:
         self.reader = reader
         self.position = position
-        self._max_line_bytes = max_line_bytes
+        self.longest_bytes = max_line_bytes
+        """A longer line is cut."""
         self._chunk_bytes = CHUNK_BYTES
         self._reset_line()
 
@@ -368,7 +369,7 @@ class LineReader:
 
     def _line(self, end: int, *, is_tail: bool) -> Chunk:
         """The line at `position`, of which the newline (or the file's end) is at `end`."""
-        start, limit = self._text_start, self._max_line_bytes
+        start, limit = self._text_start, self.longest_bytes
         length = end - start
         text = self._text(min(length, limit + 1))
         is_cut = length > limit + 1 or len(text.removesuffix(b"\r")) > limit  # a carriage return is no text
@@ -380,7 +381,7 @@ class LineReader:
 
     def _keep(self, data: bytes) -> None:
         if not self.reader.is_seekable:
-            missing = self._max_line_bytes + 1 - len(self._kept)
+            missing = self.longest_bytes + 1 - len(self._kept)
             text = data[max(0, self._text_start - self._scanned) :]
             self._kept += text[: max(0, missing)]
 

@@ -475,6 +475,17 @@ def test_lines_that_a_container_runtime_has_cut(tmp_path: Path) -> None:
     assert bench.places(log) == {"present": 4, "unfinished": 1}
 
 
+def test_container_lines_are_not_cut_where_a_read_ends(tmp_path: Path) -> None:
+    """Parts that fall into two reads are one line also where lines are to be short."""
+    bench = Bench(tmp_path, format=Format.CRI, max_line_bytes=5000)
+    log = tmp_path / "app.log"
+    part = b"2024-01-15T10:30:45.123456789Z stdout P " + b"x" * 300 + b"\n"
+    last = b"2024-01-15T10:30:45.123456789Z stdout F end\n"
+    log.write_bytes((part * 5 + last) * 400)
+
+    assert [n * (5 * len(part) + len(last)) for n in range(400)] == [line.offset for line in bench.lines(log)]
+
+
 def test_questions_are_bounded_and_gathered_over_files(bench: Bench) -> None:
     """Many small files are one question an index, and none has more ids than a server likes."""
     logs = []

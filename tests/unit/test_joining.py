@@ -170,3 +170,21 @@ def test_a_group_that_never_ends_is_closed_at_a_fixed_place() -> None:
         places = [(group.start, group.end) for group in groups]
         assert [(0, 80), (80, 160), (160, 240)][: len(places)] == places
         assert places[-1][1] == hold
+
+
+def test_a_group_that_waits_beside_another_stream_is_closed_at_a_fixed_place() -> None:
+    """What the other stream writes would wait for ever: the group's stream may have been closed."""
+    given = ["out:a+", *["err:x"] * 20, "out:b"]
+    for count in (8, 12, 22):
+        groups, hold = join(parts_of(*given[:count]), max_line_bytes=10, is_final=False)
+        assert ((0, 10), None) == ((groups[0].start, groups[0].end), hold)
+        assert count == len(groups)
+    assert ([], 0) == join(parts_of(*given[:7]), max_line_bytes=10, is_final=False)
+
+
+def test_a_barrier_closes_what_is_open_before_it() -> None:
+    """Of a line that is too long to be looked into nobody knows what it is, and nothing that is open waits for it."""
+    given = parts_of("out:a+", "err:b+", "?:long", "out:c", "err:d+")
+    given[2] = given[2]._replace(is_barrier=True)
+    groups, hold = join(given, max_line_bytes=1000, is_final=False)
+    assert ([(0, b"a"), (10, b"b"), (20, b"long"), (30, b"c")], 40) == ([(g.start, g.text) for g in groups], hold)
