@@ -125,6 +125,8 @@ class DeadLetter:
     """What the server said, shortened; may repeat the line's text, so it never goes to our own log."""
     reduced: bool = False
     """True where a reduced document was delivered under the same id."""
+    timestamp: str = ""
+    """The line's time, where it is one that it has inherited: the line alone does not tell it."""
 
 
 @dataclass(slots=True)

@@ -95,6 +95,8 @@ def encoded(record: DeadLetter, *, time: datetime) -> bytes:
     }
     if record.reduced:
         value["reduced"] = True
+    if record.timestamp:
+        value["timestamp"] = record.timestamp
     if line.encode() != record.line:
         value["encoding_failure"] = True
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"

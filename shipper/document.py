@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from shipper.settings import Coercion
 from shipper.times import event_time, is_same_instant
+
+TIME_FAILURE: Final = "time_failure"
+"""The tag of a document whose line has no usable time."""
 
 Nested = dict[str, Any]
 RawObject = dict[str, msgspec.Raw]
@@ -100,6 +103,23 @@ def with_own_fields(line: RawObject, own: OwnFields) -> dict[str, Any]:
     if below:
         document[_free_name(line)] = below
     return document
+
+
+def inherited_time(document: bytes, line: bytes) -> str:
+    """The time that the document of a line has where the line inherited it; '' where it has its own, or none."""
+    tag = _encode(TIME_FAILURE)
+    if tag not in document:
+        return ""
+    try:
+        own = raw_object(line)
+    except (ValueError, RecursionError):  # shipped as text
+        own = {}
+    found = raw_object(document)
+    below = as_object(found.get(_free_name(own))) or {}
+    if not any(tag in bytes(place["tags"]) for place in (found, below) if "tags" in place):
+        return ""
+    time = below.get("@timestamp", found.get("@timestamp"))
+    return "" if time is None else event_time(_decoded(time)) or ""
 
 
 def _free_name(document: Mapping[str, Any]) -> str:

@@ -20,7 +20,17 @@ import msgspec
 from xxhash import xxh32_intdigest
 
 from shipper.batch import MISSING, Batch, Column, DeadLetter, Documents, Frame, Problem
-from shipper.document import OwnFields, coerced, needs_coercion, paths, raw_object, rewrite, with_own_fields, written
+from shipper.document import (
+    TIME_FAILURE,
+    OwnFields,
+    coerced,
+    needs_coercion,
+    paths,
+    raw_object,
+    rewrite,
+    with_own_fields,
+    written,
+)
 from shipper.expressions import FUNCTIONS, Function, compile_predicate
 from shipper.identity import checksums
 from shipper.oddlines import BAD_ENCODING
@@ -31,7 +41,6 @@ from shipper.tagmarks import TagMarks
 from shipper.times import IndexPattern, first_times, given_times, usual_times
 
 FUTURE_SECONDS: Final = 86_400
-TIME_FAILURE: Final = "time_failure"
 TIME_IN_FUTURE: Final = "time_in_future"
 _ENCODE = msgspec.json.encode
 _WHERE = ("host", "host.name", "log", "log.file", "log.file.path", "log.offset")
@@ -334,6 +343,7 @@ class Enricher:
             offset=batch.offsets[i],
             reason=reason,
             line=batch.lines[i],
+            timestamp=lines.times[i] if lines.marks[i] & self._tags.bit(TIME_FAILURE) else "",
         )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from shipper.batch import DeadLetter
+from shipper.document import inherited_time
 from shipper.elastic.bulk import FAILURE_STORE, ItemError, Outcome, Results, Verdict, judge_item
 from shipper.elastic.items import Item
 from shipper.elastic.reduce import TOO_LARGE, Stage, next_form
@@ -123,6 +124,7 @@ def dead_letter(item: Item, *, reason: str, server: str = "", is_reduced: bool) 
         line=item.line,
         server=server,
         reduced=is_reduced,
+        timestamp=inherited_time(item.whole, item.line),
     )
 
 

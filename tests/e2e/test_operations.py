@@ -433,6 +433,33 @@ def test_a_data_stream(start_server: Callable[..., Server], tmp_path: Path) -> N
     assert {"slow", 1} == {hit["_source"]["duration"] for hit in server.search_all("app-*")}
 
 
+def test_a_retry_into_a_directory_keeps_inherited_times(tmp_path: Path) -> None:
+    """A line that inherits a time of the future is due when that is, and has it then."""
+    future = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    write(tmp_path / "logs/app.log", line(1, timestamp=future), '{"id":2}\n')
+    shipper("run", "logs", "--once", directory=tmp_path, expects=3)
+
+    waiting = json.loads(shipper("dead-letter", "retry", "--json", directory=tmp_path, expects=3).stdout)
+    assert (0, 2, []) == (waiting["created"], waiting["not_due"], documents_in(tmp_path / "shipped"))
+
+    shipper("dead-letter", "retry", "--force", directory=tmp_path, expects=0)
+    assert [future, future] == [found["_source"]["@timestamp"] for found in documents_in(tmp_path / "shipped")]
+
+
+def test_a_retry_into_a_server_keeps_inherited_times(tmp_path: Path, sink: Sink) -> None:
+    """Also where nothing of the line was delivered, so that no document could tell its time."""
+    write(tmp_path / "logs/app.log", line(1), '{"id":2}\n')
+    config = configuration(tmp_path, sink)
+    sink.fault(Fault("items", status=400, type="strict_dynamic_mapping_exception", contains='"id"'))
+    shipper("run", "-c", config, "--once", directory=tmp_path, expects=3)
+    sink.fault()
+
+    shipper("dead-letter", "retry", "-c", config, directory=tmp_path, expects=0)
+
+    (found,) = (hit["_source"] for hit in sink.docs() if "id" in hit["_source"])
+    assert ("2024-01-15T10:30:45.123Z", ["time_failure"]) == (found["@timestamp"], found["tags"])
+
+
 def test_what_was_never_delivered_is_created(any_server: Remote, index_prefix: str, tmp_path: Path) -> None:
     """An index that takes no new field refuses every form; without that rule all lines come, beside the daemon."""
     index = f"{index_prefix}2024.01.15"

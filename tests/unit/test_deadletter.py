@@ -56,17 +56,21 @@ def test_a_record_has_all_that_a_retry_needs(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
-    """Invalid UTF-8 becomes U+FFFD and is flagged; newlines and file names of any bytes do not break the file."""
+    """Invalid UTF-8 becomes U+FFFD and is flagged; newlines and file names of any bytes do not break the file. What the
+    line does not tell itself stands beside it.
+    """
     record = _record(line=b'{"a":"\xff\n"}')
     record.file = os.fsdecode(b"/var/log/\xff\n.log")
     record.reduced = True
+    record.timestamp = "2024-01-15T10:30:45.123Z"
     _writer(tmp_path).write([record])
     [found] = _read(tmp_path)
-    assert ('{"a":"�\n"}', "/var/log/�\n.log", True, True) == (
+    assert ('{"a":"�\n"}', "/var/log/�\n.log", True, True, "2024-01-15T10:30:45.123Z") == (
         found["line"],
         found["file"],
         found["encoding_failure"],
         found["reduced"],
+        found["timestamp"],
     )
 
 

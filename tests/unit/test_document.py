@@ -13,6 +13,7 @@ from shipper.document import (
     coerced,
     collides,
     extended_tags,
+    inherited_time,
     merge,
     needs_coercion,
     nested,
@@ -54,6 +55,33 @@ def test_paths_lead_to_values() -> None:
 def put_together(line: str, *, time: str = "", tags: tuple[str, ...] = (), below: Any = None, groups: Any = ()) -> Any:
     document = with_own_fields(raw_object(line.encode()), OwnFields(time, tags, groups, below or {}))
     return json.loads(written(document))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a":1}',
+        '{"@timestamp":"never","tags":{"a":1}}',
+        '{"@timestamp":"never","shipper":{"@timestamp":"2020-01-01T00:00:00Z"},"tags":"own"}',
+        '{"shipper":{"@timestamp":"2020-01-01T00:00:00Z"},"tags":["own"]}',
+    ],
+)
+def test_an_inherited_time_is_found_wherever_it_stands(line: str) -> None:
+    """It is ours that counts, beside the line's own or below `shipper`; one that was not inherited is the line's."""
+    raw = raw_object(line.encode())
+    inherited = written(with_own_fields(raw, OwnFields(TIME, ("x", "time_failure"), (), {})))
+    own = written(with_own_fields(raw, OwnFields(TIME, ("x",), (), {})))
+    undated = written(with_own_fields(raw, OwnFields("", ("time_failure",), (), {})))
+
+    assert TIME == inherited_time(inherited, line.encode())
+    assert "" == inherited_time(own, line.encode())
+    assert "" == inherited_time(undated, line.encode())
+
+
+def test_a_line_that_is_shipped_as_text_has_inherited_too() -> None:
+    """What it says itself is no object that could have fields like ours."""
+    document = written({"message": "no JSON", "@timestamp": TIME, "tags": ["parse_failure", "time_failure"]})
+    assert TIME == inherited_time(document, b"no JSON")
 
 
 SHIPPER = {"shipper": WHERE}

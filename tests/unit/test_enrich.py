@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -289,6 +290,8 @@ def test_what_lies_in_the_future_is_set_aside(seconds: int, is_dead: bool) -> No
         return
     assert [0, 3] == list(documents.line_numbers)
     assert [future, b'{"x":1}'] == [letter.line for letter in documents.dead_letters]
+    inherited = datetime.fromtimestamp(NOW + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert ["", inherited] == [letter.timestamp for letter in documents.dead_letters]
     letter = documents.dead_letters[0]
     assert ("time_in_future", "s", "/p", 41, False) == (
         letter.reason,
