@@ -25,6 +25,7 @@ from shipper.reread import enricher_of
 from shipper.rewriting import Rewriting, check_owner, day_of, one_retry
 from shipper.settings import Format, Settings, SourceSettings
 from shipper.tail import Chunk
+from shipper.times import event_time
 
 GROUP_BYTES = 1 << 20
 GROUP_COUNT = 500
@@ -33,8 +34,15 @@ _LAST_DAY = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 _CUT_BYTES = 3
 """A line that was cut at the limit is at most so much shorter than that: characters stay whole."""
 
+NO_LINE = "no_line"
+"""The reason of a record in which no line stands: it was not written by us, or by a hand since."""
+
 
 # Rebuilding
+
+
+class _NoLineError(Exception):
+    """Nothing is left to make a document of."""
 
 
 class Rebuilder:
@@ -46,17 +54,24 @@ class Rebuilder:
         self._clock = (lambda: _LAST_DAY) if is_forced else clock
         self._stages: dict[str, tuple[Parser, Enricher]] = {}
 
-    def rebuild(self, letter: Letter, *, time_of: Callable[[Letter], str]) -> Rebuilt | Fate:
-        """The document, or NOT_DUE or NO_SOURCE. `time_of` says what time a line without one has inherited."""
+    def rebuild(self, letter: Letter, *, time_of: Callable[[Letter], str]) -> Rebuilt | Verdict:
+        """The document, or NOT_DUE, NO_SOURCE, or REFUSED where nothing can be made of the record.
+
+        `time_of` says what time a line without one has inherited.
+        """
         source = self._sources.get(letter.source)
         if source is None:
-            return Fate.NO_SOURCE
-        document, has_time = self._enriched(letter, source, letter.timestamp)
-        if document is not None and not has_time and (inherited := time_of(letter)):
-            document, _ = self._enriched(letter, source, inherited)
-        return Fate.NOT_DUE if document is None else Rebuilt(letter, document)
+            return Verdict(Fate.NO_SOURCE)
+        try:
+            document, has_time = self._enriched(letter, source, event_time(letter.timestamp) or "")
+            if document is not None and not has_time and (inherited := time_of(letter)):
+                document, _ = self._enriched(letter, source, inherited)
+        except _NoLineError:
+            return Verdict(Fate.REFUSED, NO_LINE)
+        return Verdict(Fate.NOT_DUE) if document is None else Rebuilt(letter, document)
 
     def _enriched(self, letter: Letter, source: SourceSettings, last_time: str) -> tuple[bytes | None, bool]:
+        """The document, None while its time has not come; and whether it has a time. Raises _NoLineError."""
         parser, enricher = self._stages_of(source)
         line = letter.line.encode("utf-8", "replace").replace(b"\n", b" ")
         is_cut = len(line) >= source.max_line_bytes - _CUT_BYTES
@@ -65,7 +80,7 @@ class Rebuilder:
             chunk, source=source.name, path=letter.file, identity=letter.id[:12], content=None, is_final=True
         )
         if batch is None or not batch.count:
-            raise AssertionError(f"a record is a line: {letter.id}")
+            raise _NoLineError
         if letter.encoding_failure:
             batch.problems.setdefault(0, []).append(BAD_ENCODING)
         enriched = enricher.enrich(batch, last_time=last_time, done=lambda _: None)
@@ -174,7 +189,7 @@ class Retry:
     def _delivered(self, letters: Sequence[Letter]) -> dict[int, Verdict]:
         """By position, what became of each."""
         rebuilt = [self.rebuilder.rebuild(letter, time_of=self.carrier.time_of) for letter in letters]
-        verdicts = {i: Verdict(one) for i, one in enumerate(rebuilt) if isinstance(one, Fate)}
+        verdicts = {i: one for i, one in enumerate(rebuilt) if isinstance(one, Verdict)}
         numbers = [i for i in range(len(rebuilt)) if i not in verdicts]
         documents = [one for one in rebuilt if isinstance(one, Rebuilt)]
         verdicts.update(zip(numbers, self.carrier.deliver(documents) if documents else (), strict=True))

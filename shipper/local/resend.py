@@ -6,6 +6,7 @@ were set aside, so the day files are asked for the ids before anything is writte
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +18,15 @@ from shipper.carrier import Fate, Rebuilt, Verdict
 from shipper.deadletter import DeadLetterWriter
 from shipper.errors import OutputError
 from shipper.letters import Letter
+from shipper.local.dayfiles import index_problem
 from shipper.local.output import FRAME, LocalOutput
 from shipper.local.presence import ids_in
 from shipper.settings import LocalSettings
 from shipper.telemetry import Telemetry
 
 _PATIENCE_SECONDS = 60.0
+_USABLE_ID = re.compile(r"[!#-\[\]-~]{1,512}")
+"""Anything printable but a quote and a backslash: it stands in JSON as it is."""
 
 
 class DirectoryCarrier:
@@ -51,6 +55,11 @@ class DirectoryCarrier:
         self._has_ended = True
 
     def deliver(self, documents: Sequence[Rebuilt]) -> list[Verdict]:
+        refused = [_problem(document.letter) for document in documents]
+        fates = iter(self._fates([one for one, verdict in zip(documents, refused, strict=True) if verdict is None]))
+        return [Verdict(next(fates)) if verdict is None else verdict for verdict in refused]
+
+    def _fates(self, documents: Sequence[Rebuilt]) -> list[Fate]:
         by_index: dict[str, set[str]] = {}
         for document in documents:
             by_index.setdefault(document.letter.index, set()).add(document.letter.id)
@@ -63,7 +72,7 @@ class DirectoryCarrier:
         if fresh:
             self._write(list(fresh.values()))
         written = set(map(id, fresh.values()))
-        return [Verdict(Fate.CREATED if id(one) in written else Fate.ALREADY_THERE) for one in documents]
+        return [Fate.CREATED if id(one) in written else Fate.ALREADY_THERE for one in documents]
 
     def _write(self, documents: Sequence[Rebuilt]) -> None:
         """Returns when all are durable. Raises OutputError; then some may be written, and are found the next time."""
@@ -79,6 +88,15 @@ class DirectoryCarrier:
 
     def time_of(self, letter: Letter) -> str:  # noqa: ARG002 - a directory has no reduced documents
         return ""
+
+
+def _problem(letter: Letter) -> Verdict | None:
+    """Why no day file can hold a record's document, as a server would say it: it is one that somebody changed."""
+    if problem := index_problem(letter.index):
+        return Verdict(Fate.REFUSED, "invalid_index_name", f"the index name {problem}")
+    if not _USABLE_ID.fullmatch(letter.id):
+        return Verdict(Fate.REFUSED, "invalid_id", "the id is empty, or has characters that no id of ours has")
+    return None
 
 
 def _framed(document: Rebuilt) -> bytes:

@@ -18,9 +18,10 @@ from shipper.deadletter import DeadLetterWriter, locked
 from shipper.errors import InUseError, OutputError, StateError
 from shipper.lettercounts import LetterCounts
 from shipper.letters import Letter, Wanted, as_text, count_of, counted, letters_in
+from shipper.local.resend import DirectoryCarrier
 from shipper.resend import Outcome, Rebuilder, Retry
 from shipper.rewriting import Rewriting, check_owner, one_retry
-from shipper.settings import DropSettings, Settings, SourceSettings
+from shipper.settings import DropSettings, LocalSettings, Settings, SourceSettings
 
 NOW = 1_705_314_645.123  # 2024-01-15T10:30:45.123Z
 TODAY = "2024-01-15.ndjson"
@@ -74,7 +75,7 @@ def rebuilder(*, is_forced: bool = False, now: float = NOW, **changes: Any) -> R
 def rebuilt(found: Letter, inherited: str = "", **options: Any) -> Any:
     """The document of a record, or its fate."""
     one = rebuilder(**options).rebuild(found, time_of=lambda _: inherited)
-    return json.loads(one.document) if isinstance(one, Rebuilt) else one
+    return json.loads(one.document) if isinstance(one, Rebuilt) else one.fate
 
 
 class Carrier:
@@ -260,6 +261,22 @@ def test_a_line_of_the_future_waits_for_its_time() -> None:
     assert rebuilt(future, is_forced=True)["@timestamp"] == "2024-02-15T00:00:00.000Z"
 
 
+@pytest.mark.parametrize("line", ["", "  ", "\0\0"])
+def test_a_record_without_a_line_is_refused(tmp_path: Path, line: str) -> None:
+    """Nothing can be made of it; it stays, and holds up no other."""
+    writer(tmp_path).write([record(1, line=line), record(2)])
+
+    outcome = retry(tmp_path, Carrier())
+
+    assert ({Fate.REFUSED: 1, Fate.CREATED: 1}, {"no_line": 1}) == (outcome.fates, outcome.reasons)
+    assert [(1, "no_line")] == [(one["offset"], one["reason"]) for one in standing(tmp_path)]
+
+
+def test_a_time_that_is_none_is_not_inherited() -> None:
+    """Of a record that somebody changed."""
+    assert "@timestamp" not in rebuilt(letter(line='{"a":1}', timestamp="yesterday"))
+
+
 def test_a_source_that_is_gone_is_said() -> None:
     """What its settings were is not known any more."""
     assert rebuilt(letter(source="nobody")) is Fate.NO_SOURCE
@@ -386,6 +403,24 @@ def test_a_crash_between_moving_and_replacing_repeats_only(tmp_path: Path, monke
 
     assert outcome.fates == {Fate.ALREADY_THERE: 1}
     assert standing(tmp_path) == []
+
+
+def test_a_record_that_no_day_file_can_hold_is_refused(tmp_path: Path) -> None:
+    """A directory takes the others: an index that leads out of it, and an id that is no text of JSON, are said."""
+    letters = tmp_path / "state/dead-letter"
+    records = [record(1), record(2, index="../../x"), record(3, id='a"b'), record(4, id="")]
+    writer(letters).write(records)
+    carrier = DirectoryCarrier(settings=LocalSettings(directory=str(tmp_path / "out")), state=tmp_path / "state")
+    carrier.start()
+    try:
+        outcome = Retry(directory=letters, wanted=Wanted(), rebuilder=rebuilder(), carrier=carrier).run()
+    finally:
+        carrier.close()
+
+    assert {Fate.CREATED: 1, Fate.REFUSED: 3} == outcome.fates
+    assert {"invalid_index_name": 1, "invalid_id": 2} == outcome.reasons
+    assert [2, 3, 4] == [one["offset"] for one in standing(letters)]
+    assert ["logs-2024.01.15.ndjson"] == [path.name for path in (tmp_path / "out").glob("*.ndjson")]
 
 
 def test_one_retry_at_a_time(tmp_path: Path) -> None:
