@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -202,28 +203,44 @@ def explain(*, path: str, config_file: str | None, source: str, count: int, as_j
       shipper explain logs/combined-2024-01-15.log
       tail -n 1 app.log | shipper explain -c shipper.yml
       echo '{"duration": 2500}' | shipper explain
+
+    \b
+    Exit codes: 0 explained, or there are no lines; 1 the file is damaged, after what could be read of it;
+    2 usage, configuration, or the file cannot be read.
     """
     from itertools import islice
 
-    from shipper.explain import UNKNOWN_BUDGETS, Explainer, as_explanation, chunks_of, origin_of
+    from shipper.explain import Explainer, chunks_of, origin_of
     from shipper.referred import rules_of
+    from shipper.tail import Damaged
 
     try:
         settings = _loader(config_file, paths=(path,))().settings
         origin = origin_of(settings, path, source_name=source)
         explainer = Explainer(settings=settings, rules=rules_of(settings), origin=origin)
         chunks = chunks_of(path, sys.stdin.buffer, source=origin.source)
-        is_empty, has_labels = True, False
-        for explanation in islice(explainer.explain(chunks), count or None):
-            is_empty = False
-            has_labels |= any("{" in series for series in explanation["series"])
-            click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
-        if has_labels and not as_json:
-            click.echo(UNKNOWN_BUDGETS)
+        _print_explanations(islice(explainer.explain(chunks), count or None), as_json=as_json)
     except ConfigError as error:
         end(Exit.USAGE, str(error))
+    except BrokenPipeError:  # nobody reads on: click ends it without a word
+        raise
     except OSError as error:
         end(Exit.USAGE, f"{path}: {error.strerror or error}")
+    except Damaged as error:
+        end(Exit.UNFINISHED, f"{path}: damaged, and read only up to there: {error}")
+
+
+def _print_explanations(explanations: Iterator[dict[str, Any]], *, as_json: bool) -> None:
+    """Each as it comes. Raises what reading does, and BrokenPipeError."""
+    from shipper.explain import UNKNOWN_BUDGETS, as_explanation
+
+    is_empty, has_labels = True, False
+    for explanation in explanations:
+        is_empty = False
+        has_labels |= any("{" in series for series in explanation["series"])
+        click.echo(_json_line(explanation) if as_json else as_explanation(explanation))
+    if has_labels and not as_json:
+        click.echo(UNKNOWN_BUDGETS)
     if is_empty:
         click.echo("no lines", err=True)
 

@@ -14,6 +14,7 @@ from shipper.config import CommandLine, Loaded, zero_config
 from shipper.daemon import Daemon, Request
 from shipper.demo import Generator, GeneratorStats
 from shipper.endings import Exit
+from shipper.errors import ConfigError
 from shipper.sdnotify import Notifier
 from shipper.settings import DEFAULT_LISTEN
 from shipper.status import status_of
@@ -33,7 +34,7 @@ def run_demo(
 ) -> Exit:
     """Runs until Ctrl-C, or for `seconds`. Raises ShipperError if it cannot begin."""
     logs = directory / "logs"
-    generator = Generator(directory=logs, rate=rate)
+    generator = _generator(logs, rate=rate)
     stop = threading.Event()
     writer = threading.Thread(target=generator.run, args=(stop,), name="generator", daemon=True)
 
@@ -68,6 +69,14 @@ def run_demo(
     code = daemon.run()
     echo(summary(daemon, generator.stats))
     return code
+
+
+def _generator(logs: Path, *, rate: float) -> Generator:
+    """Raises ConfigError where no such directory can be made."""
+    try:
+        return Generator(directory=logs, rate=rate)
+    except OSError as error:
+        raise ConfigError([f"cannot make the directory {str(logs)!r}: {error.strerror}"]) from None
 
 
 def free_address(wanted: str) -> str:

@@ -58,7 +58,7 @@ def origin_of(settings: Settings, path: str, *, source_name: str) -> Origin:
     sources = {source.name: source for source in settings.sources}
     if source_name and source_name not in sources:
         raise ConfigError([f"--source: there is no source {source_name!r}; there are {', '.join(sources)}"])
-    name = stem(Path(path).resolve().name) if path != "-" else "stdin"
+    name = stem(os.path.basename(os.path.realpath(path))) if path != "-" else "stdin"  # noqa: PTH119 - see _found
     where = path if path == "-" else str(Path(path).absolute())
     if source_name:
         return Origin(sources[source_name], where, name)
@@ -71,14 +71,14 @@ def origin_of(settings: Settings, path: str, *, source_name: str) -> Origin:
 
 
 def _found(settings: Settings, path: str) -> Found | None:
-    real = str(Path(path).resolve())
+    real = os.path.realpath(path)  # Path.resolve raises RuntimeError where links lead in a circle
     return next((found for found in scan(settings.sources).files if found.real_path == real), None)
 
 
 def chunks_of(path: str, standard_input: BinaryIO, *, source: SourceSettings) -> Iterator[Chunk]:
     """A file's lines (plain or compressed, an unterminated last one too), or standard input's for `-`.
 
-    Raises OSError.
+    Raises OSError, and Damaged after all that could be read.
     """
     if path == "-":
         yield from chunks_in(standard_input)

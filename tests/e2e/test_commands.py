@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
 import textwrap
 from pathlib import Path
 
 import pytest
-from command import documents_in, run_to_end
+from command import SHIPPER, documents_in, run_to_end
 from harness.sink import Fault, Sink
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -119,6 +120,53 @@ def test_explain_joins_the_parts_of_a_containers_line(tmp_path: Path) -> None:
     shipped = {document["_id"] for document in documents_in(tmp_path / "shipped")}
     assert {one["id"] for one in explained[:3]} <= shipped
     assert [json.loads(line)["line"] for line in from_input.stdout.splitlines()] == [one["line"] for one in explained]
+
+
+def test_explain_of_a_damaged_file(tmp_path: Path) -> None:
+    """What could be read is explained, and then is said that it is not all."""
+    packed = bytearray(gzip.compress("".join(f'{REQUEST[:-1]},"n":{n}}}\n' for n in range(500)).encode()))
+    packed[-6] ^= 255
+    (tmp_path / "crc.log.gz").write_bytes(packed)
+    (tmp_path / "bad.log.zst").write_bytes(b"(\xb5/\xfd garbage")
+
+    crc = run_to_end("explain", "crc.log.gz", "-n", "0", "--json", directory=tmp_path)
+    bad = run_to_end("explain", "bad.log.zst", directory=tmp_path)
+
+    assert (1, 1) == (crc.returncode, bad.returncode)
+    assert 500 == len(crc.stdout.splitlines())
+    assert crc.stderr.startswith("shipper: crc.log.gz: damaged, and read only up to there: ")
+    assert bad.stderr.startswith("shipper: bad.log.zst: damaged, and read only up to there: ")
+
+
+def test_explain_of_links_in_a_circle(tmp_path: Path) -> None:
+    """There is no such file, whatever its name stands for."""
+    (tmp_path / "loop.log").symlink_to("loop.log")
+    done = run_to_end("explain", "loop.log", directory=tmp_path)
+    assert (2, "shipper: loop.log: Too many levels of symbolic links\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_explain_ends_without_a_word_when_nobody_reads_on(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """As any tool before `head`."""
+    (tmp_path / "big.log").write_text((REQUEST + "\n") * 2000)
+    command = [*SHIPPER, "explain", "-n", "0", "big.log", *options]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert (b"", 1) == (running.stderr.read(), running.wait(60))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_demo_needs_a_directory(tmp_path: Path, place: str) -> None:
+    """A file is none, and has none below it."""
+    (tmp_path / "file").write_text("")
+    done = run_to_end("demo", place, directory=tmp_path)
+    assert (2, f"shipper: cannot make the directory '{place}/logs': Not a directory\n") == (
+        done.returncode,
+        done.stderr,
+    )
 
 
 def test_explain_for_people(tmp_path: Path) -> None:
