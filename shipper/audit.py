@@ -165,7 +165,6 @@ class Auditor:
             report.problem = f"damaged from its beginning: {error}"
         except OSError as error:
             report.problem = f"cannot be read: {error.strerror or error}"
-            report.is_unread = True
         return report
 
     def _audit(self, file: Reread, report: FileReport, *, is_followed: bool, advance: Callable[[int], None]) -> None:
@@ -264,8 +263,10 @@ def audit(
     archived: bool = False,
     stem_name: str = "",
     choice: Choice | None = None,
+    waits_for: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """The report on all files; of each the first `show` missing lines. `advance` is told how many bytes were read.
+    """The report on all files; of each the first `show` missing lines. `advance` is told how many bytes were read, and
+    `waits_for` why the server must be asked again.
 
     `archived`: also what only `replay` reads. `stem_name`: as its `--stem`. `choice`: which lines are asked about.
     Raises OutputError if the output cannot be asked, and StateError or NoAnswerError.
@@ -285,7 +286,7 @@ def audit(
         stack.callback(logs.close)
         found_in = [(found, *logs.within(found, left_out)) for found in files]
         identities = _identities(logs, [log for _, within, _ in found_in for log in within])
-        shelf = _shelf(settings, stack, scratch=scratch, identities=identities, advance=advance)
+        shelf = _shelf(settings, stack, scratch=scratch, identities=identities, advance=advance, waits_for=waits_for)
         auditor = Auditor(shelf=shelf, kept=kept, positions=positions, identities=identities, show=show)
         is_running = positions is not None and positions.is_running
         report = Report(output=str(shelf), is_running=is_running, left_out=left_out, problems=dict(targets.problems))
@@ -350,13 +351,14 @@ def _shelf(
     scratch: Path,
     identities: frozenset[str],
     advance: Callable[[int], None],
+    waits_for: Callable[[str], None],
 ) -> Shelf:
     server = settings.output.elasticsearch
     if server is not None:
         from shipper.elastic.asking import Asking  # 10 MB of memory that a local output does without
         from shipper.elastic.presence import ServerShelf
 
-        asking = Asking(server, purpose="audit")
+        asking = Asking(server, purpose="audit", waits_for=waits_for)
         stack.callback(asking.close)
         return ServerShelf(asking=asking)
     local = settings.output.local or LocalSettings()

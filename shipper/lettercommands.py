@@ -195,30 +195,31 @@ def _retried(settings: Settings, wanted: Wanted, *, is_forced: bool) -> Outcome:
     from shipper.progress import Progress
     from shipper.resend import Outcome, Rebuilder, Retry
 
-    directory = Path(settings.state) / "dead-letter"
+    directory = _in_state(Path(settings.state))
     files = day_files(directory)
     if not files:
         return Outcome()
     progress = Progress(what="retry", total=sum(path.stat().st_size for path in files), stream=sys.stderr)
     with ExitStack() as stack:
         stack.callback(progress.clear)
+        stack.enter_context(progress.beating())
         retry = Retry(
             directory=directory,
             wanted=wanted,
             rebuilder=Rebuilder(settings=settings, is_forced=is_forced),
-            carrier=_carrier(settings, stack),
+            carrier=_carrier(settings, stack, waits_for=progress.wait_for),
             advance=progress.advance,
         )
         return retry.run()
 
 
-def _carrier(settings: Settings, stack: ExitStack) -> Carrier:
+def _carrier(settings: Settings, stack: ExitStack, *, waits_for: Callable[[str], None]) -> Carrier:
     server = settings.output.elasticsearch
     if server is not None:
         from shipper.elastic.asking import Asking
         from shipper.elastic.resend import ServerCarrier
 
-        asking = Asking(server, purpose="retry")
+        asking = Asking(server, purpose="retry", waits_for=waits_for)
         stack.callback(asking.close)
         return ServerCarrier(asking=asking, settings=server)
     from shipper.local.resend import DirectoryCarrier
@@ -237,4 +238,11 @@ def _wanted(reason: str, index: str, source: str, record_id: str) -> Wanted:
 
 
 def _letters_of(config_file: str | None, state: str | None) -> Path:
-    return state_directory(config_file, state) / "dead-letter"
+    """Where they lie. Raises ConfigError, also where there is no state at all."""
+    return _in_state(state_directory(config_file, state))
+
+
+def _in_state(state: Path) -> Path:
+    if not state.is_dir():
+        raise ConfigError([f"there is no state in {str(state)!r}: nothing has run with it; see -c and --state"])
+    return state / "dead-letter"

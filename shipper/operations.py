@@ -113,13 +113,16 @@ def audit(
       shipper audit backup.tar.gz -c shipper.yml --since 2024-01-15 --until 2024-01-15
 
     \b
-    Exit codes: 0 every line is accounted for; 1 some are missing, or not everything could be asked;
-    2 usage or configuration.
+    Exit codes: 0 every line is accounted for; 1 some are missing, or not everything could be read or asked;
+    2 usage or configuration, or there is no such output directory.
     """
     from shipper.replay.job import indexed
 
+    if not paths and config_file is None:
+        end(Exit.USAGE, "nothing to audit: give a PATH (a file, a glob in quotes, a directory, an archive), or -c FILE")
     try:
         settings = indexed(loader(config_file, paths=paths or (".",), output=output, state=state)().settings, index)
+        _check_directory(settings)
         found = _targets(settings, paths, source)
         choice = _choice(settings, since=since, until=until, where=where)
     except ConfigError as error:
@@ -134,6 +137,15 @@ def audit(
         end(Exit.USAGE, _no_file(report.problems | report.left_out))
     click.echo(indented_json(report.as_data()) if as_json else report.as_text())
     sys.exit(Exit.DONE if report.is_good else Exit.UNFINISHED)
+
+
+def _check_directory(settings: Settings) -> None:
+    """Raises ConfigError where a local output is not there: that is no place in which lines are missing."""
+    local = settings.output.local
+    if local is not None and not Path(local.directory).is_dir():
+        raise ConfigError(
+            [f"there is no directory {local.directory!r}: nothing was shipped into it; see -c and --output"]
+        )
 
 
 def _targets(settings: Settings, paths: Sequence[str], source: str) -> Targets:
@@ -161,15 +173,17 @@ def _audited(
 
     progress = Progress(what="audit", total=bytes_to_read(settings, found), stream=sys.stderr)
     try:
-        return run_audit(
-            settings,
-            found,
-            show=show,
-            advance=progress.advance,
-            archived=is_archived,
-            stem_name=stem,
-            choice=choice,
-        )
+        with progress.beating():
+            return run_audit(
+                settings,
+                found,
+                show=show,
+                advance=progress.advance,
+                archived=is_archived,
+                stem_name=stem,
+                choice=choice,
+                waits_for=progress.wait_for,
+            )
     finally:
         progress.clear()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 _BAR = 30
@@ -12,10 +14,14 @@ _SHORT_BAR = 5
 _COLUMNS = 80
 _LINE_SECONDS = 10.0
 _BAR_SECONDS = 0.2
+_BEAT_SECONDS = 1.0
 
 
 class Progress:
-    """Says what part of `total` (bytes, or anything that adds up) is done. Work that is soon over says nothing."""
+    """Says what part of `total` (bytes, or anything that adds up) is done. Work that is soon over says nothing.
+
+    Safe to use from two threads: that of the work, and one that says how it stands meanwhile (`beating`).
+    """
 
     def __init__(
         self,
@@ -38,13 +44,46 @@ class Progress:
         self._every = _BAR_SECONDS if self._has_terminal else _LINE_SECONDS
         self._next = monotonic() + self._every
         self._has_bar = False
+        self._lock = threading.Lock()  # guards everything that changes
+        self._waits_for = ""
         self.done = 0
 
     def advance(self, count: int, detail: str = "") -> None:
         """Note that so much more is done; `detail` is said behind the share."""
-        self.done += count
-        if not self._is_due():
-            return
+        with self._lock:
+            self.done += count
+            self._waits_for = ""
+            if self._is_due():
+                self._say_share(detail)
+
+    def wait_for(self, what: str) -> None:
+        """Note that nothing goes on because of this; it is said as long as nothing does."""
+        with self._lock:
+            self._waits_for = what
+
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Says how it stands also while nobody calls."""
+        is_over = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(is_over,), name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _beat(self, is_over: threading.Event) -> None:
+        while not is_over.wait(_BEAT_SECONDS):
+            with self._lock:
+                if not self._is_due():
+                    continue
+                if self._waits_for:
+                    self._write(f"{self._what}: {self._waits_for}")
+                else:
+                    self._say_share("")
+
+    def _say_share(self, detail: str) -> None:
         share = min(1.0, self.done / self._total) if self._total else 1.0
         if self._has_terminal:
             self._write(f"{self._what} {self._bar(share, detail)}{share:4.0%} {detail}")

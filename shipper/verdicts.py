@@ -60,8 +60,6 @@ class FileReport(msgspec.Struct):
     first_missing: list[Line] = msgspec.field(default_factory=list)
     problem: str = ""
     """Why it could not be read, or not to its end."""
-    is_unread: bool = False
-    """Nothing of it could be read."""
 
     @property
     def lines(self) -> int:
@@ -117,7 +115,7 @@ class Report(msgspec.Struct):
         """Whether every line is accounted for, and nothing waits for a daemon that is not running."""
         bad = self.total(Place.MISSING) + self.total(Place.UNKNOWN) + self.repeated
         stuck = 0 if self.is_running else self.total(Place.WAITING)
-        return not (bad or stuck or self.problems or any(file.is_unread for file in self.files))
+        return not (bad or stuck or self.problems or any(file.problem for file in self.files))
 
     def as_data(self) -> dict[str, Any]:
         """For programs."""
@@ -164,8 +162,8 @@ class Report(msgspec.Struct):
         if totals[Place.WAITING] and not self.is_running:
             waiting = number_of(totals[Place.WAITING], "line")
             said.append(f"{waiting} not shipped yet, and no daemon is running that would do it")
-        if any(file.is_unread for file in self.files):
-            said.append("not every file could be read")
+        if any(file.problem for file in self.files):
+            said.append("not every file could be read to its end")
         return said or ["nothing is missing" if not self.problems else "not everything could be looked at"]
 
 

@@ -34,7 +34,9 @@ class Asking:
         purpose: str,
         patience_seconds: float = PATIENCE_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
+        waits_for: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`waits_for` is told why it asks again."""
         agent = f"shipper/{__version__}"
         self._cluster = Cluster(
             settings=settings, user_agent=agent, opaque_id=f"{agent} {purpose}", monotonic=time.monotonic
@@ -44,6 +46,7 @@ class Asking:
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
             stop=tenacity.stop_after_delay(patience_seconds),
             sleep=sleep,
+            before_sleep=lambda state: waits_for(str(state.outcome and state.outcome.exception())),
             reraise=True,
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Running, documents_in, run_to_end
+from command import SHIPPER, Running, documents_in, run_to_end
 from harness.servers import Remote, Server
 from harness.sink import Fault, Sink
 
@@ -359,6 +359,44 @@ def test_audit_of_a_server_that_does_not_answer(tmp_path: Path, sink: Sink) -> N
     write(tmp_path / "logs/old.zip", "x")
     assert "no file to audit" in shipper("audit", "logs/old.zip", "-c", config, directory=tmp_path, expects=2).stderr
     assert "no source" in shipper("audit", "--source", "x", "-c", config, directory=tmp_path, expects=2).stderr
+
+
+def test_audit_of_a_server_that_is_down_says_what_it_waits_for(tmp_path: Path) -> None:
+    """Every ten seconds, until its patience ends."""
+    write(tmp_path / "logs/app.log", line(1))
+    command = [*SHIPPER, "audit", "logs", "--output", "http://127.0.0.1:9"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        said = running.stderr.readline()
+        running.kill()
+    assert said.startswith("audit: the server does not answer: ")
+
+
+def test_a_place_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    """Of an output in which lines could be missing, and of a state in which dead letters could lie; and what to audit
+    is to be said.
+    """
+    write(tmp_path / "logs/app.log", line(1))
+
+    assert "nothing to audit: give a PATH" in shipper("audit", directory=tmp_path, expects=2).stderr
+    done = shipper("audit", "logs", "--output", "nowhere", directory=tmp_path, expects=2)
+    assert f"there is no directory '{tmp_path}/nowhere'" in done.stderr
+    for command in ("list", "show", "retry"):
+        done = shipper("dead-letter", command, "--state", "nowhere", directory=tmp_path, expects=2)
+        assert f"there is no state in '{tmp_path}/nowhere'" in done.stderr
+
+
+def test_audit_of_an_archive_that_is_cut_is_not_good(tmp_path: Path) -> None:
+    """Nobody can say of what is behind the cut."""
+    write(tmp_path / "logs/app.log", *(line(n, text=str(hash(str(n)))) for n in range(1000)))
+    shipper("run", "logs", "--once", directory=tmp_path, expects=0)
+    (tmp_path / "logs/app.log.1.gz").write_bytes(gzip.compress((tmp_path / "logs/app.log").read_bytes())[:-2000])
+    (tmp_path / "logs/app.log").unlink()
+
+    done = shipper("audit", "logs", directory=tmp_path, expects=1)
+
+    assert "ends too early" in done.stdout
+    assert done.stdout.endswith("not every file could be read to its end\n")
 
 
 # Dead letters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from harness.process import wait_until
 
 from shipper.progress import Progress
 
@@ -92,3 +93,20 @@ def test_what_is_soon_over_says_nothing() -> None:
     progress.advance(10)
 
     assert stream.getvalue() == ""
+
+
+SAID = "audit: the server does not answer\n"
+
+
+def test_what_waits_says_so_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line when it is due and why it waits, although nobody calls; not why, once it goes on."""
+    monkeypatch.setattr("shipper.progress._BEAT_SECONDS", 0.01)
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(what="audit", total=200, stream=stream, monotonic=clock)
+    with progress.beating():
+        progress.wait_for("the server does not answer")
+        clock.now += 10.0
+        wait_until(lambda: stream.getvalue() == SAID, what="a line", timeout_seconds=10)
+        progress.advance(100)
+        clock.now += 10.0
+        wait_until(lambda: stream.getvalue() == f"{SAID}audit: 50%\n", what="the next", timeout_seconds=10)
