@@ -29,6 +29,7 @@ from exporter.site import ServerHooks
 from shipper import __version__
 from shipper.config import Loaded, check_files
 from shipper.control import ControlServer
+from shipper.deadletter import letters_text
 from shipper.endings import Exit, cannot_deliver
 from shipper.engine import Engine
 from shipper.errors import ConfigError, InUseError, OutputError, ShipperError, StateError
@@ -280,7 +281,10 @@ class Daemon:
             return Exit.UNFINISHED
         documents = totals_of(self.telemetry)["documents"]
         has_letters = documents["dead_letter"] or documents["reduced"] or engine.dead_letters.taken
-        return Exit.DEAD_LETTERS if has_letters else Exit.DONE
+        if not has_letters:
+            return Exit.DONE
+        print(f"shipper: {letters_text(engine.dead_letters.taken, engine.settings.state)}", file=sys.stderr)
+        return Exit.DEAD_LETTERS
 
     def _summary(self) -> str:
         """What a `--once` did, for whoever started it."""

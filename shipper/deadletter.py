@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 from shipper.batch import DeadLetter
 from shipper.durable import sync_directory, write_all
 from shipper.failpoints import failpoint
+from shipper.wording import number_of
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,11 @@ def encoded(record: DeadLetter, *, time: datetime) -> bytes:
     if line.encode() != record.line:
         value["encoding_failure"] = True
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+
+
+def letters_text(count: int, state: str) -> str:
+    """What to tell of dead letters that a run has left, and where to look at them."""
+    return f"{number_of(count, 'dead letter')}; to see why: shipper dead-letter list --state {shlex.quote(state)}"
 
 
 @contextlib.contextmanager

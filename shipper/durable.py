@@ -1,4 +1,4 @@
-"""Writing so that a power cut takes nothing back: all of it, and the names of new files too."""
+"""Writing so that a power cut takes nothing back: all of it, and the names of new files too. And for one user."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ def write_all(descriptor: int, text: bytes) -> None:
     rest = memoryview(text)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def make_private(path: Path) -> None:
+    """Makes a file for the owner alone, if there is none: what opens it would make it for all. Raises OSError."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def sync_directory(path: Path) -> None:

@@ -127,9 +127,7 @@ def status_of(
         "sources": [_source(source.name, files, telemetry) for source in engine.settings.sources],
         "files": [_file(followed) for followed in files[:MOST_FILES]],
         "files_left_out": max(0, len(files) - MOST_FILES),
-        "unreadable": [
-            {"path": printable(path), "reason": reason} for path, reason in engine.pipeline.roster.waiting()
-        ],
+        "unreadable": [{"path": printable(path), "reason": reason} for path, reason in engine.pipeline.roster.unread()],
         "not_followed": [
             {"path": printable(path), "reason": reason}
             for path, reason in sorted(engine.pipeline.roster.listing.left_out.items())[:MOST_FILES]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from shipper.durable import sync_directory, write_all
+from shipper.durable import make_private, sync_directory, write_all
 from shipper.errors import InUseError, StateError
 from shipper.replay.records import FileRecord
 
@@ -40,13 +40,14 @@ class Bookkeeper:
         self.records: dict[int, FileRecord] = {}
         """Of this run, by number."""
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for one in (directory.parent.parent, directory.parent, directory):  # `mode` is of the last alone
+                one.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.lock = _locked(directory / "lock")
         except OSError as error:
             raise StateError(f"cannot use the state directory {str(directory)!r}: {error.strerror}") from error
         try:
             self._connection = _connected(directory / "replay.db")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             os.close(self.lock)
             raise StateError(
                 f"cannot use {str(directory / 'replay.db')!r}: {error}; delete it to begin anew"
@@ -114,6 +115,7 @@ class Bookkeeper:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    make_private(path)
     connection = sqlite3.connect(path, timeout=1)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()

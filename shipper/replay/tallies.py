@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from shipper.batch import Mark
+from shipper.durable import make_private
 from shipper.errors import StateError
 from shipper.failpoints import failpoint
 from shipper.identity import pack_marks, unpack_marks
@@ -48,7 +49,7 @@ class Tallies:
             (turn,) = self._connection.execute("SELECT coalesce(max(turn), 0) FROM increase").fetchone()
             self._ids = {bytes(key): one for one, key in self._connection.execute("SELECT id, key FROM series")}
             self.facts: dict[str, int] = dict(self._connection.execute("SELECT name, value FROM fact"))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
         self._turn = int(turn)
 
@@ -137,6 +138,7 @@ class Tallies:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    make_private(path)
     connection = sqlite3.connect(path, timeout=1)
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -488,6 +488,17 @@ def make_archive(path: Path, lines: Sequence[bytes]) -> None:
         path.write_bytes(COMPRESS[path.suffix](text))
 
 
+@pytest.mark.parametrize("state", [(), ("--state", "new/state")])
+def test_a_state_is_for_its_owner_alone(tmp_path: Path, state: tuple[str, ...]) -> None:
+    """All directories and files of it, as the daemon makes them."""
+    (tmp_path / "app.log").write_bytes(b'{"timestamp":"2024-01-15T10:30:45Z"}\n')
+
+    assert replay("app.log", "--output", "out", "--metrics", "history", *state, directory=tmp_path).code == 0
+
+    found = tmp_path / (state[1] if state else "out/.shipper")
+    assert {} == {path: mode for path in (found, *found.rglob("*")) if (mode := path.stat().st_mode & 0o77)}
+
+
 def test_audit_of_a_damaged_archive(tmp_path: Path) -> None:
     """What can be read of it is looked for; that it is not whole is said, and is exit code 1."""
     text = tar_of({"a.log": b"".join(line + b"\n" for line in lines_of(100)), "b.log": b"{}\n" * 2000})

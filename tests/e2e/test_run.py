@@ -355,9 +355,11 @@ def test_what_cannot_be_read_is_seen_and_tried_again(tmp_path: Path) -> None:
     """A directory that is not there: a warning once, a gauge, and its files as soon as it is."""
     with Running("logs/*.log", directory=tmp_path) as shipper:
         assert shipper.metric("shipper_files", state="unreadable") == 1
+        assert [f"{tmp_path}/logs"] == [one["path"] for one in shipper.status()["unreadable"]]
         write(tmp_path / "logs/app.log", line(1))
         shipper.wait_for(lambda: shipper.metric("http_requests_total") == 1, "the line")
         assert shipper.metric("shipper_files", state="unreadable") == 0
+        assert shipper.status()["unreadable"] == []
         assert shipper.metric("shipper_files", state="followed") == 1
         assert shipper.stop() == 0
     assert shipper.log.count("cannot look at") == 1
@@ -375,6 +377,8 @@ def test_drop_and_dead_letter(tmp_path: Path) -> None:
     done = run_to_end("run", "-c", config, "--once", directory=tmp_path)
 
     assert done.returncode == 3, done.stderr
+    why = f"shipper: 1 dead letter; to see why: shipper dead-letter list --state {tmp_path}/state"
+    assert why == done.stderr.splitlines()[-1]
     assert len(documents_in(tmp_path / "out")) == 1
     folder = tmp_path / "state/dead-letter"
     letters = [json.loads(text) for path in folder.iterdir() for text in path.read_text().splitlines()]
