@@ -127,12 +127,15 @@ class Planner:
             )
 
     def _planned(self, entry: Entry, opened: Opened) -> Planned:
+        """Raises OSError, and Damaged where nothing can be read."""
         identity = identity_in(
             opened,
             scope=self._settings.identity_scope,
             stem_name=self._wish.stem,
             identity_line=self._identity_line,
         )
+        if not identity and opened.problem:  # before its first line; later, whoever reads it says so
+            raise Damaged(opened.problem)
         return Planned(entry, identity, self._first_time(entry, opened) if identity else "")
 
     def _first_time(self, entry: Entry, opened: Opened) -> str:

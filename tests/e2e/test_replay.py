@@ -406,6 +406,30 @@ def test_damaged_archives_give_what_can_be_read(tmp_path: Path, sink: Sink) -> N
     assert 400 < len(set(range(1000, 2000)) & set(found)) < 1000
 
 
+def test_archives_that_break_off_before_their_first_line_are_named(tmp_path: Path) -> None:
+    """Also one within a tar archive: exit 1 and a row each; those that are whole and have nothing in them are none."""
+    text = b"".join(line + b"\n" for line in lines_of(1_000))
+    (tmp_path / "logs").mkdir()
+    suffixes = [suffix for suffix in COMPRESS if suffix]
+    for suffix in suffixes:
+        (tmp_path / f"logs/cut.log{suffix}").write_bytes(COMPRESS[suffix](text)[:30])
+        (tmp_path / f"logs/empty.log{suffix}").write_bytes(COMPRESS[suffix](b""))
+    (tmp_path / "logs/nothing.log.gz").touch()
+    (tmp_path / "logs/whole.log").write_bytes(text)
+    (tmp_path / "logs/all.tar").write_bytes(tar_of({"member.log.gz": gzip.compress(text)[:30]}))
+
+    done = replay("logs", "--output", "out", directory=tmp_path)
+    again = run_to_end("replay", "logs", "--output", "out", directory=tmp_path)
+
+    cut = {*(f"cut.log{suffix}" for suffix in suffixes), "member.log.gz"}
+    problems = {Path(file["path"]).name: file["problem"] for file in done.ledger["files"] if file["problem"]}
+    assert dict.fromkeys(cut, "cannot be read: ends too early") == problems
+    assert (done.code, again.returncode, done.totals["created"]) == (1, 1, 1_000)
+    assert "5 files not read to the end" in done.errors
+    rows = [row for row in again.stdout.splitlines() if row.endswith("ends too early")]
+    assert cut == {Path(row.split()[0]).name for row in rows}
+
+
 def test_a_bomb_is_not_unfolded(tmp_path: Path, sink: Sink) -> None:
     """A gigabyte in a megabyte: reading stops at the ratio, the limit is named, other files are not held up."""
     write_days(tmp_path / "logs", days=1, lines=10)
