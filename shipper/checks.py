@@ -167,6 +167,9 @@ def tail_was_continued(followed: Followed) -> bool:
         followed.tail_start = None
     if following in (b"", b"\n"):
         return False
+    if followed.reader.read(end - 1, 1) == b"\n":  # whole lines, behind a line in parts without its end
+        followed.tail_start = None
+        return False
     for cursor in followed.cursors():
         if cursor.position == end:
             followed.verify(end, cursor.before)  # else what goes on there is another content

@@ -16,14 +16,14 @@ from typing import Any, Protocol
 
 from shipper.batch import Batch, Columns, Documents, Output
 from shipper.checks import tail_was_continued
-from shipper.contents import is_json_object
 from shipper.cursor import Cursor, UnderWay
 from shipper.delivered import ask_again
 from shipper.enrich import Enricher
 from shipper.followed import Followed
-from shipper.grouping import batch_of
+from shipper.grouping import Parse, batch_of, is_whole, rest_of
 from shipper.identity import mark_of
 from shipper.parse import Parser
+from shipper.rotated import is_rotated
 from shipper.settings import Format, SourceSettings
 from shipper.tail import Chunk, LineReader
 from shipper.telemetry import Telemetry
@@ -31,8 +31,6 @@ from shipper.turn import Hold, Read, choose
 
 FINAL_SECONDS = 5.0
 """An unterminated last line of a file that will not grow waits so long."""
-LONGEST_GROUP = 8
-"""A line in parts that is still open after so many times the longest line's bytes is closed there."""
 
 
 class Observer(Protocol):
@@ -127,10 +125,11 @@ class Feeder:
     def _read(self, followed: Followed, cursor: Cursor, choice: Read) -> Turn:
         lines, before = cursor.lines, cursor.before
         start = lines.position
-        chunk = lines.next_chunk(limit=choice.limit) or self._counted_tail(followed, lines, choice)
-        batch = None if chunk is None else self._parse(followed, lines, chunk)
+        chunk = self._counted_tail(followed, lines, choice) or lines.next_chunk(limit=choice.limit)
+        batch = None if chunk is None else batch_of(chunk, lines=lines, parse=self._parse_of(followed))
         if chunk is None or batch is None:
             followed.verify(start, before)
+            followed.is_within_line = chunk is not None and choice.ships
             return self._at_end(followed) if not self._is_searching(lines) else Turn.MORE
         self._pass(followed, cursor, chunk, start, before)
         self._hand_over(followed, cursor, chunk, batch, choice)
@@ -151,12 +150,17 @@ class Feeder:
             raise
 
     def _counted_tail(self, followed: Followed, lines: LineReader, choice: Read) -> Chunk | None:
-        """An unterminated last line that the metrics have counted, and that did not arrive before the process ended."""
-        if choice.observes or choice.limit is None or followed.tail_start != lines.position:
+        """What the file ended in when one of the cursors took it (the metrics, if it did not arrive before the process
+        ended), for the other; None if the file goes on by now.
+        """
+        start, tail_start = lines.position, followed.tail_start
+        if choice.limit is None or tail_start is None or start < tail_start:
             return None
-        chunk = lines.tail_chunk()
+        if start > tail_start and followed.source.format is Format.JSON:
+            return None
+        chunk = rest_of(lines, source=followed.source)
         if chunk is None or chunk.end != choice.limit:
-            lines.jump(lines.position)
+            lines.jump(start)
             return None
         lines.jump(chunk.end)
         return chunk
@@ -174,19 +178,18 @@ class Feeder:
         followed.is_complete = any(lines.reader.is_complete for lines in readings)
         if followed.is_compressed:
             followed.note_end()
-        if (
-            self._reads_once
-            and followed.has_rest
-            and self._take_tail(followed, is_final=self._is_settled_archive(followed))
-        ):
+        if self._reads_once and followed.has_rest and self._take_tail(followed, is_final=self._is_settled(followed)):
             return Turn.MORE
         return Turn.END
 
-    def _is_settled_archive(self, followed: Followed) -> bool:
-        return followed.is_complete and self._clock() - followed.mtime_ns / 1e9 >= FINAL_SECONDS
+    def _is_settled(self, followed: Followed) -> bool:
+        """Whether an archive that is read once, or a file that was rotated before it was met, will not be continued."""
+        if self._clock() - followed.mtime_ns / 1e9 < FINAL_SECONDS:
+            return False
+        return followed.is_complete or (followed.is_plain and is_rotated(followed.real_path))
 
-    def _parse(self, followed: Followed, lines: LineReader, chunk: Chunk) -> Batch | None:
-        """The batch of a chunk; None if more of it must come."""
+    def _parse_of(self, followed: Followed) -> Parse:
+        """What makes the batches of a file."""
 
         def parse(chunk: Chunk, *, is_final: bool) -> Batch | None:
             return self._stages[followed.source.name].parser.parse(
@@ -198,7 +201,7 @@ class Feeder:
                 is_final=is_final,
             )
 
-        return batch_of(chunk, lines=lines, parse=parse)
+        return parse
 
     # The last line
 
@@ -207,39 +210,30 @@ class Feeder:
 
         None if it has to wait for room or for the other cursor, False if there is nothing to take. Raises as `turn`.
         """
-        if not followed.is_joined or (followed.ship is not None and not has_room):
+        if not followed.may_take_tail or (followed.ship is not None and not has_room):
             return None
         return self._take_tail(followed, is_final=True)
 
     def _take_tail(self, followed: Followed, *, is_final: bool) -> bool:
         cursor = followed.ship if followed.ship is not None and followed.ship.is_reading else followed.observe
-        if cursor is None or not cursor.is_reading or not followed.is_joined:
+        if cursor is None or not cursor.is_reading or not followed.may_take_tail:
             return False
         lines, start, before = cursor.lines, cursor.position, cursor.before
-        chunk = self._open_group(followed, lines) if is_final else None
-        chunk = chunk or lines.tail_chunk()
-        if chunk is None or not (is_final or is_json_object(chunk.data)):
+        chunk = rest_of(lines, source=followed.source)
+        if chunk is None:
+            return False  # and `lines` knows still how much of it is NULs
+        batch = self._parse_of(followed)(chunk, is_final=is_final)
+        if batch is None or not (is_final or is_whole(chunk, batch)):
             lines.jump(start)
             return False
-        batch = self._parse(followed, lines, chunk)
-        if batch is None:
-            lines.jump(start)
-            return False
+        observes = followed.observe is not None and followed.observe.is_reading and followed.is_joined
         lines.jump(chunk.end)
         self._pass(followed, cursor, chunk, start, before)
-        choice = Read(
-            ships=followed.ship is cursor, observes=followed.observe is not None and followed.observe.is_reading
-        )
+        choice = Read(ships=followed.ship is cursor, observes=observes)
         self._hand_over(followed, cursor, chunk, batch, choice)
         if chunk.is_tail:
             followed.tail_start = chunk.start
         return True
-
-    def _open_group(self, followed: Followed, lines: LineReader) -> Chunk | None:
-        """Whole lines that are the beginning of one in parts."""
-        if followed.source.format is Format.JSON:
-            return None
-        return lines.next_chunk(size=LONGEST_GROUP * followed.source.max_line_bytes)
 
     # Handing over
 
@@ -250,11 +244,12 @@ class Feeder:
             self._count(batch, chunk.end - chunk.start)
         tail_start = followed.tail_start
         if choice.observes:
-            is_rest_of_tail = tail_start is not None and chunk.start > tail_start
+            is_rest_of_tail = tail_start is not None and chunk.start > tail_start and followed.is_torn_at(chunk.start)
             self._observer.observe(without_first_line(batch) if is_rest_of_tail else batch)
             if followed.observe is not None and followed.observe is not cursor:
                 followed.observe.jump(chunk.end, cursor.before)
         if choice.ships:
+            followed.is_within_line = False
             self._ship(followed, batch, cursor)
         if tail_start is not None and not chunk.is_tail and followed.is_joined and followed.nearest > tail_start:
             followed.tail_start = None

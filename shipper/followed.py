@@ -80,6 +80,8 @@ class Followed:
     """It was asked how much that is, and has not changed since."""
     has_rest: bool = False
     """There was something behind the last whole line when it was read to its end."""
+    is_within_line: bool = False
+    """Shipping waits for the rest of a line in parts; the metrics may have begun within it."""
     is_ready: bool = False
     """Waits for its next turn."""
     is_held: bool = False
@@ -314,6 +316,13 @@ class Followed:
         return shipped == observed or shipped >= NEVER or observed >= NEVER
 
     @property
+    def may_take_tail(self) -> bool:
+        """Whether what the file ends in can be taken, if it is final: both cursors stand there, or the metrics have
+        begun behind it.
+        """
+        return self.is_joined or self.is_within_line
+
+    @property
     def is_at_end(self) -> bool:
         """Whether everything that the last look saw has been read, by one of the cursors at least."""
         return self.looked_at_size == self.size
@@ -330,7 +339,7 @@ class Followed:
             and facts.st_ino == self.inode
             and facts.st_dev == self.device
             and facts.st_nlink > 0
-            and not (self.is_renamed or self.is_deleted or self.is_complete or self.is_gone)
+            and not (self.is_renamed or self.is_deleted or self.is_complete or self.is_gone or self.has_rest)
             and self.is_listed
             and self.is_joined
         )
@@ -375,6 +384,10 @@ class Followed:
         return next((when for when, size in list(self.ends) if size > at), otherwise)
 
     # What it holds
+
+    def is_torn_at(self, position: int) -> bool:
+        """Whether the line before this place has no end. Raises OSError and Damaged."""
+        return self.reader is not None and self.reader.read(position - 1, 1) != b"\n"
 
     def verify(self, position: int, before: bytes | None) -> None:
         """Raises Replaced if other bytes stand before `position` than were read there.

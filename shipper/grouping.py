@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from shipper.batch import Batch
+from shipper.contents import is_json_object
 from shipper.joining import longest_raw_bytes
 from shipper.settings import Format, SourceSettings
 from shipper.tail import CHUNK_BYTES, ByteReader, Chunk, LineReader
@@ -72,3 +73,37 @@ def _grow(chunk: Chunk, lines: LineReader, *, size: int) -> Growth:
     if len(lines.reader.read(chunk.start, size)) < size:
         return Growth.OVER if lines.reader.damage else Growth.AWAITED
     return Growth.OVER if size > chunk.end - chunk.start + lines.longest_bytes + 1 else Growth.MORE
+
+
+def rest_of(lines: LineReader, *, source: SourceSettings) -> Chunk | None:
+    """What stands at the file's end and may be continued: an unterminated line, and before it what begins with a line
+    in parts that is still open; None if there is nothing.
+
+    To go on behind it, or to stay, is the caller's `jump`. Raises OSError and Damaged.
+    """
+    if source.format is Format.JSON:
+        return lines.tail_chunk()
+    lines.jump(lines.position)
+    rest = lines.next_chunk(size=CHUNK_BYTES)
+    if rest is None:
+        return lines.tail_chunk()
+    if rest.is_cut or rest.leading_nuls:
+        return rest
+    size, growth = CHUNK_BYTES, Growth.MORE
+    while growth is Growth.MORE:
+        size *= 4
+        growth = _grow(rest, lines, size=size)
+    lines.jump(rest.end)
+    last = lines.tail_chunk() if growth is Growth.AWAITED else None
+    if last is not None and not last.is_cut and not last.leading_nuls:
+        rest.data, rest.end = rest.data + last.data, last.end
+    rest.is_tail = True
+    return rest
+
+
+def is_whole(rest: Chunk, batch: Batch | None) -> bool:
+    """Whether what `rest_of` gave can be taken as it is although the file may go on, if `batch` was made of it as of
+    what may: its last line is an object that is closed, and nothing else is open.
+    """
+    is_closed = batch is not None and batch.end == rest.end
+    return is_closed and is_json_object(rest.data[rest.data.rfind(b"\n") + 1 :])

@@ -56,6 +56,11 @@ def stem(name: str) -> str:
     return _WINSTON_NUMBER.sub("", base) + extension.group()
 
 
+def unrotated(name: str) -> str:
+    """The name that a file had before it was rotated, as far as its end says: `app.log.1` → `app.log`."""
+    return _without_tokens(name)
+
+
 def without_compression(name: str) -> str:
     for suffix in COMPRESSION_SUFFIXES:
         if name.endswith(suffix):

@@ -24,6 +24,7 @@ from shipper.followed import Followed, Replaced
 from shipper.held import HeldOpen, is_done
 from shipper.looks import Looks, Sight, interval_of_growth, sight_of
 from shipper.roster import Roster
+from shipper.rotated import is_rotated
 from shipper.state import Commit
 from shipper.tail import Damaged
 from shipper.telemetry import Telemetry
@@ -159,7 +160,7 @@ class Pipeline:
             and not self._acknowledged
             and self.roster.is_settled
             and all(
-                not followed.under_way and ((followed.is_at_end and followed.is_joined) or followed.is_damaged)
+                not followed.under_way and ((followed.is_at_end and followed.may_take_tail) or followed.is_damaged)
                 for followed in self._register
             )
         )
@@ -193,7 +194,7 @@ class Pipeline:
         if sight is Sight.SAME:
             if followed.is_compressed and not followed.is_end_known:
                 self._ask_end(followed, now)
-            if followed.is_at_end and (followed.is_joined or followed.is_held):
+            if followed.is_at_end and (followed.may_take_tail or followed.is_held):
                 self._rest(followed, now)
             else:
                 self._make_ready(followed)
@@ -250,13 +251,15 @@ class Pipeline:
     def _rest(self, followed: Followed, now: float) -> None:
         """Nothing new: takes what will not be continued, lets go of what is gone, else looks later."""
         quiet = now - followed.changed_at
+        if followed.has_rest and followed.is_plain and not followed.is_final and quiet >= FINAL_SECONDS:
+            followed.is_renamed = is_rotated(followed.real_path)
         if followed.is_final and quiet >= FINAL_SECONDS and not (followed.is_ready or followed.is_held):
             took = self._take_tail(followed, now) if followed.has_rest and followed.may_end_here else False
             if took:
                 self._looks.put(followed, now)
                 return
             if took is False and self._is_over(followed, quiet):
-                self.roster.let_go(followed)
+                self.roster.let_end(followed)
                 return
         self._looks.later(followed, now, files=len(self._register))
 

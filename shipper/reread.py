@@ -15,7 +15,7 @@ import msgspec
 from shipper.batch import Batch, Content, Frame
 from shipper.discover import Found
 from shipper.enrich import Choice, Enriched, Enricher
-from shipper.grouping import batch_of, lines_of
+from shipper.grouping import batch_of, is_whole, lines_of, rest_of
 from shipper.identity import identity_of, stem
 from shipper.parse import Parser
 from shipper.redact.stage import redactor
@@ -46,7 +46,7 @@ class Piece(msgspec.Struct, frozen=True):
     unwanted: int
     end: int
     is_tail: bool
-    """The unterminated last line (or group of a container's lines) of a file."""
+    """The unterminated last line of a file, or what begins with a container's line in parts that is still open."""
 
 
 def enricher_of(
@@ -194,8 +194,10 @@ class Read(NamedTuple):
 
     batch: Batch
     chunk: Chunk
-    is_tail: bool
-    """The unterminated last line (or group of a container's lines)."""
+    is_tail: bool = False
+    """The unterminated last line, or what begins with a container's line in parts that is still open."""
+    is_closed: bool = True
+    """It can be taken as it is although the file may go on."""
 
 
 class Batches:
@@ -228,13 +230,14 @@ class Batches:
         while (chunk := self._next()) is not None:
             batch = batch_of(chunk, lines=self._lines, parse=self._parse)
             if batch is None:
-                yield self._final(chunk)
-                self._lines.jump(chunk.end)
-            else:
-                yield Read(batch, chunk, is_tail=False)
-        tail = self._lines.tail_chunk()
-        if tail is not None and self._is_within(tail.start):
-            yield self._final(tail)
+                break
+            yield Read(batch, chunk)
+        while self._is_within(self._lines.position) and (rest := self._rest()) is not None:
+            yield self._final(rest)
+            self._lines.jump(rest.end)
+
+    def _rest(self) -> Chunk | None:
+        return rest_of(self._lines, source=self._source)
 
     def _next(self) -> Chunk | None:
         return self._lines.patient_chunk() if self._is_within(self._lines.position) else None
@@ -244,10 +247,13 @@ class Batches:
 
     def _final(self, chunk: Chunk) -> Read:
         """What is made of a chunk behind which nothing comes."""
-        batch = self._parse(chunk, is_final=True)
+        batch = self._parse(chunk, is_final=False)
+        is_closed = is_whole(chunk, batch)
+        if batch is None or batch.end < chunk.end:
+            batch = self._parse(chunk, is_final=True)
         if batch is None:
             raise AssertionError("nothing that is final waits for more")
-        return Read(batch, chunk, is_tail=True)
+        return Read(batch, chunk, is_tail=True, is_closed=is_closed)
 
     def _parse(self, chunk: Chunk, *, is_final: bool) -> Batch | None:
         return self._parser.parse(

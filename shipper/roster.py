@@ -386,6 +386,11 @@ class Roster:
         aside = self._asides.get(key)
         return aside is not None and aside.why is Why.TWIN
 
+    def let_end(self, followed: Followed) -> None:
+        """Stops following what is gone and was read to its end; what it held behind that is lost."""
+        self._lose_rest(followed, followed.size, "deleted")
+        self.let_go(followed)
+
     def let_go(self, followed: Followed) -> None:
         """Stops following; the record is kept, as a copy of the content may turn up."""
         self.register.let_go(followed)

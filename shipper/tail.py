@@ -239,7 +239,7 @@ class Chunk:
     is_cut: bool = False
     """One line longer than the limit: `data` is its prefix, `end` stands behind its newline."""
     is_tail: bool = False
-    """The unterminated last line of a file that is final."""
+    """What a file ends in that may be continued: the unterminated last line, or from an open line in parts on."""
     leading_nuls: int = 0
     """NULs that stand before `data` in the file (what copytruncate leaves) and belong to the first line."""
 

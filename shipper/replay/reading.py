@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from shipper.batch import Mark
-from shipper.contents import content_agrees, digests_at, is_json_object
+from shipper.contents import content_agrees, digests_at
 from shipper.identity import MARK_BYTES, Trail, fits, mark_of, window
 from shipper.parse import Parser
 from shipper.replay.entries import STANDARD_INPUT, Entry, Opener, identity_in
 from shipper.replay.records import FileRecord
 from shipper.reread import Batches, Read
+from shipper.rotated import is_settled_rotation
 from shipper.tail import Damaged
 
 
@@ -132,7 +133,10 @@ class Reading:
             raise ChangedError
 
     def _is_open(self, read: Read) -> bool:
-        return read.is_tail and not (self.opened.reader.is_complete or is_json_object(read.chunk.data))
+        if read.is_closed or self.opened.reader.is_complete:
+            return False
+        is_file = self.opened.is_plain and self.entry.start is None
+        return not (is_file and is_settled_rotation(self.entry.file))
 
     def _verify_end(self) -> None:
         """Asked where nothing more comes: of a file that was cut, lines may be missing."""

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
 import signal
 import subprocess
@@ -377,6 +378,35 @@ def test_beside_a_daemon_on_the_same_files_and_server(tmp_path: Path, sink: Sink
     assert done.code == 0, done.errors
     assert numbers(sink.docs()) == list(range(len(lines)))
     assert done.totals["created"] + done.totals["duplicate"] == len(lines)
+
+
+@pytest.mark.parametrize("kind", ["archive", "rotated", "may go on"])
+def test_container_lines_behind_one_that_has_no_end(tmp_path: Path, sink: Sink, kind: str) -> None:
+    """Whole lines of the other stream stand behind it: they come where the file is final, under the daemon's ids."""
+    text = "".join(
+        f"2024-01-15T10:00:00Z {stream} {flag} {text}\n"
+        for stream, flag, text in [("stdout", "F", '{"n":1}'), ("stdout", "P", '{"n":2,'), ("stderr", "F", '{"n":3}')]
+    )
+    (tmp_path / "logs").mkdir()
+    name = {"archive": "0.log.20240115-100000.gz", "rotated": "0.log.20240115-100000", "may go on": "0.log"}[kind]
+    (tmp_path / "logs" / name).write_bytes(gzip.compress(text.encode()) if kind == "archive" else text.encode())
+    if kind == "rotated":
+        (tmp_path / "logs/0.log").write_text('2024-01-15T10:00:00Z stdout F {"n":99}\n')
+    for path in (tmp_path / "logs").iterdir():
+        os.utime(path, (1_705_312_800, 1_705_312_800))
+    config = tmp_path / "shipper.yml"
+    config.write_text(
+        f"sources: [{{name: pods, format: cri, paths: ['logs/*.log*']}}]\n"
+        f"output: {{elasticsearch: {{hosts: ['{sink.url}']}}}}\n"
+    )
+
+    done = replay("logs", "-c", str(config), directory=tmp_path)
+    found = sorted(str(hit["_source"].get("n", hit["_source"].get("message"))) for hit in sink.docs("*"))
+    again = run_to_end("run", "--once", "-c", config, directory=tmp_path)
+
+    assert (0, 0) == (done.code, again.returncode), done.errors + again.stderr
+    assert {"archive": ["1", "3", '{"n":2,'], "rotated": ["1", "3", "99", '{"n":2,'], "may go on": ["1"]}[kind] == found
+    assert len(found) == len(sink.docs("*"))
 
 
 def test_damaged_archives_give_what_can_be_read(tmp_path: Path, sink: Sink) -> None:
