@@ -68,7 +68,8 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
         listen=settings.metrics.listen or "(none)",
     )
     report.warnings += loaded.warnings
-    report.problems += check_files(settings)
+    file_problems = check_files(settings)
+    report.problems += file_problems
     listing = scan(settings.sources, own_directories=own_directories(settings))
     _check_sources(settings, listing, report)
     try:
@@ -80,7 +81,7 @@ def check(loaded: Loaded, *, ping: Ping | None) -> Report:
     _check_web_config(settings, report)
     _check_directory("state", settings.state, report)
     if settings.output.elasticsearch is not None:
-        _check_server(settings.output.elasticsearch, report, ping)
+        _check_server(settings.output.elasticsearch, report, None if file_problems else ping)
     elif settings.output.local is not None:
         report.output = settings.output.local.directory
         _check_directory("output", settings.output.local.directory, report)
@@ -211,7 +212,7 @@ def as_text(report: Report) -> str:
     lines += [f"metric         {name}{{{','.join(labels)}}}" for name, labels in report.metrics.items()]
     if report.unused:
         names = ", ".join(report.unused)
-        lines.append(f"unused         no line of the sample ({report.sampled:,} lines) is about {names}")
+        lines.append(f"unused         no line of the sample ({number_of(report.sampled, 'line')}) is about {names}")
     lines += [f"suggestion     metrics.routes: {printable(one.route)} {_why(one)}" for one in report.routes]
     lines += [f"warning        {warning}" for warning in report.warnings]
     lines += [f"PROBLEM        {problem}" for problem in report.problems]

@@ -21,7 +21,7 @@ from click.core import ParameterSource
 from shipper import __version__
 from shipper.endings import Exit
 from shipper.errors import ConfigError, ShipperError
-from shipper.escaping import EscapingFormatter
+from shipper.escaping import EscapingFormatter, printable
 from shipper.lettercommands import dead_letter
 from shipper.operations import audit, status
 from shipper.options import config_option, end, indented_json, json_option, loader, output_option
@@ -333,6 +333,7 @@ def setup(
             taken=own_fields(settings.sources),
             echo=click.echo,
             as_json=as_json,
+            complain=lambda text: click.echo(f"shipper: {printable(text)}", err=True),
         )
     except ShipperError as error:
         end(Exit.USAGE, str(error))

@@ -201,7 +201,7 @@ def _choice(settings: Settings, *, since: str, until: str, where: str) -> Choice
     choice_of(since="", until="", where=where)
     begin, before = moment(since, now=now, option="--since"), end_of(until, now=now, option="--until")
     if begin and before and begin >= before:
-        raise ConfigError([f"--since {begin} is not before --until {before}"])
+        raise ConfigError([f"--since {since} is not before --until {until}"])
     return Choice(since=begin, until=before, where=where, functions=functions_of(settings))
 
 

@@ -77,8 +77,10 @@ def setup(
     aliases: bool = True,
     taken: frozenset[str] = frozenset(),
     as_json: bool = False,
+    complain: Callable[[str], None] | None = None,
 ) -> int:
-    """Make the server ready, and say by `echo` what is done, or what is in the way; return 0, or 1 if it is not ready.
+    """Make the server ready, and say by `echo` what is done, and by `complain` (default: the same) what is in the way;
+    return 0, or 1 if it is not ready.
 
     With `dry_run` it says what it would send. `force` replaces what somebody else made; `aliases` and `taken` as in
     `index_template`; `as_json` says it as one object. Raises OutputError where the settings can never work.
@@ -97,7 +99,11 @@ def setup(
     if as_json:
         echo(json.dumps(as_data(steps, error=error, is_dry=dry_run), indent=2))
     else:
-        _say(steps, echo, error=error, is_dry=dry_run)
+        _say(steps, echo, is_dry=dry_run)
+        if error:
+            (complain or echo)(error)
+        else:
+            _say_limits(steps, echo)
     return 0 if _is_ready(steps, error) else 1
 
 
@@ -159,15 +165,11 @@ def as_data(steps: list[Step], *, error: str, is_dry: bool) -> dict[str, Any]:
     }
 
 
-def _say(steps: list[Step], echo: Callable[[str], None], *, error: str, is_dry: bool) -> None:
+def _say(steps: list[Step], echo: Callable[[str], None], *, is_dry: bool) -> None:
     for step in steps:
         echo(f"# {_said(step, 'would be')}" if is_dry else _said(step, "is"))
         if is_dry and step.is_to_be_sent:
             echo(f"PUT {step.path}\n{json.dumps(step.body, indent=2)}\n")
-    if error:
-        echo(error)
-    else:
-        _say_limits(steps, echo)
 
 
 _STATES = {

@@ -107,7 +107,9 @@ def _elasticsearch(section: Section) -> None:
         if given.get(first) and given.get(second):
             section.problem(second, f"give either {first} or {second}")
     has_password = given.get("password") or given.get("password_file")
-    if bool(given.get("username")) != bool(has_password):
+    login = ("username", "password", "password_file")
+    is_told = any(section.is_given(key) and key not in given for key in login)  # why it could not be read
+    if not is_told and bool(given.get("username")) != bool(has_password):
         missing = "a password (or password_file)" if given.get("username") else "a username"
         section.problem("username" if given.get("username") else "password", f"needs {missing} beside it")
     _one_way_to_log_in(section)

@@ -119,7 +119,7 @@ class Replay:
         since = moment(request.since, now=now, option="--since")
         until = end_of(request.until, now=now, option="--until")
         if since and until and since >= until:
-            raise ConfigError([f"--since {since} is not before --until {until}"])
+            raise ConfigError([f"--since {request.since} is not before --until {request.until}"])
         return Wish(since=since, until=until, where=request.where, stem=request.stem, limits=request.limits)
 
     # Plan

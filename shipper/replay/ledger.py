@@ -15,7 +15,7 @@ from shipper.errors import StateError
 from shipper.escaping import printable
 from shipper.replay.book import LEDGER
 from shipper.replay.records import RESULTS, FileRecord, add_counts
-from shipper.wording import number_of
+from shipper.wording import number_of, was_or_were
 
 _MOST_FILES = 40
 
@@ -150,7 +150,7 @@ def _rest(ledger: Ledger) -> Iterator[str]:
         yield f"not read: {len(ledger.left_out) - _MOST_FILES} more (all with --json)"
     totals = ledger.totals()
     if repaired := totals["repaired"]:
-        yield f"{number_of(repaired, 'reduced document')} replaced by whole ones"
+        yield f"{number_of(repaired, 'reduced document')} {was_or_were(repaired)} replaced by whole ones"
     if refused := totals["reduced_before"]:
         yield f"{number_of(refused, 'document')} of those already there stayed reduced: each has a dead letter"
     yield from ledger.notes
@@ -205,7 +205,7 @@ class Summary(msgspec.Struct):
     def as_text(self) -> str:
         shown = ("files", "lines", "created", "duplicate", "reduced", "dead_letter", "dropped", "unwanted")
         titles = ("files", "lines", "new", "already there", "reduced", "set aside", "dropped", "not chosen")
-        rows = [(f"{self.shards} shards", [self.totals.get(name, 0) for name in shown], "")]
+        rows = [(number_of(self.shards, "shard"), [self.totals.get(name, 0) for name in shown], "")]
         lines = [f"{self.command}", *table(("", *titles), rows)]
         indices = [(index, [counts.get(name, 0) for name in RESULTS[:4]], "") for index, counts in self.indices.items()]
         lines += table(("index", *titles[2:6]), indices) if indices else []

@@ -235,6 +235,23 @@ def test_check_reports_files_server_and_metrics(tmp_path: Path, sink: Sink) -> N
     assert report["metrics"]["http_requests_total"] == ["method", "path", "status"]
 
 
+def test_check_names_a_file_that_is_missing_once(tmp_path: Path) -> None:
+    """It does not ask the server without it, to say that there is none."""
+    hosts = "output: {elasticsearch: {hosts: ['https://127.0.0.1:9'], ca_file: nowhere.pem}}"
+    (tmp_path / "x.log").write_text("")
+    (tmp_path / "shipper.yml").write_text(f"sources: [{{name: a, paths: [x.log]}}]\n{hosts}\n")
+    done = run_to_end("check", "-c", "shipper.yml", directory=tmp_path)
+    assert done.returncode == 2
+    assert 1 == done.stdout.count("o such file") == done.stdout.count("nowhere.pem")
+
+
+def test_setup_says_what_is_wrong_as_all_commands_do(tmp_path: Path) -> None:
+    """On standard error, and by whom it is said."""
+    done = run_to_end("setup", "--output", "http://127.0.0.1:9", directory=tmp_path)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith("shipper: the server does not answer: ")
+
+
 def test_check_tells_refused_credentials(tmp_path: Path, sink: Sink) -> None:
     """`run` would wait for them, so it is a warning; no password is ever shown."""
     sink.fault(Fault("status", status=401, path="/"))

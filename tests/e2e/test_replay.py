@@ -672,7 +672,10 @@ USAGE = {
     "no path": ([], "give a PATH"),
     "no such file": (["nothing.log"], "nothing.log"),
     "a bad time": (["logs", "--since", "yesteryear"], "--since"),
-    "an empty range": (["logs", "--since", "2024-02-01", "--until", "2024-01-01"], "is not before"),
+    "an empty range": (
+        ["logs", "--since", "2024-02-01", "--until", "2024-01-01"],
+        "--since 2024-02-01 is not before --until 2024-01-01\n",
+    ),
     "a bad expression": (["logs", "--where", "n >"], "--where"),
     "a bad shard": (["logs", "--shard", "4/4"], "--shard"),
     "a bad index": (["logs", "--index", "UPPER"], "--index"),

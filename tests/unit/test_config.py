@@ -211,6 +211,16 @@ def test_fields_beside_our_own_are_fine(tmp_path: Path) -> None:
     assert load(tmp_path, text).settings.sources[0].fields["host.ip"] == "x"
 
 
+@pytest.mark.parametrize("key", ["username", "password", "password_file"])
+def test_a_login_that_could_not_be_read_is_one_mistake(tmp_path: Path, key: str) -> None:
+    """A variable that is not set, and nothing about what stands beside it."""
+    other = "password: b" if key == "username" else "username: a"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"{SERVER}    {other}\n    {key}: ${{UNSET}}\n")
+    (problem,) = caught.value.problems
+    assert f"{key}: environment variable UNSET is not set" in problem
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
