@@ -1,6 +1,6 @@
 """`python -m shipper`: the command, where it is not on PATH."""
 
-from shipper.cli import main
+from shipper.entry import main
 
 if __name__ == "__main__":
     main()

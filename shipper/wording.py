@@ -11,8 +11,3 @@ def number_of(count: int, noun: str) -> str:
 def is_or_are(count: int) -> str:
     """The verb of `number_of`."""
     return "is" if count == 1 else "are"
-
-
-def was_or_were(count: int) -> str:
-    """The same of what is over."""
-    return "was" if count == 1 else "were"

@@ -15,7 +15,7 @@ from shipper.errors import StateError
 from shipper.escaping import printable
 from shipper.replay.book import LEDGER
 from shipper.replay.records import RESULTS, FileRecord, add_counts
-from shipper.wording import number_of, was_or_were
+from shipper.wording import is_or_are, number_of
 
 _MOST_FILES = 40
 
@@ -150,7 +150,7 @@ def _rest(ledger: Ledger) -> Iterator[str]:
         yield f"not read: {len(ledger.left_out) - _MOST_FILES} more (all with --json)"
     totals = ledger.totals()
     if repaired := totals["repaired"]:
-        yield f"{number_of(repaired, 'reduced document')} {was_or_were(repaired)} replaced by whole ones"
+        yield f"{number_of(repaired, 'reduced document')} {is_or_are(repaired)} whole again"
     if refused := totals["reduced_before"]:
         yield f"{number_of(refused, 'document')} of those already there stayed reduced: each has a dead letter"
     yield from ledger.notes

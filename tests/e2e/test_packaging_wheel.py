@@ -70,7 +70,7 @@ def test_the_installed_command_starts_away_from_the_checkout(wheel: Path, tmp_pa
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     entry_points = next(site.glob("shipper-*.dist-info")) / "entry_points.txt"
-    assert "shipper = shipper.cli:main" in entry_points.read_text()
+    assert "shipper = shipper.entry:main" in entry_points.read_text()
     code = (
         "import sys, shipper.cli; sys.argv[0] = 'shipper'; print(shipper.cli.__file__, flush=True); shipper.cli.main()"
     )
