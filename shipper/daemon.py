@@ -273,7 +273,10 @@ class Daemon:
         progress.clear()
         log.info("%s", self._summary())
         if unfinished:
-            log.warning("left alone, for it may go on: the last line, without a newline, of %s", _listed(unfinished))
+            log.warning(
+                "left alone, for it may go on: the last line, without a newline, of %s",
+                _listed(list(map(printable, unfinished))),
+            )
         why = why or ("" if is_delivered else "not everything was delivered") or _unread_words(unread)
         if why:
             print(f"shipper: not finished: {why}", file=sys.stderr)
@@ -433,13 +436,13 @@ def run(request: Request) -> Exit:
     return Daemon(request=request, loaded=request.load(), notifier=Notifier(environ=os.environ)).run()
 
 
-def _listed(paths: Sequence[str]) -> str:
-    more = f" and {number_of(len(paths) - TOLD_UNREAD, 'more file')}" if len(paths) > TOLD_UNREAD else ""
-    return ", ".join(map(printable, paths[:TOLD_UNREAD])) + more
+def _listed(texts: Sequence[str]) -> str:
+    """The first of them, and how many there are beside these."""
+    left = f"; and {len(texts) - TOLD_UNREAD} more" if len(texts) > TOLD_UNREAD else ""
+    return "; ".join(texts[:TOLD_UNREAD]) + left
 
 
 def _unread_words(unread: Sequence[tuple[str, str]]) -> str:
     """Path and reason of what a `--once` was to read and could not; "" if there is none."""
-    told = "; ".join(f"{printable(path)}: {reason}" for path, reason in unread[:TOLD_UNREAD])
-    left = f"; and {len(unread) - TOLD_UNREAD} more" if len(unread) > TOLD_UNREAD else ""
-    return f"cannot read {told}{left}" if unread else ""
+    told = [f"{printable(path)}: {reason}" for path, reason in unread]
+    return f"cannot read {_listed(told)}" if told else ""

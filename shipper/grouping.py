@@ -84,7 +84,7 @@ def rest_of(lines: LineReader, *, source: SourceSettings) -> Chunk | None:
     if source.format is Format.JSON:
         return lines.tail_chunk()
     lines.jump(lines.position)
-    rest = lines.next_chunk(size=CHUNK_BYTES)
+    rest = lines.patient_chunk(size=CHUNK_BYTES)
     if rest is None:
         return lines.tail_chunk()
     if rest.is_cut or rest.leading_nuls:

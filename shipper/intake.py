@@ -247,14 +247,15 @@ class Intake:
         """Goes on in a copy that holds everything that was read; what is under way stays so."""
         return any(self._continue_in(followed, aside, now) for aside in self.asides.twins_of(followed))
 
-    def in_the_making(self, followed: Followed) -> list[Aside]:
+    def in_the_making(self, followed: Followed, now: float) -> list[Aside]:
         """What may turn out to be a copy of it in a moment: a copy that has just gone, for it was compressed, and an
-        archive in which no line can be read yet.
+        archive in which no line can be read yet. Only what came or changed lately: others may never be readable.
         """
         name = stem_of(followed.real_path)
         return [
             aside
             for aside in self.asides
+            if now - aside.changed_at < SETTLED_SECONDS
             if (aside.original is followed or aside.why is not Why.TWIN) and stem_of(aside.found.real_path) == name
             if aside.found.path.endswith(COMPRESSED) or not os.path.lexists(aside.found.path)
         ]

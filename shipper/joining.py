@@ -160,6 +160,7 @@ def part_of(
 
 
 _docker_decoder = msgspec.json.Decoder(_DockerFrame)
+_DOCKER_STREAMS = ("stdout", "stderr")
 
 
 def _docker_part(raw: bytes, start: int, end: int) -> Part | None:
@@ -169,7 +170,8 @@ def _docker_part(raw: bytes, start: int, end: int) -> Part | None:
         return None
     text = frame.log.encode()
     is_open = not text.endswith(b"\n")
-    return Part(start, end, raw, text if is_open else text[:-1], frame.stream, frame.time, is_open)
+    stream = frame.stream if frame.stream in _DOCKER_STREAMS else ""  # else each line could open one of its own
+    return Part(start, end, raw, text if is_open else text[:-1], stream, frame.time, is_open)
 
 
 def _docker_whole(data: bytes, lines: list[bytes]) -> Whole | None:

@@ -43,6 +43,7 @@ FULL_SCAN_SHARE = 600
 COPY_SECONDS = 0.02
 COPY_TRIES = 10
 """So often a copy that is being made is looked for, before what was not read of its original is said to be lost."""
+COPY_PAUSE_SECONDS = 5.0
 TOLD_ONE_BY_ONE = 20
 """More files than that are told in one line when they are found at once."""
 
@@ -95,6 +96,7 @@ class Roster:
         )
         self._asides = self._intake.asides
         self._vanished = Vanished()
+        self._await_copies_at = 0.0
         self._told: dict[str, str] = {}
         self._look_at_directories = 0.0
         self._scan_at = 0.0
@@ -233,7 +235,8 @@ class Roster:
         for source in self._sources.values():
             if source.name not in matched and not any(path in listing.problems for path in source.paths):
                 paths = ", ".join(map(repr, source.paths))
-                log.warning("source %r: no file matches %s now; what appears later is followed", source.name, paths)
+                later = "" if self._reads_once else "; what appears later is followed"
+                log.warning("source %r: no file matches %s now%s", source.name, paths, later)
 
     # Gone while nobody looked
 
@@ -346,14 +349,16 @@ class Roster:
 
     def _continue_in_copy(self, followed: Followed, size: int) -> bool:
         """Goes on in a copy, if there is one. If something of `size` was not read, one that is being compressed at this
-        very moment, so that neither can be read, is waited for, for a moment.
+        very moment, so that neither can be read, is waited for, for a moment; not again soon where that was in vain:
+        everything else waits too.
         """
         key = followed.key
-        for tries_left in range(COPY_TRIES, -1, -1):
+        for _ in range(COPY_TRIES):
             now = self._monotonic()
             if self._intake.continue_in_copy(followed, now):
                 return True
-            copies = self._intake.in_the_making(followed) if followed.nearest < size and tries_left else ()
+            is_awaited = followed.nearest < size and now >= self._await_copies_at
+            copies = self._intake.in_the_making(followed, now) if is_awaited else ()
             if not copies:
                 return False
             time.sleep(COPY_SECONDS)
@@ -362,7 +367,8 @@ class Roster:
                 self._intake.ask_anew(copy, now)
             if followed.key != key:
                 return True  # the scan has found it
-        return False
+        self._await_copies_at = self._monotonic() + COPY_PAUSE_SECONDS
+        return self._intake.continue_in_copy(followed, self._monotonic())
 
     def _lose_rest(self, followed: Followed, size: int, reason: str, *, kept: int = 0) -> None:
         end = size if followed.is_plain else followed.known_end

@@ -299,9 +299,9 @@ class LineReader:
             return None
         return self._long_line()
 
-    def patient_chunk(self) -> Chunk | None:
+    def patient_chunk(self, *, size: int | None = None) -> Chunk | None:
         """The same for a reader that nothing else waits for: the end of a line of any length is looked for at once."""
-        while (chunk := self.next_chunk()) is None and self._scanned > self.position:
+        while (chunk := self.next_chunk(size=size)) is None and self._scanned > self.position:
             if not self.reader.read(self._scanned, 1):  # else one turn was not enough
                 return None
         return chunk

@@ -148,7 +148,7 @@ def _items(texts: Iterable[str]) -> str:
 
 
 def _more(count: Any) -> str:
-    return f"{_count(count)} more files are not shown." if count else ""
+    return f"Not shown: {_count(count)} more." if count else ""
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from harness.world import World
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shipper import grouping, joining, tail
@@ -97,6 +97,14 @@ def texts(reads: Sequence[Read]) -> list[tuple[bytes, object]]:
     return [(text, read.batch.problems.get(number)) for read in reads for number, text in enumerate(read.batch.lines)]
 
 
+@example(  # a last line that one turn does not read to its end
+    items=[("stdout", False, 0), ("stdout", False, 0), ("stdout", True, 13)],
+    line_format=Format.DOCKER,
+    piece=16,
+    limit=10,
+    longest=71,
+    end=1,
+)
 @given(items=contents, line_format=formats, piece=pieces, limit=limits, longest=st.integers(20, 600), end=st.integers())
 def test_lines_are_the_same_whatever_the_pieces(
     items: list[tuple[str, bool, int] | str], line_format: Format, piece: int, limit: int, longest: int, end: int

@@ -188,3 +188,10 @@ def test_a_barrier_closes_what_is_open_before_it() -> None:
     given[2] = given[2]._replace(is_barrier=True)
     groups, hold = join(given, max_line_bytes=1000, is_final=False)
     assert ([(0, b"a"), (10, b"b"), (20, b"long"), (30, b"c")], 40) == ([(g.start, g.text) for g in groups], hold)
+
+
+def test_lines_of_docker_cannot_open_a_stream_each() -> None:
+    """What names a stream that docker has not is of one stream: else each would have to be waited for by itself."""
+    lines = [b'{"log":"x","stream":"s%d"}' % number for number in range(5)]
+    parts = [DOCKER.part(line, 0, len(line)) for line in lines]
+    assert {""} == {part.stream for part in parts if part is not None}

@@ -490,4 +490,4 @@ def test_the_page_tells_how_far_files_were_read_and_which_are_not() -> None:
 
     assert "<td>10 B</td><td>\N{EN DASH}</td><td>70 B</td><td>followed</td>" in html
     assert '<ul id="unread"><li>/b.log: Permission denied</li><li>/c.zip: an archive</li></ul>' in html
-    assert "1,031 more files are not shown." in html
+    assert "Not shown: 1,031 more." in html
