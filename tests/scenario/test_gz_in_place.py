@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,20 @@ def test_of_a_copy_while_it_is_looked_for(
 
     assert not copy.exists()
     story.assert_exact()
+
+
+def test_an_archive_that_cannot_be_read_holds_nothing_up(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has lain there for long: nobody waits for it to become the copy of a file that is emptied unread."""
+    monkeypatch.setattr("shipper.roster.time.sleep", _never_sleep)
+    story.append("app.log.9.gz", b"no archive")
+    story.run(8.0)
+    story.write("app.log", 3000, size=100)
+    story.read_one_batch()
+    os.truncate(story.path("app.log"), 0)
+    story.run(8.0)
+
+    assert story.lost_bytes() > 0
+
+
+def _never_sleep(_: float) -> None:
+    raise AssertionError("the pipeline waits")
