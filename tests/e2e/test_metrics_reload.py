@@ -209,3 +209,37 @@ def test_a_source_whose_metrics_pause_goes_on_where_they_were(tmp_path: Path, st
             shipper.wait_for(lambda n=lines, count=shipped: count() == n, "all lines")
         shipper.wait_for(lambda: shipper.metric("seen_total") >= counted, "all counts")
         assert counted == shipper.metric("seen_total")
+
+
+def test_metrics_that_pause_go_on_where_a_file_was_cut_meanwhile(tmp_path: Path) -> None:
+    """What is written behind the cut is counted, although as much had been counted before."""
+    log, config = tmp_path / "logs/app.log", tmp_path / "shipper.yml"
+    log.parent.mkdir()
+    (tmp_path / "rules.yml").write_text("rules: [{name: seen_total, type: counter}]\n")
+
+    def write(numbers: range) -> None:
+        with log.open("a") as file:
+            file.writelines(f'{{"a":{number:04d}}}\n' for number in numbers)
+
+    def configure(*, has_metrics: bool) -> None:
+        config.write_text(
+            f"state: state\nsources: [{{name: app, paths: [logs/], metrics: {str(has_metrics).lower()}}}]\n"
+            "output: {local: {directory: out}}\nmetrics: {start: beginning, rules: [rules.yml]}\n"
+        )
+
+    configure(has_metrics=True)
+    write(range(1000, 1020))
+    with Running("-c", config, directory=tmp_path) as shipper:
+        shipper.wait_for(lambda: shipper.metric("seen_total") == 20, "all counts")
+        for has_metrics in (False, True):
+            configure(has_metrics=has_metrics)
+            shipper.signal(signal.SIGHUP)
+            shipper.wait_for(lambda n=1 + has_metrics: shipper.log.count("configuration reloaded") == n, "the reload")
+            if not has_metrics:
+                shipper.wait_for(lambda: shipper.get("/readyz")[0] == 200, "the first look")
+                with log.open("r+b") as file:
+                    file.truncate(5 * len('{"a":1000}\n'))
+                shipper.wait_for(lambda: "was truncated" in shipper.log, "the cut")
+                write(range(2000, 2030))
+        shipper.wait_for(lambda: shipper.metric("seen_total") >= 50, "all counts")
+        assert 50 == shipper.metric("seen_total")
